@@ -1,0 +1,1 @@
+//! From an image to a running process: resolve, pull, unpack, pod, lifecycle, logs, exec.

@@ -1,0 +1,1 @@
+//! Faces for other people's tools: the Docker Engine API over build and container.

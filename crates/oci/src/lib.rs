@@ -1,0 +1,1 @@
+//! The vocabulary of images: digest, reference, descriptor, manifest, index, config, platform, the verifying reader.

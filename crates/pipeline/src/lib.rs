@@ -1,0 +1,1 @@
+//! From .gitlab-ci.yml to jobs: parse, compile, schedule.

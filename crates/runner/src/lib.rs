@@ -1,0 +1,1 @@
+//! One job, start to end: sources, images, services, engine, scripts, trace, artifacts.

@@ -1,0 +1,1 @@
+//! Bytes and names at rest: content-addressed blobs, tags, uploads, leases, garbage collection.

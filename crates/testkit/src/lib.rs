@@ -1,0 +1,1 @@
+//! Dev-only: images made on the spot, hermetic homes, bounded waiting, real-peer probes.
