@@ -1,1 +1,27 @@
-fn main() {}
+//! The one binary: arguments in, exit code out. What it does is in `commands`, one file for each verb.
+
+mod arguments;
+mod commands;
+mod credentials;
+mod failure;
+mod installation;
+mod screen;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // A keeper is this binary started again; it must be single-threaded, so it goes its own way before anything else.
+    shipway_sandbox::enter_keeper_if_asked();
+
+    let arguments = match arguments::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(help_or_error) => return failure::usage(&help_or_error),
+    };
+    match commands::execute(arguments) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

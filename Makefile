@@ -1,0 +1,32 @@
+# The one door. `make demo` and `make test` are all a newcomer needs; CI runs the same words.
+SHELL := bash
+.DELETE_ON_ERROR:
+.PHONY: demo test check bench build install-peers clean
+
+TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+BINARY := target/$(TARGET)/release/shipway
+
+build: toolchain
+	cargo build --release --locked --package shipway
+
+demo: build
+	scripts/demo $(BINARY)
+
+test: toolchain
+	scripts/test
+
+# Formatting, lints and documentation, as CI wants them.
+check: toolchain
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+bench: build
+	scripts/bench $(BINARY)
+
+install-peers:
+	scripts/install-peers
+
+.PHONY: toolchain
+toolchain:
+	@scripts/toolchain

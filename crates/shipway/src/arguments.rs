@@ -1,0 +1,50 @@
+//! The command line: what every verb takes. The text here is the manual; `--help` prints it.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Builds container images in CI jobs and ships them to a registry: no daemon, no root, no privileged mode.
+///
+/// Exit codes: 0 done, 1 the work failed (a job, a step), 2 wrong use or a wrong file, 3 the place or the
+/// configuration cannot do it (see `shipway doctor`), 4 internal.
+#[derive(Debug, Parser)]
+#[command(name = "shipway", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct GlobalArguments {
+    /// Where everything is kept [default: $XDG_DATA_HOME/shipway; as root /var/lib/shipway]
+    #[arg(long, value_name = "DIRECTORY", env = "SHIPWAY_DATA", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// The configuration file [default: $XDG_CONFIG_HOME/shipway/shipway.toml; as root /etc/shipway/shipway.toml]
+    #[arg(long, value_name = "FILE", env = "SHIPWAY_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(commands::run::RunArguments),
+    Serve(commands::serve::ServeArguments),
+    Build(commands::build::BuildArguments),
+    Engine(commands::engine::EngineArguments),
+    #[command(subcommand)]
+    Image(commands::image::ImageCommand),
+    Login(commands::login::LoginArguments),
+    Logout(commands::login::LogoutArguments),
+    #[command(subcommand)]
+    User(commands::user::UserCommand),
+    Doctor(commands::doctor::DoctorArguments),
+    Prune(commands::upkeep::PruneArguments),
+    Gc(commands::upkeep::GcArguments),
+    Fsck(commands::upkeep::FsckArguments),
+}

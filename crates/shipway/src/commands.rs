@@ -1,0 +1,49 @@
+//! One file for each verb; this one only leads to it.
+
+pub(crate) mod build;
+pub(crate) mod doctor;
+pub(crate) mod engine;
+pub(crate) mod image;
+pub(crate) mod login;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod upkeep;
+pub(crate) mod user;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use crate::arguments::{Arguments, Command};
+use crate::failure::{Failure, FailureKind};
+use crate::installation::Installation;
+
+/// Does what the arguments ask for.
+pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let global = arguments.global;
+    match arguments.command {
+        Command::Doctor(command) => doctor::execute(&command),
+        Command::User(command) => user::execute(command, &Installation::open(&global)?),
+        Command::Login(command) => wait(login::login(command, &Installation::open(&global)?)),
+        Command::Logout(command) => login::logout(&command),
+        Command::Prune(command) => upkeep::prune(&command, &Installation::open(&global)?),
+        Command::Gc(command) => upkeep::gc(&command, &Installation::open(&global)?),
+        Command::Fsck(command) => upkeep::fsck(&command, &Installation::open(&global)?),
+        Command::Serve(command) => wait(serve::execute(command, Installation::open(&global)?)),
+        Command::Image(command) => wait(image::execute(command, Installation::open(&global)?)),
+        Command::Build(command) => wait(build::execute(command, Installation::open(&global)?)),
+        Command::Engine(command) => wait(engine::execute(command, Installation::open(&global)?)),
+        Command::Run(command) => wait(run::execute(command, Installation::open(&global)?)),
+    }
+}
+
+/// Runs a verb that waits for the network or for processes.
+fn wait(verb: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::caused(FailureKind::Place, "starting the threads that do the work", &error))?;
+    let outcome = runtime.block_on(verb);
+    // A thread that still waits for a peer must not keep the process; what had to last is on disk by now.
+    runtime.shutdown_background();
+    outcome
+}

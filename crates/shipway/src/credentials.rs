@@ -1,0 +1,242 @@
+//! The user's docker credentials: `$DOCKER_CONFIG/config.json`, read and written as the docker CLI does.
+//!
+//! One file for both tools, so that a `docker login` is good for Shipway and the other way round. A broken entry is no
+//! reason to fail a build that does not need it: reading warns and goes on, writing refuses.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use shipway_access::Secret;
+use shipway_oci::RegistryName;
+use shipway_registry::client::RegistryCredentials;
+
+use crate::failure::{Failure, FailureKind};
+use crate::{screen, settings};
+
+/// What the docker CLI calls Docker Hub in its file.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+/// A configuration larger than this is not one.
+const LARGEST_FILE: u64 = 1 << 20;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DockerConfiguration {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    auths: BTreeMap<String, Entry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creds_store: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    cred_helpers: BTreeMap<String, String>,
+    /// Everything else in the file, which is the docker CLI's business and stays as it is.
+    #[serde(flatten)]
+    other: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Entry {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    auth: String,
+    #[serde(skip_serializing_if = "String::is_empty", rename = "identitytoken")]
+    identity_token: String,
+    #[serde(flatten)]
+    other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a credential helper prints for `get`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HelperAnswer {
+    username: String,
+    secret: String,
+}
+
+/// The credentials of the user who runs this.
+#[derive(Debug, Clone)]
+pub(crate) struct DockerCredentials {
+    path: PathBuf,
+}
+
+impl DockerCredentials {
+    /// The file that `DOCKER_CONFIG` names, else `~/.docker/config.json`.
+    pub(crate) fn of_this_user() -> Self {
+        let directory = std::env::var_os("DOCKER_CONFIG")
+            .filter(|value| !value.is_empty())
+            .map_or_else(|| settings::home().join(".docker"), PathBuf::from);
+        Self { path: directory.join("config.json") }
+    }
+
+    /// The credentials for a registry, if there are any.
+    pub(crate) fn find(&self, registry: &RegistryName) -> Option<RegistryCredentials> {
+        let configuration = match self.read() {
+            Ok(configuration) => configuration,
+            Err(problem) => {
+                screen::warning(&format!("credentials in `{}` are not used: {problem}", self.path.display()));
+                return None;
+            }
+        };
+        let helper = configuration.cred_helpers.get(&registry.to_string()).or(configuration.creds_store.as_ref());
+        for key in keys(registry) {
+            if let Some(helper) = helper
+                && let Some(found) = ask_helper(helper, &key)
+            {
+                return Some(found);
+            }
+            if let Some(entry) = configuration.auths.get(&key)
+                && let Some(found) = decode(entry)
+            {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// Keeps credentials that a registry has accepted.
+    pub(crate) fn store(&self, registry: &RegistryName, username: &str, password: &Secret) -> Result<(), Failure> {
+        let mut configuration = self.read_to_change()?;
+        let auth = STANDARD.encode(format!("{username}:{}", password.expose()));
+        let key = keys(registry).remove(0);
+        configuration.auths.insert(key, Entry { auth, ..Entry::default() });
+        self.write(&configuration)
+    }
+
+    /// Forgets the credentials of a registry; says whether there were any.
+    pub(crate) fn forget(&self, registry: &RegistryName) -> Result<bool, Failure> {
+        let mut configuration = self.read_to_change()?;
+        let mut found = false;
+        for key in keys(registry) {
+            found |= configuration.auths.remove(&key).is_some();
+        }
+        if found {
+            self.write(&configuration)?;
+        }
+        Ok(found)
+    }
+
+    fn read(&self) -> Result<DockerConfiguration, String> {
+        match std::fs::metadata(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(DockerConfiguration::default()),
+            Err(error) => return Err(error.to_string()),
+            Ok(metadata) if metadata.len() > LARGEST_FILE => return Err("larger than 1 MiB".to_owned()),
+            Ok(_) => {}
+        }
+        let bytes = std::fs::read(&self.path).map_err(|error| error.to_string())?;
+        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+    }
+
+    fn read_to_change(&self) -> Result<DockerConfiguration, Failure> {
+        self.read().map_err(|problem| {
+            Failure::new(FailureKind::Use, format!("`{}` cannot be changed: {problem}", self.path.display()))
+        })
+    }
+
+    /// Replaces the file in one step, readable by its owner only: it holds passwords.
+    fn write(&self, configuration: &DockerConfiguration) -> Result<(), Failure> {
+        let failed = |error: &dyn std::error::Error| {
+            Failure::caused(FailureKind::Place, &format!("writing `{}`", self.path.display()), error)
+        };
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
+        let partial = directory.join(format!(".config.json.{}", std::process::id()));
+        let text = serde_json::to_vec_pretty(configuration).map_err(|error| failed(&error))?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&partial)
+            .map_err(|error| failed(&error))?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(|error| failed(&error))?;
+        std::fs::rename(&partial, &self.path).map_err(|error| failed(&error))
+    }
+}
+
+/// The keys under which the docker CLI may have filed a registry, the one it writes today first.
+fn keys(registry: &RegistryName) -> Vec<String> {
+    let name = registry.to_string();
+    if name == "docker.io" {
+        return vec![DOCKER_HUB_KEY.to_owned(), "index.docker.io".to_owned(), name];
+    }
+    vec![name.clone(), format!("https://{name}"), format!("http://{name}"), format!("https://{name}/v2/")]
+}
+
+fn decode(entry: &Entry) -> Option<RegistryCredentials> {
+    let decoded = STANDARD.decode(&entry.auth).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (username, password) = text.split_once(':')?;
+    let identity_token = (!entry.identity_token.is_empty()).then(|| Secret::new(entry.identity_token.clone()));
+    Some(RegistryCredentials {
+        username: username.to_owned(),
+        password: Secret::new(password.trim_end_matches('\0').to_owned()),
+        identity_token,
+    })
+}
+
+/// Asks `docker-credential-NAME`, which talks to the user's key store.
+fn ask_helper(helper: &str, key: &str) -> Option<RegistryCredentials> {
+    let plain = helper.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character));
+    if !plain {
+        return None;
+    }
+    let mut process = Command::new(format!("docker-credential-{helper}"))
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    process.stdin.take()?.write_all(key.as_bytes()).ok()?;
+    let output = process.wait_with_output().ok()?;
+    let answer: HelperAnswer = serde_json::from_slice(&output.stdout).ok()?;
+    // Helpers mark a refresh token by this user name.
+    let identity_token = (answer.username == "<token>").then(|| Secret::new(answer.secret.clone()));
+    Some(RegistryCredentials { username: answer.username, password: Secret::new(answer.secret), identity_token })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn in_directory(directory: &Path) -> DockerCredentials {
+        DockerCredentials { path: directory.join("config.json") }
+    }
+
+    #[test]
+    fn what_is_stored_is_found_and_the_rest_of_the_file_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let credentials = in_directory(directory.path());
+        std::fs::write(&credentials.path, r#"{"currentContext":"x","auths":{"a.example":{"auth":"dTpw"}}}"#).unwrap();
+        let registry: RegistryName = "b.example:5000".parse().unwrap();
+        credentials.store(&registry, "me", &Secret::new("pass:word".to_owned())).unwrap();
+
+        let found = credentials.find(&registry).unwrap();
+        assert_eq!((found.username.as_str(), found.password.expose()), ("me", "pass:word"));
+        let text = std::fs::read_to_string(&credentials.path).unwrap();
+        assert!(text.contains("currentContext") && text.contains("a.example"), "{text}");
+        let mode = std::fs::metadata(&credentials.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        assert!(credentials.forget(&registry).unwrap());
+        assert!(credentials.find(&registry).is_none());
+        assert!(!credentials.forget(&registry).unwrap());
+    }
+
+    #[test]
+    fn a_broken_file_is_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let credentials = in_directory(directory.path());
+        std::fs::write(&credentials.path, "{ broken").unwrap();
+        let registry: RegistryName = "b.example".parse().unwrap();
+        assert!(credentials.find(&registry).is_none());
+        assert!(credentials.store(&registry, "me", &Secret::new("p".to_owned())).is_err());
+        assert_eq!(std::fs::read_to_string(&credentials.path).unwrap(), "{ broken");
+    }
+}

@@ -1,0 +1,108 @@
+//! How a command ends when it does not end well: what happened, where, what to do, and the exit code that programs read.
+//!
+//! Kept apart from the commands so that the five codes mean the same everywhere: 0 done, 1 the work failed, 2 wrong use or
+//! a wrong file, 3 the place or the configuration cannot do it, 4 internal.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use crate::screen;
+
+/// Why a command ended, as its exit code says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// A job, a step or a transfer failed: exit 1.
+    Work,
+    /// Wrong arguments or a wrong file: exit 2.
+    Use,
+    /// The place or the configuration cannot do it: exit 3.
+    Place,
+    /// A bug or a broken store: exit 4.
+    Internal,
+}
+
+impl FailureKind {
+    /// The exit code of this kind.
+    pub(crate) fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Work => 1,
+            Self::Use => 2,
+            Self::Place => 3,
+            Self::Internal => 4,
+        })
+    }
+}
+
+/// A command's end with a message for people: the chain of causes, then hints on lines of their own.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: FailureKind,
+    message: String,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    /// A failure of the given kind.
+    pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hints: Vec::new() }
+    }
+
+    /// A failure whose message is an error with all its causes.
+    pub(crate) fn caused(kind: FailureKind, doing: &str, error: &dyn Error) -> Self {
+        Self::new(kind, format!("{doing}: {}", chain(error)))
+    }
+
+    /// Adds what the reader can do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Prints the failure on standard error and gives its exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        let mut text = format!("{} {}", screen::red("error:"), self.message);
+        for hint in &self.hints {
+            let _ = write!(text, "\n{} {hint}", screen::cyan("hint:"));
+        }
+        screen::error_line(&text);
+        self.kind.code()
+    }
+}
+
+/// An error and its causes on one line, without saying the same thing twice.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let said = source.to_string();
+        if !text.ends_with(&said) {
+            let _ = write!(text, ": {said}");
+        }
+        cause = source.source();
+    }
+    text
+}
+
+/// Prints clap's help, version or complaint; complaints end with exit code 2, help with 0.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // Printing can only fail when nobody reads any more; there is nobody to tell then.
+    let _ = error.print();
+    if error.use_stderr() { FailureKind::Use.code() } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn a_chain_names_every_cause_once() {
+        let error = Outer(std::io::Error::other("inner"));
+        assert_eq!(chain(&error), "outer: inner");
+    }
+}

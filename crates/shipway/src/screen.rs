@@ -1,0 +1,79 @@
+//! The two streams that people see. The only file that prints, so that colour, `NO_COLOR` and closed pipes are decided once.
+
+use std::io::{IsTerminal, Write};
+
+fn colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal()
+}
+
+fn paint(code: &str, text: &str) -> String {
+    if colours() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// Text in red on a terminal that shows colours; colour never carries meaning alone.
+pub(crate) fn red(text: &str) -> String {
+    paint("1;31", text)
+}
+
+/// Text in yellow on a terminal that shows colours.
+pub(crate) fn yellow(text: &str) -> String {
+    paint("1;33", text)
+}
+
+/// Text in cyan on a terminal that shows colours.
+pub(crate) fn cyan(text: &str) -> String {
+    paint("36", text)
+}
+
+/// Text in green on a terminal that shows colours.
+pub(crate) fn green(text: &str) -> String {
+    paint("32", text)
+}
+
+/// A line of result on standard output. A reader that is gone is no error: `shipway … | head` ends quietly.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// A line for people on standard error.
+pub(crate) fn error_line(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Unfinished text for people on standard error, such as the output of a build step.
+pub(crate) fn error_bytes(bytes: &[u8]) {
+    let mut stream = std::io::stderr().lock();
+    let _ = stream.write_all(bytes);
+    let _ = stream.flush();
+}
+
+/// A warning for people on standard error.
+pub(crate) fn warning(text: &str) {
+    error_line(&format!("{} {text}", yellow("warning:")));
+}
+
+/// A size for people: `1.5 MB` in powers of ten, as Docker prints it.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: &[&str] = &["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_in_powers_of_ten() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1000), "1.0 kB");
+        assert_eq!(size(2_560_000), "2.6 MB");
+        assert_eq!(size(u64::MAX), "18446.7 PB");
+    }
+}
