@@ -1,3 +1,7 @@
 //! The tests of the whole: one binary, one module for each promise.
 
 mod architecture;
+mod harness;
+mod image_tree;
+mod pipelines;
+mod static_binary;
