@@ -40,6 +40,11 @@ pub(crate) fn error_line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// A question on standard error, the cursor left behind it.
+pub(crate) fn error_prompt(text: &str) {
+    error_bytes(text.as_bytes());
+}
+
 /// Unfinished text for people on standard error, such as the output of a build step.
 pub(crate) fn error_bytes(bytes: &[u8]) {
     let mut stream = std::io::stderr().lock();

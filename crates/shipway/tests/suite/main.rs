@@ -3,5 +3,7 @@
 mod architecture;
 mod harness;
 mod image_tree;
+mod interruption;
 mod pipelines;
+mod registry;
 mod static_binary;

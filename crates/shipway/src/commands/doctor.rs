@@ -1,0 +1,38 @@
+//! `shipway doctor`: which isolation this place gives, and why not a stronger one.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use shipway_sandbox::{Tier, probe};
+
+use crate::failure::{Failure, FailureKind};
+use crate::screen;
+
+/// Say which isolation tier this place gives, and why not a higher one
+///
+/// Ends with 3 when jobs and RUN steps cannot run here at all.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn execute(arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
+    let report = probe();
+    if arguments.json {
+        let text = serde_json::to_string_pretty(&report)
+            .map_err(|error| Failure::caused(FailureKind::Internal, "writing the report", &error))?;
+        screen::line(&text);
+    } else {
+        screen::line(&format!("isolation: {}", report.tier));
+        for finding in &report.findings {
+            let mark = if finding.ok { screen::green("ok") } else { screen::red("no") };
+            screen::line(&format!("  {mark}  {}: {}", finding.name, finding.detail));
+            if let Some(remedy) = &finding.remedy {
+                screen::line(&format!("      {} {remedy}", screen::cyan("to change that:")));
+            }
+        }
+    }
+    if report.tier == Tier::Unsupported { Ok(FailureKind::Place.code()) } else { Ok(ExitCode::SUCCESS) }
+}

@@ -1,0 +1,174 @@
+//! What a verb works with: the data directory opened, the registry's authority over it, and a client that knows it.
+//!
+//! Opening is cheap and starts nothing: a verb that needs processes asks for the container runtime itself, so that
+//! `serve`, `user` and `image ls` work in places that have no isolation to offer.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shipway_access::Access;
+use shipway_container::{Egress, Runtime, RuntimeOptions};
+use shipway_engine::certificates::CertificateAuthority;
+use shipway_oci::{Reference, RegistryName};
+use shipway_registry::authority::Authority;
+use shipway_registry::client::{Client, ClientOptions, RegistryCredentials};
+use shipway_sandbox::IdMap;
+use shipway_store::{OpenError, Scope, Store};
+
+use crate::arguments::GlobalArguments;
+use crate::credentials::DockerCredentials;
+use crate::failure::{Failure, FailureKind};
+use crate::settings::{self, Settings};
+
+/// How long a push that this process makes for its own user may take.
+const OWN_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// One installation, opened.
+#[derive(Clone)]
+pub(crate) struct Installation {
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    /// What `shipway.toml` says.
+    pub(crate) settings: Settings,
+    /// Bytes and names.
+    pub(crate) store: Store,
+    /// Who may do what.
+    pub(crate) access: Access,
+    /// The registry's operations over store and access.
+    pub(crate) authority: Authority,
+    /// The registry's name inside jobs.
+    pub(crate) registry_name: RegistryName,
+    /// Reaches other registries, and our own without a network.
+    pub(crate) client: Client,
+    /// What jobs and pulls may reach.
+    pub(crate) egress: Arc<Egress>,
+}
+
+impl Installation {
+    /// Opens the data directory that flags, environment, configuration or the defaults name.
+    pub(crate) fn open(global: &GlobalArguments) -> Result<Self, Failure> {
+        let settings = Settings::read(global.config.as_deref())?;
+        let data = global.data.clone().or_else(|| settings.data.clone()).unwrap_or_else(default_data);
+        let store = Store::open(&data.join("store")).map_err(|error| match error {
+            OpenError::ForeignOwner { .. } => Failure::caused(FailureKind::Place, "opening the store", &error)
+                .hint("run as the owner, or name another directory with --data"),
+            other => Failure::caused(FailureKind::Place, "opening the store", &other),
+        })?;
+        let access = Access::new(store.clone())
+            .map_err(|error| Failure::caused(FailureKind::Internal, "opening the accounts", &error))?;
+        let authority = Authority::new(store.clone(), access.clone());
+        let registry_name: RegistryName = settings
+            .registry
+            .name
+            .parse()
+            .map_err(|error| Failure::caused(FailureKind::Use, "the setting `registry.name`", &error))?;
+        let egress = Arc::new(Egress::new(&settings.egress.allow));
+        let client = client(&settings, &store, &authority, &registry_name)?;
+        Ok(Self { data, settings, store, access, authority, registry_name, client, egress })
+    }
+
+    /// The container runtime over this installation.
+    pub(crate) async fn runtime(&self) -> Result<Runtime, Failure> {
+        let id_map = IdMap::detect().map_err(|error| {
+            Failure::caused(FailureKind::Place, "running containers", &error)
+                .hint("`shipway doctor` says what this place can do")
+        })?;
+        let options = RuntimeOptions {
+            data: self.data.clone(),
+            store: self.store.clone(),
+            client: self.client.clone(),
+            id_map,
+        };
+        Runtime::open(options).await.map_err(|error| Failure::caused(FailureKind::Place, "running containers", &error))
+    }
+
+    /// The installation's certificate authority, made at first use.
+    pub(crate) fn certificate_authority(&self) -> Result<CertificateAuthority, Failure> {
+        CertificateAuthority::load_or_create(&self.data.join("ca"))
+            .map_err(|error| Failure::caused(FailureKind::Place, "the installation's certificate authority", &error))
+    }
+
+    /// Under which names this user's own images are kept.
+    pub(crate) fn user_scope(&self) -> Scope {
+        Scope::user()
+    }
+
+    /// The credentials for a reference: the user's own; for this installation's registry a token good for just that
+    /// repository, since whoever may open the store needs no password to write into it.
+    pub(crate) fn credentials(&self, reference: &Reference) -> Result<Option<RegistryCredentials>, Failure> {
+        if let Some(found) = DockerCredentials::of_this_user().find(&reference.registry) {
+            return Ok(Some(found));
+        }
+        if !self.client.is_own(&reference.registry) {
+            return Ok(None);
+        }
+        let token = self
+            .access
+            .issue_job_token(&reference.repository, 0, OWN_TOKEN_LIFETIME)
+            .map_err(|error| Failure::caused(FailureKind::Internal, "a token for the own registry", &error))?;
+        Ok(Some(RegistryCredentials {
+            username: "gitlab-ci-token".to_owned(),
+            password: token,
+            identity_token: None,
+        }))
+    }
+}
+
+fn client(
+    settings: &Settings,
+    store: &Store,
+    authority: &Authority,
+    registry_name: &RegistryName,
+) -> Result<Client, Failure> {
+    let mut authorities = vec![(registry_name.clone(), authority.clone())];
+    for alias in outside_names(settings.registry.listen) {
+        if is_ours(settings.registry.listen, store)
+            && let Ok(name) = alias.parse()
+        {
+            authorities.push((name, authority.clone()));
+        }
+    }
+    let insecure = settings
+        .registry
+        .insecure
+        .iter()
+        .map(|name| name.parse())
+        .collect::<Result<Vec<RegistryName>, _>>()
+        .map_err(|error| Failure::caused(FailureKind::Use, "the setting `registry.insecure`", &error))?;
+    Client::new(ClientOptions { authorities, insecure, ..ClientOptions::default() })
+        .map_err(|error| Failure::caused(FailureKind::Place, "preparing to speak to registries", &error))
+}
+
+/// The names that people give the registry from outside.
+fn outside_names(listen: SocketAddr) -> [String; 2] {
+    [listen.to_string(), format!("localhost:{}", listen.port())]
+}
+
+/// Whether the address is this installation's registry: nobody listens there, or whoever does names our store.
+fn is_ours(listen: SocketAddr, store: &Store) -> bool {
+    use std::io::{Read as _, Write as _};
+
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let Ok(mut stream) = TcpStream::connect_timeout(&listen, PATIENCE) else { return true };
+    let asked = stream
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| stream.write_all(format!("GET /v2/ HTTP/1.0\r\nHost: {listen}\r\n\r\n").as_bytes()));
+    let mut answer = Vec::new();
+    if asked.is_err() || stream.take(16 << 10).read_to_end(&mut answer).is_err() {
+        return false;
+    }
+    let wanted = format!("shipway-store: {}", store.id()).to_ascii_lowercase();
+    String::from_utf8_lossy(&answer).to_ascii_lowercase().lines().any(|line| line.trim() == wanted)
+}
+
+fn default_data() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/shipway");
+    }
+    match std::env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()) {
+        Some(home) => PathBuf::from(home).join("shipway"),
+        None => settings::home().join(".local/share/shipway"),
+    }
+}

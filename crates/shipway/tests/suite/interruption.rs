@@ -1,0 +1,91 @@
+//! Ctrl-C and kill -9 in the middle of a job: nothing stays behind, and the store opens again.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use shipway_testkit::{Account, git_repository, wait_for};
+
+use crate::harness::{SUITES, User, assert_nothing_left, succeed, text};
+
+/// A job that says when it runs and then never ends by itself.
+const ENDLESS: &str = "\
+endless:
+  image: busybox:1.36
+  script:
+    - echo \"the job runs\"
+    - while true; do sleep 1; done
+";
+
+fn started(account: Account) -> Result<(User, PathBuf, Child)> {
+    let user = User::with_base_images(account, SUITES[0])?;
+    let files = tempfile::tempdir()?;
+    std::fs::write(files.path().join(".gitlab-ci.yml"), ENDLESS)?;
+    succeed(std::process::Command::new("chmod").args(["-R", "a+rX"]).arg(files.path()))?;
+    let repository = git_repository(&user.home, files.path(), "group/endless", "main")?;
+    let mut command = user.shipway(&["run"]);
+    let mut process =
+        command.current_dir(&repository).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(process.stdout.take().context("standard output")?).lines();
+    loop {
+        let line = lines.next().context("the run ended before its job started")??;
+        // The echo of the command itself holds the words as well, behind a dollar sign.
+        if line.contains("the job runs") && !line.contains("echo") {
+            break;
+        }
+    }
+    // Whoever reads no further must not stop the run: keep draining.
+    std::thread::spawn(move || lines.for_each(drop));
+    Ok((user, repository, process))
+}
+
+fn send(process: &Child, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(process.id())?).context("a process id")?;
+    Ok(kill_process(pid, signal)?)
+}
+
+fn end(process: &mut Child) -> Result<Option<i32>> {
+    wait_for(Duration::from_secs(30), || match process.try_wait() {
+        Ok(Some(status)) => Ok(status.code()),
+        Ok(None) => Err("still running".to_owned()),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+#[test]
+fn control_c_ends_the_job_and_leaves_nothing() -> Result<()> {
+    for account in Account::all() {
+        let (user, _, mut process) = started(account)?;
+        send(&process, Signal::INT)?;
+        let code = end(&mut process)?;
+        ensure!(code == Some(1), "as {}: a cancelled run ended with {code:?}", account.name());
+        assert_nothing_left(&user.home)?;
+        let pods = user.home.data().join("locks");
+        let left: Vec<_> = std::fs::read_dir(&pods)?.flatten().map(|entry| entry.file_name()).collect();
+        ensure!(left.is_empty(), "as {}: locks left behind: {left:?}", account.name());
+    }
+    Ok(())
+}
+
+#[test]
+fn kill_9_leaves_no_process_and_the_next_run_sweeps_up() -> Result<()> {
+    for account in Account::all() {
+        let (user, repository, mut process) = started(account)?;
+        send(&process, Signal::KILL)?;
+        end(&mut process)?;
+        assert_nothing_left(&user.home)?;
+
+        std::fs::write(
+            repository.join(".gitlab-ci.yml"),
+            "quick:\n  image: busybox:1.36\n  script: [echo \"all is well\"]\n",
+        )?;
+        let output = succeed(user.shipway(&["run"]).current_dir(&repository))?;
+        ensure!(text(&output).contains("all is well"), "{}", text(&output));
+        succeed(&mut user.shipway(&["fsck"]))?;
+        assert_nothing_left(&user.home)?;
+    }
+    Ok(())
+}
