@@ -1,0 +1,183 @@
+//! Physical lines to logical ones: directives, comments, continuations and heredoc bodies.
+//!
+//! Each logical line remembers which physical place every piece of it came from, so that a later pass can point at
+//! a column in the file although the text was joined.
+
+use super::error::{DockerfileError, Position, SourceText};
+use super::heredoc::Heredoc;
+use super::limits;
+
+/// One instruction's text.
+#[derive(Debug, Clone)]
+pub(crate) struct LogicalLine {
+    pub(crate) text: String,
+    /// (offset in `text`, place in the file), ascending.
+    pub(crate) origins: Vec<(usize, Position)>,
+    pub(crate) heredocs: Vec<Heredoc>,
+}
+
+impl LogicalLine {
+    /// The place in the file of a byte offset of `text`.
+    pub(crate) fn position(&self, offset: usize) -> Position {
+        let index = self.origins.partition_point(|&(from, _)| from <= offset).saturating_sub(1);
+        let Some(&(from, start)) = self.origins.get(index) else { return Position { line: 1, column: 1 } };
+        let passed = self.text.get(from..offset).map_or(0, |text| text.chars().count());
+        Position { line: start.line, column: start.column + u32::try_from(passed).unwrap_or(u32::MAX - start.column) }
+    }
+}
+
+/// Parser directives at the top of the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Directives {
+    pub(crate) escape: char,
+    pub(crate) syntax: Option<String>,
+    pub(crate) check: Option<String>,
+}
+
+/// Reads all logical lines.
+pub(crate) fn read(source: &SourceText<'_>) -> Result<(Directives, Vec<LogicalLine>), DockerfileError> {
+    let (directives, first) = read_directives(source)?;
+    let mut reader = Reader { source, escape: directives.escape, next: first };
+    let mut lines = Vec::new();
+    while let Some(line) = reader.logical_line()? {
+        if lines.len() == limits::INSTRUCTIONS {
+            let message = format!("more than {} instructions", limits::INSTRUCTIONS);
+            return Err(source.error(line.position(0), message));
+        }
+        lines.push(line);
+    }
+    Ok((directives, lines))
+}
+
+fn read_directives(source: &SourceText<'_>) -> Result<(Directives, usize), DockerfileError> {
+    let mut directives = Directives { escape: '\\', syntax: None, check: None };
+    let mut escape_seen = false;
+    for (index, line) in source.lines.iter().enumerate() {
+        let at = Position { line: line_number(index), column: 1 };
+        let Some((name, value)) = directive(line) else { return Ok((directives, index)) };
+        let seen = match name.as_str() {
+            "escape" => {
+                directives.escape = match value {
+                    "\\" => '\\',
+                    "`" => '`',
+                    _ => return Err(source.error(at, format!("invalid escape `{value}`: it must be \\ or `"))),
+                };
+                std::mem::replace(&mut escape_seen, true)
+            }
+            "syntax" => directives.syntax.replace(value.to_owned()).is_some(),
+            "check" => directives.check.replace(value.to_owned()).is_some(),
+            _ => return Ok((directives, index)),
+        };
+        if seen {
+            return Err(source.error(at, format!("only one {name} directive can be used")));
+        }
+    }
+    Ok((directives, source.lines.len()))
+}
+
+fn directive(line: &str) -> Option<(String, &str)> {
+    let (name, value) = line.strip_prefix('#')?.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric());
+    (plain && !value.is_empty()).then(|| (name.to_ascii_lowercase(), value))
+}
+
+fn line_number(index: usize) -> u32 {
+    u32::try_from(index + 1).unwrap_or(u32::MAX)
+}
+
+struct Reader<'a> {
+    source: &'a SourceText<'a>,
+    escape: char,
+    next: usize,
+}
+
+impl Reader<'_> {
+    fn physical(&mut self) -> Option<(u32, &str)> {
+        let line = self.source.lines.get(self.next)?;
+        self.next += 1;
+        Some((line_number(self.next - 1), line.trim_end_matches(['\r', '\n'])))
+    }
+
+    fn logical_line(&mut self) -> Result<Option<LogicalLine>, DockerfileError> {
+        let escape = self.escape;
+        let mut line = LogicalLine { text: String::new(), origins: Vec::new(), heredocs: Vec::new() };
+        let mut open = false;
+        while let Some((number, physical)) = self.physical() {
+            if is_comment(physical) {
+                continue;
+            }
+            let content = if open { physical } else { physical.trim_start() };
+            if content.trim_start().is_empty() {
+                // An empty line inside a continued instruction is passed over, as Docker does with a warning.
+                continue;
+            }
+            let column = u32::try_from(physical.chars().count() - content.chars().count()).unwrap_or(0) + 1;
+            line.origins.push((line.text.len(), Position { line: number, column }));
+            match without_continuation(content, escape) {
+                Some(part) => {
+                    line.text.push_str(part);
+                    open = true;
+                }
+                None => {
+                    line.text.push_str(content);
+                    break;
+                }
+            }
+        }
+        if line.text.trim().is_empty() {
+            return Ok(None);
+        }
+        if opens_heredocs(&line.text) {
+            self.read_heredocs(&mut line)?;
+        }
+        Ok(Some(line))
+    }
+
+    fn read_heredocs(&mut self, line: &mut LogicalLine) -> Result<(), DockerfileError> {
+        let mut heredocs = Heredoc::openers(&line.text);
+        if heredocs.len() > limits::HEREDOCS {
+            let message = format!("more than {} heredocs in one instruction", limits::HEREDOCS);
+            return Err(self.source.error(line.position(0), message));
+        }
+        for heredoc in &mut heredocs {
+            loop {
+                let Some(raw) = self.source.lines.get(self.next) else {
+                    let message = format!("heredoc <<{0} is not terminated: a line `{0}` is missing", heredoc.name);
+                    return Err(self.source.error(line.position(0), message));
+                };
+                self.next += 1;
+                if heredoc.is_terminator(raw.trim_end_matches(['\r', '\n'])) {
+                    break;
+                }
+                heredoc.content.push_str(raw);
+            }
+        }
+        line.heredocs = heredocs;
+        Ok(())
+    }
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with('#')
+}
+
+/// The line without its continuation mark; `None` when it has none. Two escapes at the end are text.
+fn without_continuation(line: &str, escape: char) -> Option<&str> {
+    let body = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
+    (!body.ends_with(escape)).then_some(body)
+}
+
+/// RUN, COPY and ADD take heredocs, also behind ONBUILD; a JSON form does not.
+fn opens_heredocs(text: &str) -> bool {
+    if !text.contains("<<") {
+        return false;
+    }
+    let mut words = text.split_whitespace().map(str::to_ascii_lowercase);
+    let mut keyword = words.next();
+    if keyword.as_deref() == Some("onbuild") {
+        keyword = words.next();
+    }
+    let takes = matches!(keyword.as_deref(), Some("run" | "copy" | "add"));
+    takes && !words.find(|word| !word.starts_with("--")).is_some_and(|word| word.starts_with('['))
+}
