@@ -1,0 +1,283 @@
+//! `changes` and `exists`: globs over the repository, matched as Ruby's `File.fnmatch` does with `PATHNAME`, `DOTMATCH` and
+//! `EXTGLOB`. What the file source answers is asked once per compilation.
+
+use std::{collections::HashMap, rc::Rc};
+
+use super::Context;
+use crate::diagnostic::Span;
+
+/// GitLab's bound: past it, `exists` and `changes` hold.
+const CHECKS: usize = 50_000;
+
+/// Alternatives that braces may expand to.
+const ALTERNATIVES: usize = 256;
+
+/// Answers of the file source.
+#[derive(Default)]
+pub(super) struct Known {
+    paths: Option<Rc<Vec<String>>>,
+    changed: HashMap<Option<String>, Option<Rc<Vec<String>>>>,
+    checks: usize,
+}
+
+impl Context<'_> {
+    /// Whether one of the patterns names a file, or with a slash at its end a directory.
+    pub(super) fn exists(&mut self, span: Span, patterns: &[String]) -> bool {
+        let Some(paths) = self.paths(span) else {
+            return false;
+        };
+        patterns.iter().any(|pattern| match pattern.strip_suffix('/') {
+            None => self.any_match(pattern, paths.iter().map(String::as_str)),
+            Some(directory) => {
+                let parents = paths.iter().flat_map(|path| {
+                    path.char_indices()
+                        .filter(|(_, character)| *character == '/')
+                        .filter_map(|(at, _)| path.get(..at))
+                });
+                self.any_match(directory, parents)
+            }
+        })
+    }
+
+    /// Whether a changed file matches one of the patterns; true when there is nothing to compare with.
+    pub(super) fn changed(&mut self, span: Span, patterns: &[String], compare_to: Option<&str>) -> bool {
+        let key = compare_to.map(str::to_owned);
+        if !self.files.changed.contains_key(&key) {
+            let answer = match self.source.changed(compare_to) {
+                Ok(answer) => answer.map(Rc::new),
+                Err(error) => {
+                    self.reports
+                        .error(span, format!("the changed files cannot be found out: {error}"));
+                    None
+                }
+            };
+            self.files.changed.insert(key.clone(), answer);
+        }
+        let Some(changed) = self.files.changed.get(&key).cloned().flatten() else {
+            return true;
+        };
+        patterns
+            .iter()
+            .any(|pattern| self.any_match(pattern, changed.iter().map(String::as_str)))
+    }
+
+    /// All files, for `exists` and for patterns in `include`.
+    pub(super) fn paths(&mut self, span: Span) -> Option<Rc<Vec<String>>> {
+        if self.files.paths.is_none() {
+            match self.source.paths() {
+                Ok(paths) => self.files.paths = Some(Rc::new(paths)),
+                Err(error) => {
+                    self.reports.error(
+                        span,
+                        format!("the files of the repository cannot be listed: {error}"),
+                    );
+                }
+            }
+        }
+        self.files.paths.clone()
+    }
+
+    fn any_match<'p>(&mut self, pattern: &str, mut paths: impl Iterator<Item = &'p str>) -> bool {
+        let pattern = Glob::new(pattern);
+        paths.any(|path| {
+            self.files.checks += 1;
+            self.files.checks > CHECKS || pattern.matches(path)
+        })
+    }
+}
+
+/// A pattern with its braces expanded, by path segments.
+pub(super) struct Glob(Vec<Vec<Vec<char>>>);
+
+impl Glob {
+    pub(super) fn new(pattern: &str) -> Self {
+        let mut expanded = Vec::new();
+        expand_braces(&pattern.chars().collect::<Vec<_>>(), &mut expanded);
+        Self(
+            expanded
+                .iter()
+                .map(|one| {
+                    one.split(|character| *character == '/')
+                        .map(<[char]>::to_vec)
+                        .collect()
+                })
+                .collect(),
+        )
+    }
+
+    pub(super) fn matches(&self, path: &str) -> bool {
+        let path: Vec<Vec<char>> = path.split('/').map(|segment| segment.chars().collect()).collect();
+        self.0.iter().any(|pattern| segments_match(pattern, &path))
+    }
+}
+
+fn expand_braces(pattern: &[char], expanded: &mut Vec<Vec<char>>) {
+    if expanded.len() >= ALTERNATIVES {
+        return;
+    }
+    let Some((open, close, commas)) = first_braces(pattern) else {
+        expanded.push(pattern.to_vec());
+        return;
+    };
+    let mut start = open + 1;
+    for end in commas.into_iter().chain([close]) {
+        let mut one = pattern.get(..open).unwrap_or_default().to_vec();
+        one.extend_from_slice(pattern.get(start..end).unwrap_or_default());
+        one.extend_from_slice(pattern.get(close + 1..).unwrap_or_default());
+        expand_braces(&one, expanded);
+        start = end + 1;
+    }
+}
+
+/// Places of the first pair of braces and of the commas directly inside.
+fn first_braces(pattern: &[char]) -> Option<(usize, usize, Vec<usize>)> {
+    let mut open = None;
+    let mut level = 0usize;
+    let mut commas = Vec::new();
+    let mut escaped = false;
+    for (position, character) in pattern.iter().enumerate() {
+        if escaped {
+            escaped = false;
+            continue;
+        }
+        match (character, level) {
+            ('\\', _) => escaped = true,
+            ('{', _) => {
+                level += 1;
+                open = open.or(Some(position));
+            }
+            ('}', 1) => return Some((open?, position, commas)),
+            ('}', 2..) => level -= 1,
+            (',', 1) => commas.push(position),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `**` before a slash stands for any number of directories. Dynamic programming, so that many of them cost no time.
+fn segments_match(pattern: &[Vec<char>], path: &[Vec<char>]) -> bool {
+    let mut reachable = vec![false; path.len() + 1];
+    if let Some(first) = reachable.first_mut() {
+        *first = true;
+    }
+    for (position, segment) in pattern.iter().enumerate() {
+        let mut next = vec![false; path.len() + 1];
+        let any_depth = segment.as_slice() == ['*', '*'] && position + 1 < pattern.len();
+        let mut seen = false;
+        for (at, here) in reachable.iter().enumerate() {
+            if any_depth {
+                seen |= here;
+                if let Some(slot) = next.get_mut(at) {
+                    *slot = seen;
+                }
+            } else if *here
+                && path.get(at).is_some_and(|part| segment_matches(segment, part))
+                && let Some(slot) = next.get_mut(at + 1)
+            {
+                *slot = true;
+            }
+        }
+        reachable = next;
+    }
+    reachable.last() == Some(&true)
+}
+
+fn segment_matches(pattern: &[char], text: &[char]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        let step = match pattern.get(p) {
+            Some('*') => {
+                retry = Some((p, t));
+                p += 1;
+                continue;
+            }
+            Some('?') => Some(p + 1),
+            Some('[') => set_matches(pattern, p, text.get(t).copied()),
+            Some('\\') if p + 1 < pattern.len() => (pattern.get(p + 1) == text.get(t)).then_some(p + 2),
+            Some(literal) => (Some(literal) == text.get(t)).then_some(p + 1),
+            None => None,
+        };
+        match (step, retry) {
+            (Some(next), _) => {
+                p = next;
+                t += 1;
+            }
+            (None, Some((star, from))) => {
+                retry = Some((star, from + 1));
+                p = star + 1;
+                t = from + 1;
+            }
+            (None, None) => return false,
+        }
+    }
+    pattern
+        .get(p..)
+        .is_none_or(|rest| rest.iter().all(|character| *character == '*'))
+}
+
+/// Where the pattern goes on after a `[set]` that takes the character.
+fn set_matches(pattern: &[char], open: usize, character: Option<char>) -> Option<usize> {
+    let character = character?;
+    let mut at = open + 1;
+    let negated = matches!(pattern.get(at), Some('!' | '^'));
+    at += usize::from(negated);
+    let first = at;
+    let mut found = false;
+    loop {
+        let low = match pattern.get(at)? {
+            ']' if at > first => break,
+            '\\' => {
+                at += 1;
+                *pattern.get(at)?
+            }
+            other => *other,
+        };
+        let mut high = low;
+        if pattern.get(at + 1) == Some(&'-') && pattern.get(at + 2).is_some_and(|next| *next != ']') {
+            high = *pattern.get(at + 2)?;
+            at += 2;
+        }
+        found |= (low..=high).contains(&character);
+        at += 1;
+    }
+    (found != negated).then_some(at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Glob;
+
+    #[test]
+    fn globs_match_as_ruby_matches_them() {
+        for (pattern, path, expected) in [
+            ("Dockerfile", "Dockerfile", true),
+            ("Dockerfile", "a/Dockerfile", false),
+            ("./Dockerfile", "Dockerfile", false),
+            ("*.md", "a.md", true),
+            ("*.md", "a/b.md", false),
+            ("**/*.md", "a.md", true),
+            ("**/*.md", "a/b/c.md", true),
+            ("a/**/c", "a/c", true),
+            ("a/**/c", "a/b/b/c", true),
+            ("a/**", "a/b", true),
+            ("a/**", "a/b/c", false),
+            ("*", ".hidden", true),
+            ("*.{rb,py}", "x.py", true),
+            ("{a,b{c,d}}/x", "bd/x", true),
+            ("[a-c]x", "bx", true),
+            ("[!a-c]x", "bx", false),
+            ("a?c", "abc", true),
+            ("a?c", "a/c", false),
+            ("a\\*", "a*", true),
+            ("a\\*", "ab", false),
+            ("[", "[", false),
+            ("", "", true),
+        ] {
+            assert_eq!(Glob::new(pattern).matches(path), expected, "{pattern} {path}");
+        }
+        assert!(!Glob::new(&format!("{}x", "**/".repeat(60))).matches(&"a/".repeat(200)));
+        assert!(!Glob::new(&"*a".repeat(100)).matches(&"a".repeat(99)));
+    }
+}

@@ -1,0 +1,435 @@
+//! One job of the file → the jobs of the pipeline: defaults, keywords, copies, rules.
+//!
+//! A job that its rules exclude is checked all the same: an error in it is an error on every branch.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    Context, deploy, image, keep,
+    keyword::{self, Place},
+    matrix::{self, Copy},
+    needs::{self, RawNeed},
+    only,
+    read::{entry, given},
+    root::Root,
+    rules::{self, Rule, Verdict, start_in},
+    variables::{self as yaml_variables, Level, overlay},
+};
+use crate::{
+    diagnostic::Span,
+    name::{JobName, StageName},
+    pipeline::{AllowFailure, Job, Retry, When},
+    variables::{self, Variable, expand, predefined},
+    yaml::{Entry, Mapping, Node},
+};
+
+/// GitLab's bound on tags.
+const TAGS: usize = 50;
+
+/// A job before it is known which others there are.
+pub(super) struct Draft {
+    pub(super) job: Job,
+    pub(super) span: Span,
+    pub(super) needs: Option<Vec<RawNeed>>,
+    pub(super) dependencies: Option<Vec<(Span, String)>>,
+}
+
+/// All jobs that run, and what was declared.
+pub(super) struct Drafts {
+    pub(super) jobs: Vec<Draft>,
+    /// Jobs of the file, with the position of their stage and the names of their copies.
+    pub(super) declared: HashMap<String, Declared>,
+}
+
+pub(super) struct Declared {
+    pub(super) stage: usize,
+    pub(super) copies: Vec<String>,
+}
+
+pub(super) fn compile(context: &mut Context<'_>, root: &Root) -> Drafts {
+    let mut drafts = Drafts {
+        jobs: Vec::new(),
+        declared: HashMap::new(),
+    };
+    for entry in &root.jobs {
+        job(context, root, entry, &mut drafts);
+        if context.reports.is_full() {
+            break;
+        }
+    }
+    drafts
+}
+
+fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Drafts) {
+    let Some(own) = entry.value.as_mapping() else {
+        return;
+    };
+    keyword::check(context, Place::Job, own);
+    if let Err(error) = entry.key.parse::<JobName>() {
+        context
+            .reports
+            .error(entry.key_span, format!("this is no name for a job: {error}"));
+        return;
+    }
+    let mapping = inherited(context, root, own);
+    let Some((template, span)) = template(context, root, entry, &mapping) else {
+        return;
+    };
+    let copies: Vec<Option<Copy>> = match given(&mapping, "parallel") {
+        Some(node) => matrix::copies(context, node).into_iter().map(Some).collect(),
+        None => vec![None],
+    };
+    let raw_needs = given(&mapping, "needs").map(|node| needs::needs(context, node).unwrap_or_default());
+    let dependencies = given(&mapping, "dependencies").and_then(|node| needs::dependencies(context, node));
+    let stage = root
+        .stages
+        .iter()
+        .position(|stage| *stage == template.stage.as_str())
+        .unwrap_or(0);
+    let mut declared = Declared {
+        stage,
+        copies: Vec::new(),
+    };
+
+    for copy in copies {
+        let name = format!(
+            "{}{}",
+            template.group,
+            copy.as_ref().map_or("", |copy| copy.suffix.as_str())
+        );
+        let Ok(name) = name.parse::<JobName>() else {
+            context
+                .reports
+                .error(span, "the name of a copy of this job is too long");
+            return;
+        };
+        declared.copies.push(name.to_string());
+        let mut job = Job {
+            name,
+            node: copy.as_ref().map(|copy| copy.position),
+            ..template.clone()
+        };
+        if let Some(copy) = copy {
+            overlay(&mut job.variables, copy.variables);
+        }
+        let mut draft = Draft {
+            job,
+            span: entry.key_span,
+            needs: raw_needs.clone(),
+            dependencies: dependencies.clone(),
+        };
+        let included = selected(context, root, &mapping, &mut draft);
+        if context.reports.is_full() {
+            return;
+        }
+        if included {
+            expand_server_side(root, context, &mut draft.job);
+            drafts.jobs.push(draft);
+        }
+    }
+    drafts.declared.insert(template.group, declared);
+}
+
+/// The job's keys with the defaults it inherits.
+fn inherited(context: &mut Context<'_>, root: &Root, own: &Mapping) -> Mapping {
+    let inherit = given(own, "inherit").and_then(|node| context.mapping(node, "inherit"));
+    if let Some(inherit) = inherit {
+        keyword::check(context, Place::Inherit, inherit);
+    }
+    let default = inherit.and_then(|inherit| given(inherit, "default"));
+    let allowed = allowed_names(context, default, "inherit:default");
+    let mut mapping = own.clone();
+    mapping.retain(|entry| !entry.value.is_null());
+    for entry in root.default.iter() {
+        if mapping.get(&entry.key).is_none() && allowed.permits(&entry.key) && !entry.value.is_null() {
+            mapping.set(entry.clone());
+        }
+    }
+    mapping
+}
+
+enum Allowed {
+    All,
+    None,
+    Only(HashSet<String>),
+}
+
+impl Allowed {
+    fn permits(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Only(names) => names.contains(name),
+        }
+    }
+}
+
+fn allowed_names(context: &mut Context<'_>, node: Option<&Node>, what: &str) -> Allowed {
+    let Some(node) = node else { return Allowed::All };
+    match node.as_bool() {
+        Some(true) => Allowed::All,
+        Some(false) => Allowed::None,
+        None if node.as_sequence().is_some() => Allowed::Only(
+            context
+                .texts(node, what)
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+        ),
+        None => {
+            context.expected(node, what, "`true`, `false` or a list of names");
+            Allowed::All
+        }
+    }
+}
+
+/// Everything that does not depend on rules and copies.
+fn template(context: &mut Context<'_>, root: &Root, entry: &Entry, mapping: &Mapping) -> Option<(Job, Span)> {
+    let script = given(mapping, "script");
+    let replaced = ["trigger", "run"].iter().any(|key| given(mapping, key).is_some());
+    if script.is_none() {
+        // Without `trigger` and `run`, which the keyword check has named, there is nothing left of such a job.
+        if !replaced {
+            let message = format!(
+                "jobs:{} config should implement the script:, run:, or trigger: keyword",
+                keyword::shorten(&entry.key)
+            );
+            let help = "give it a `script`, or hide it with a dot before its name";
+            context.reports.error_with_help(entry.key_span, message, help);
+        }
+        return None;
+    }
+    let script = context.script(script?, "script");
+    let stage = stage(context, root, mapping, entry.key_span);
+    let when = when(context, mapping);
+    let has_rules = given(mapping, "rules").is_some();
+    let delay = if has_rules {
+        None
+    } else {
+        start_in(context, mapping, when)
+    };
+    let allow_failure = match given(mapping, "allow_failure") {
+        Some(node) => deploy::allow_failure(context, node),
+        None if when == Some(When::Manual) => Some(AllowFailure::Yes),
+        None => Some(AllowFailure::No),
+    };
+    let mut lines = |key: &str| {
+        given(mapping, key)
+            .and_then(|node| context.script(node, key))
+            .unwrap_or_default()
+    };
+    let (before_script, after_script) = (lines("before_script"), lines("after_script"));
+    let variables = yaml_layers(context, root, mapping);
+    let job = Job {
+        name: entry.key.parse().ok()?,
+        group: entry.key.to_string(),
+        stage: stage?,
+        before_script,
+        script: script?,
+        after_script,
+        pre_get_sources_script: hooks(context, mapping),
+        image: given(mapping, "image").and_then(|node| image::image(context, node)),
+        services: given(mapping, "services")
+            .map(|node| image::services(context, node))
+            .unwrap_or_default(),
+        variables,
+        when: when.unwrap_or_default(),
+        start_in: delay,
+        allow_failure: allow_failure?,
+        needs: None,
+        dependencies: None,
+        artifacts: given(mapping, "artifacts").and_then(|node| keep::artifacts(context, node)),
+        cache: given(mapping, "cache")
+            .map(|node| keep::caches(context, node))
+            .unwrap_or_default(),
+        environment: given(mapping, "environment").and_then(|node| deploy::environment(context, node)),
+        tags: tags(context, mapping),
+        timeout: given(mapping, "timeout").and_then(|node| context.duration(node, "timeout")),
+        retry: given(mapping, "retry").map_or_else(Retry::default, |node| deploy::retry(context, node)),
+        interruptible: given(mapping, "interruptible")
+            .and_then(|node| context.boolean(node, "interruptible"))
+            .unwrap_or(false),
+        coverage: given(mapping, "coverage").and_then(|node| deploy::coverage(context, node)),
+        resource_group: given(mapping, "resource_group")
+            .and_then(|node| context.text(node, "resource_group")),
+        node: None,
+    };
+    Some((job, entry.key_span))
+}
+
+fn stage(context: &mut Context<'_>, root: &Root, mapping: &Mapping, span: Span) -> Option<StageName> {
+    let (name, span) = match given(mapping, "stage") {
+        Some(node) => (context.text(node, "stage")?, node.span),
+        None => ("test".to_owned(), span),
+    };
+    if !root.stages.contains(&name) {
+        let shown = keyword::shorten(&name);
+        let message = format!("chosen stage `{shown}` does not exist");
+        let known: Vec<&str> = root.stages.iter().take(20).map(String::as_str).collect();
+        let near = keyword::nearest(&name, root.stages.iter().map(String::as_str));
+        let help = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("available stages are {}", known.join(", ")),
+        };
+        context.reports.error_with_help(span, message, help);
+        return None;
+    }
+    name.parse().ok()
+}
+
+fn when(context: &mut Context<'_>, mapping: &Mapping) -> Option<When> {
+    const WHEN: &[(&str, When)] = &[
+        ("on_success", When::OnSuccess),
+        ("on_failure", When::OnFailure),
+        ("always", When::Always),
+        ("manual", When::Manual),
+        ("delayed", When::Delayed),
+    ];
+    let node = given(mapping, "when")?;
+    if node.as_text() == Some("never") {
+        let help = "a job that never runs is hidden: begin its name with a dot";
+        context
+            .reports
+            .error_with_help(node.span, "`when: never` is only for `rules`", help);
+        return None;
+    }
+    context.word(node, "when", WHEN)
+}
+
+fn tags(context: &mut Context<'_>, mapping: &Mapping) -> Vec<String> {
+    let Some(node) = given(mapping, "tags") else {
+        return Vec::new();
+    };
+    let tags = context
+        .flat(node, "tags")
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|item| context.text(item, "tags"))
+        .collect::<Vec<_>>();
+    if tags.len() >= TAGS {
+        context
+            .reports
+            .error(node.span, format!("`tags` must be fewer than {TAGS}"));
+    }
+    tags
+}
+
+fn hooks(context: &mut Context<'_>, mapping: &Mapping) -> Vec<String> {
+    let Some(hooks) = given(mapping, "hooks").and_then(|node| context.mapping(node, "hooks")) else {
+        return Vec::new();
+    };
+    keyword::check(context, Place::Hooks, hooks);
+    given(hooks, "pre_get_sources_script")
+        .and_then(|node| context.script(node, "pre_get_sources_script"))
+        .unwrap_or_default()
+}
+
+/// Variables of the pipeline that the job inherits, of the workflow's rule and of the job.
+fn yaml_layers(context: &mut Context<'_>, root: &Root, mapping: &Mapping) -> Vec<Variable> {
+    let inherit = given(mapping, "inherit")
+        .and_then(Node::as_mapping)
+        .and_then(|inherit| given(inherit, "variables"));
+    let allowed = allowed_names(context, inherit, "inherit:variables");
+    let mut layers: Vec<Variable> = root
+        .variables
+        .iter()
+        .filter(|variable| allowed.permits(&variable.key))
+        .cloned()
+        .collect();
+    overlay(
+        &mut layers,
+        root.workflow_variables
+            .iter()
+            .filter(|variable| allowed.permits(&variable.key))
+            .cloned(),
+    );
+    if let Some(node) = given(mapping, "variables") {
+        overlay(&mut layers, yaml_variables::read(context, node, Level::Job));
+    }
+    if !context.budget.take(layers.len()) {
+        context.too_large(root.span);
+    }
+    layers
+}
+
+/// What the job's conditions see.
+fn visible(context: &Context<'_>, root: &Root, job: &Job) -> Vec<Variable> {
+    let mut all = root.predefined.clone();
+    all.extend(predefined::job(&predefined::JobFacts {
+        name: job.name.as_str(),
+        group: &job.group,
+        stage: job.stage.as_str(),
+        node: job.node.map(|node| (node.index, node.total)),
+        manual: job.when == When::Manual,
+    }));
+    all.extend(job.variables.iter().cloned());
+    all.extend(context.situation.variables.iter().cloned());
+    all.extend(context.situation.pipeline_variables.iter().cloned());
+    all
+}
+
+/// Whether the job is part of the pipeline; applies the rule that holds.
+fn selected(context: &mut Context<'_>, root: &Root, mapping: &Mapping, draft: &mut Draft) -> bool {
+    let all = visible(context, root, &draft.job);
+    let values = variables::values(&all);
+    if let Some(found) = entry(mapping, "rules") {
+        for key in ["only", "except", "start_in"] {
+            if let Some(other) = entry(mapping, key) {
+                context.conflict(other.key_span, key, "rules");
+            }
+        }
+        return match rules::evaluate(context, &found.value, Place::Rule, &values, &all) {
+            Verdict::Matched(rule) if !rule.never => {
+                apply(context, draft, *rule);
+                true
+            }
+            Verdict::Empty => true,
+            Verdict::Matched(_) | Verdict::NoMatch => false,
+        };
+    }
+    let mut included = true;
+    if let Some(node) = given(mapping, "only") {
+        included &= only::only(context, node, &values, &all);
+    }
+    if let Some(node) = given(mapping, "except") {
+        included &= !only::except(context, node, &values, &all);
+    }
+    included
+}
+
+fn apply(context: &mut Context<'_>, draft: &mut Draft, rule: Rule) {
+    if let Some(when) = rule.when {
+        draft.job.when = when;
+        draft.job.start_in = rule.start_in;
+    }
+    if let Some(allow_failure) = rule.allow_failure {
+        draft.job.allow_failure = allow_failure;
+    }
+    if let Some(interruptible) = rule.interruptible {
+        draft.job.interruptible = interruptible;
+    }
+    overlay(&mut draft.job.variables, rule.variables);
+    if let Some(node) = rule.needs {
+        draft.needs = needs::needs(context, &node);
+    }
+}
+
+/// Keywords that GitLab expands before the runner sees the job.
+fn expand_server_side(root: &Root, context: &Context<'_>, job: &mut Job) {
+    let all = visible(context, root, job);
+    for tag in &mut job.tags {
+        *tag = expand(tag, &all);
+    }
+    if let Some(group) = &mut job.resource_group {
+        *group = expand(group, &all);
+    }
+    if let Some(environment) = &mut job.environment {
+        environment.name = expand(&environment.name, &all);
+        for text in [&mut environment.url, &mut environment.deployment_tier]
+            .into_iter()
+            .flatten()
+        {
+            *text = variables::expand_existing(text, &all);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Where files come from. The compiler asks; whether the answer is a commit, a work tree or a map is the caller's affair.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read},
+    path::{Component, Path, PathBuf},
+};
+
+/// Files of the repository at the commit that is built.
+pub trait FileSource {
+    /// The bytes of a file, `None` when there is no such file. At most `limit` bytes need to be given, and one more where
+    /// the file is longer, so that the caller notices.
+    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>>;
+
+    /// Paths of all files, relative and with slashes, for `rules:exists`.
+    fn paths(&self) -> io::Result<Vec<String>>;
+
+    /// Files that differ from `compare_to`, or from what was there before the push; `None` when there is nothing to compare
+    /// with, in which case `rules:changes` holds.
+    fn changed(&self, compare_to: Option<&str>) -> io::Result<Option<Vec<String>>>;
+}
+
+/// Files in memory: what a server read from its git store, or a client sent for linting.
+impl FileSource for BTreeMap<String, Vec<u8>> {
+    fn read(&self, path: &str, _limit: usize) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.get(path).cloned())
+    }
+
+    fn paths(&self) -> io::Result<Vec<String>> {
+        Ok(self.keys().cloned().collect())
+    }
+
+    fn changed(&self, _compare_to: Option<&str>) -> io::Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+}
+
+/// Files of a directory, without looking into `.git`. It knows no history, so nothing ever counts as unchanged.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: PathBuf,
+}
+
+/// Entries listed at most; past GitLab's 50,000 glob checks `exists` would hold anyway.
+const ENTRIES: usize = 200_000;
+
+impl Directory {
+    /// The files below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// A path that stays below the root.
+    fn resolve(&self, path: &str) -> Option<PathBuf> {
+        let relative = Path::new(path);
+        relative
+            .components()
+            .all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
+            .then(|| self.root.join(relative))
+    }
+}
+
+impl FileSource for Directory {
+    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        let Some(path) = self.resolve(path) else {
+            return Ok(None);
+        };
+        let file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if !file.metadata()?.is_file() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    fn paths(&self) -> io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        let mut pending = vec![self.root.clone()];
+        while let Some(directory) = pending.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let entry = entry?;
+                if found.len() >= ENTRIES {
+                    return Ok(found);
+                }
+                let path = entry.path();
+                if entry.file_type()?.is_dir() {
+                    if entry.file_name() != ".git" {
+                        pending.push(path);
+                    }
+                } else if let Some(relative) = path.strip_prefix(&self.root).ok().and_then(Path::to_str) {
+                    found.push(relative.to_owned());
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn changed(&self, _compare_to: Option<&str>) -> io::Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_answers_for_what_is_below_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        fs::create_dir_all(temporary.path().join("a/b")).unwrap();
+        fs::create_dir_all(temporary.path().join(".git")).unwrap();
+        fs::write(temporary.path().join("a/b/c.yml"), "x").unwrap();
+        fs::write(temporary.path().join(".git/config"), "x").unwrap();
+        let source = Directory::new(temporary.path().join("a"));
+        assert_eq!(source.read("b/c.yml", 10).unwrap().unwrap(), b"x");
+        assert_eq!(source.read("../.git/config", 10).unwrap(), None);
+        assert_eq!(source.read("b", 10).unwrap(), None);
+        assert_eq!(source.read("b/c.yml/d", 10).unwrap(), None);
+        let whole = Directory::new(temporary.path());
+        assert_eq!(whole.paths().unwrap(), ["a/b/c.yml"]);
+    }
+}

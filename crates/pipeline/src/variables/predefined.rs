@@ -1,0 +1,223 @@
+//! Variables nobody writes: of the pipeline (usable in rules) and of a job by its name (usable in its rules). What exists
+//! only while a job runs is added with the payload (`job::build`).
+
+use super::{Variable, slug};
+use crate::situation::{RefKind, Situation};
+
+const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
+
+/// Collects variables in order.
+#[derive(Default)]
+pub(crate) struct List(pub(crate) Vec<Variable>);
+
+impl List {
+    pub(crate) fn add(&mut self, key: &str, value: impl Into<String>) {
+        self.0.push(Variable::public(key, value));
+    }
+
+    /// Text that people wrote: a commit message must not be searched for references.
+    pub(crate) fn add_raw(&mut self, key: &str, value: impl Into<String>) {
+        self.0.push(Variable {
+            raw: true,
+            ..Variable::public(key, value)
+        });
+    }
+
+    fn add_some(&mut self, key: &str, value: &str) {
+        if !value.is_empty() {
+            self.add_raw(key, value);
+        }
+    }
+}
+
+/// The URL of the project.
+pub(crate) fn project_url(situation: &Situation) -> String {
+    format!("{}/{}", situation.server.url, situation.project.path)
+}
+
+/// `CI_REGISTRY_IMAGE`: repository names have no capitals.
+pub(crate) fn registry_image(registry: &str, project_path: &str) -> String {
+    format!("{registry}/{}", project_path.to_lowercase())
+}
+
+/// What exists before there is a job.
+pub(crate) fn pipeline(situation: &Situation, config_path: &str) -> Vec<Variable> {
+    let mut list = List::default();
+    list.add("CI", "true");
+    list.add("GITLAB_CI", "true");
+    commit(&mut list, situation);
+    list.add("CI_PIPELINE_SOURCE", situation.source.as_str());
+    list.add("CI_PIPELINE_IID", situation.pipeline.iid.to_string());
+    list.add_some("CI_PIPELINE_CREATED_AT", &situation.pipeline.created_at);
+    if situation.source == crate::situation::PipelineSource::Trigger {
+        list.add("CI_PIPELINE_TRIGGERED", "true");
+    }
+    list.add("CI_CONFIG_PATH", config_path);
+    project(&mut list, situation);
+    server(&mut list, &situation.server);
+    if let Some(registry) = &situation.registry {
+        list.add("CI_REGISTRY", registry);
+        list.add(
+            "CI_REGISTRY_IMAGE",
+            registry_image(registry, &situation.project.path),
+        );
+    }
+    list.add("GITLAB_USER_ID", situation.user.id.to_string());
+    list.add_raw("GITLAB_USER_LOGIN", &situation.user.login);
+    list.add_raw("GITLAB_USER_NAME", &situation.user.name);
+    list.add_raw("GITLAB_USER_EMAIL", &situation.user.email);
+    list.0
+}
+
+fn commit(list: &mut List, situation: &Situation) {
+    let commit = &situation.commit;
+    let before = if commit.before_sha.is_empty() {
+        NO_COMMIT
+    } else {
+        &commit.before_sha
+    };
+    let short: String = commit.sha.chars().take(8).collect();
+    let reference = slug(&situation.ref_name);
+    list.add("CI_COMMIT_SHA", &commit.sha);
+    list.add("CI_COMMIT_SHORT_SHA", short);
+    list.add("CI_COMMIT_BEFORE_SHA", before);
+    list.add_raw("CI_COMMIT_REF_NAME", &situation.ref_name);
+    list.add("CI_COMMIT_REF_SLUG", &reference);
+    list.add("CI_COMMIT_REF_PROTECTED", situation.ref_protected.to_string());
+    let legacy_tag = match situation.ref_kind {
+        RefKind::Branch => {
+            list.add_raw("CI_COMMIT_BRANCH", &situation.ref_name);
+            None
+        }
+        RefKind::Tag => {
+            list.add_raw("CI_COMMIT_TAG", &situation.ref_name);
+            list.add_some("CI_COMMIT_TAG_MESSAGE", &situation.tag_message);
+            Some(&situation.ref_name)
+        }
+    };
+    let (title, description) = message_parts(&commit.message);
+    list.add_raw("CI_COMMIT_MESSAGE", &commit.message);
+    list.add_raw("CI_COMMIT_TITLE", title);
+    list.add_raw("CI_COMMIT_DESCRIPTION", description);
+    list.add_raw("CI_COMMIT_AUTHOR", &commit.author);
+    list.add_some("CI_COMMIT_TIMESTAMP", &commit.timestamp);
+    // The names of GitLab 8, which configurations of that age still use.
+    list.add("CI_BUILD_REF", &commit.sha);
+    list.add("CI_BUILD_BEFORE_SHA", before);
+    list.add_raw("CI_BUILD_REF_NAME", &situation.ref_name);
+    list.add("CI_BUILD_REF_SLUG", reference);
+    if let Some(tag) = legacy_tag {
+        list.add_raw("CI_BUILD_TAG", tag);
+    }
+}
+
+/// Title and description, as GitLab divides a message: at the first line, or at the first empty one when the first line is
+/// long.
+fn message_parts(message: &str) -> (&str, &str) {
+    let trimmed = message.trim_end();
+    let (title, rest) = trimmed.split_once('\n').unwrap_or((trimmed, ""));
+    let description = if title.chars().count() < 100 {
+        rest
+    } else {
+        trimmed
+    };
+    (title.trim(), description.trim_start_matches('\n'))
+}
+
+fn project(list: &mut List, situation: &Situation) {
+    let project = &situation.project;
+    let (namespace, name) = project.path.rsplit_once('/').unwrap_or(("", &project.path));
+    let root = namespace.split('/').next().unwrap_or("");
+    list.add("CI_PROJECT_ID", project.id.to_string());
+    list.add("CI_PROJECT_NAME", name);
+    list.add_raw(
+        "CI_PROJECT_TITLE",
+        if project.title.is_empty() {
+            name
+        } else {
+            &project.title
+        },
+    );
+    list.add_raw("CI_PROJECT_DESCRIPTION", &project.description);
+    list.add("CI_PROJECT_PATH", &project.path);
+    list.add("CI_PROJECT_PATH_SLUG", slug(&project.path));
+    list.add("CI_PROJECT_NAMESPACE", namespace);
+    list.add("CI_PROJECT_NAMESPACE_SLUG", slug(namespace));
+    list.add("CI_PROJECT_NAMESPACE_ID", project.namespace_id.to_string());
+    list.add("CI_PROJECT_ROOT_NAMESPACE", root);
+    list.add("CI_PROJECT_URL", project_url(situation));
+    let visibility = if project.visibility.is_empty() {
+        "private"
+    } else {
+        &project.visibility
+    };
+    list.add("CI_PROJECT_VISIBILITY", visibility);
+    list.add_raw("CI_DEFAULT_BRANCH", &project.default_branch);
+}
+
+fn server(list: &mut List, server: &crate::situation::ServerFacts) {
+    let (protocol, rest) = server.url.split_once("://").unwrap_or(("https", &server.url));
+    let authority = rest.split('/').next().unwrap_or("");
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
+        _ => (authority, if protocol == "http" { "80" } else { "443" }),
+    };
+    list.add("CI_SERVER_URL", &server.url);
+    list.add("CI_SERVER_FQDN", authority);
+    list.add("CI_SERVER_HOST", host);
+    list.add("CI_SERVER_PORT", port);
+    list.add("CI_SERVER_PROTOCOL", protocol);
+    list.add(
+        "CI_SERVER_NAME",
+        if server.name.is_empty() {
+            "GitLab"
+        } else {
+            &server.name
+        },
+    );
+    let mut parts = server.version.splitn(3, '.');
+    list.add("CI_SERVER_VERSION", &server.version);
+    for key in [
+        "CI_SERVER_VERSION_MAJOR",
+        "CI_SERVER_VERSION_MINOR",
+        "CI_SERVER_VERSION_PATCH",
+    ] {
+        list.add(key, parts.next().unwrap_or("0"));
+    }
+    list.add("CI_API_V4_URL", format!("{}/api/v4", server.url));
+    list.add("CI_API_GRAPHQL_URL", format!("{}/api/graphql", server.url));
+    list.add("CI_TEMPLATE_REGISTRY_HOST", "registry.gitlab.com");
+}
+
+/// What a job knows of itself before its rules are evaluated.
+pub(crate) struct JobFacts<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) stage: &'a str,
+    /// Position among its parallel copies, counted from 1, and their number.
+    pub(crate) node: Option<(u32, u32)>,
+    pub(crate) manual: bool,
+}
+
+/// `CI_JOB_NAME` and its relatives.
+pub(crate) fn job(facts: &JobFacts<'_>) -> Vec<Variable> {
+    let mut list = List::default();
+    list.add_raw("CI_JOB_NAME", facts.name);
+    list.add("CI_JOB_NAME_SLUG", slug(facts.name));
+    list.add_raw("CI_JOB_GROUP_NAME", facts.group);
+    list.add_raw("CI_JOB_STAGE", facts.stage);
+    list.add_raw("CI_BUILD_NAME", facts.name);
+    list.add_raw("CI_BUILD_STAGE", facts.stage);
+    if facts.manual {
+        list.add("CI_JOB_MANUAL", "true");
+        list.add("CI_BUILD_MANUAL", "true");
+    }
+    if let Some((index, _)) = facts.node {
+        list.add("CI_NODE_INDEX", index.to_string());
+    }
+    list.add(
+        "CI_NODE_TOTAL",
+        facts.node.map_or(1, |(_, total)| total).to_string(),
+    );
+    list.0
+}
