@@ -8,5 +8,8 @@
 //! 4. `solve` runs what the cache does not know;
 //! 5. `gzip` and `export` make layers and the image out of the results, the same bytes every time.
 
+pub mod context;
 pub mod dockerfile;
+mod gzip;
 pub mod ignore;
+mod plan;

@@ -1,0 +1,227 @@
+//! A context that came as a tar: contents in one unnamed file, everything else in an index.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Chain, Cursor, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::tree::{Entry, EntryKind, Tree};
+use super::{ContextError, limits};
+
+/// A tar that was read to its end.
+#[derive(Debug)]
+pub struct SpooledTar {
+    /// Modes as the tar has them; a view normalises its own copy.
+    pub(super) tree: Tree,
+    pub(super) contents: File,
+    pub(super) skipped: Vec<String>,
+}
+
+impl SpooledTar {
+    /// Reads a whole tar. Contents go to an unnamed file in `spool`.
+    pub fn read(stream: impl Read, spool: &Path) -> Result<Self, ContextError> {
+        let spooling = |source| ContextError::Spool { path: spool.to_owned(), source };
+        let contents = tempfile::tempfile_in(spool).map_err(spooling)?;
+        let mut index = Indexing {
+            tree: Tree::default(),
+            skipped: Vec::new(),
+            writer: BufWriter::with_capacity(1 << 17, contents),
+            spool,
+            offset: 0,
+        };
+        let plain = decompressed(stream, "build context")?;
+        let mut archive = tar::Archive::new(plain.take(limits::TAR_BYTES + 1));
+        for entry in archive.entries().map_err(|source| ContextError::Tar { source })? {
+            index.entry(entry.map_err(|source| ContextError::Tar { source })?)?;
+        }
+        // What follows the end mark is padding; a client that still writes must not get a broken pipe.
+        std::io::copy(&mut archive.into_inner(), &mut std::io::sink())
+            .map_err(|source| ContextError::Tar { source })?;
+        let Indexing { tree, skipped, writer, .. } = index;
+        let contents = writer.into_inner().map_err(|error| spooling(error.into_error()))?;
+        Ok(Self { tree, contents, skipped })
+    }
+
+    pub(super) fn read_file(&self, path: &Path, most: u64) -> Result<Option<Vec<u8>>, ContextError> {
+        let Some(resolved) = self.tree.resolve(path)? else { return Ok(None) };
+        let Some(Entry { kind: EntryKind::File { size, offset: Some(offset) }, .. }) = self.tree.get(&resolved) else {
+            return Ok(None);
+        };
+        if *size > most {
+            return Err(ContextError::FileTooLarge { path: path.to_owned(), most });
+        }
+        let mut bytes = vec![0; usize::try_from(*size).unwrap_or(0)];
+        self.contents
+            .read_exact_at(&mut bytes, *offset)
+            .map_err(|source| ContextError::Read { path: path.to_owned(), source })?;
+        Ok(Some(bytes))
+    }
+}
+
+struct Indexing<'a> {
+    tree: Tree,
+    skipped: Vec<String>,
+    writer: BufWriter<File>,
+    spool: &'a Path,
+    offset: u64,
+}
+
+impl Indexing<'_> {
+    fn entry(&mut self, mut entry: tar::Entry<'_, impl Read>) -> Result<(), ContextError> {
+        let path = entry.path().map_err(|source| ContextError::Tar { source })?.into_owned();
+        let Some(path) = relative(&path)? else { return Ok(()) };
+        let mode = entry.header().mode().map_err(|source| ContextError::Tar { source })?;
+        let kind = match entry.header().entry_type() {
+            tar::EntryType::Directory => EntryKind::Directory,
+            tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
+                let size = std::io::copy(&mut entry, &mut self.writer)
+                    .map_err(|source| ContextError::Spool { path: self.spool.to_owned(), source })?;
+                let offset = self.offset;
+                self.offset += size;
+                EntryKind::File { size, offset: Some(offset) }
+            }
+            tar::EntryType::Symlink => EntryKind::Link { target: link_name(&entry, &path)? },
+            tar::EntryType::Link => {
+                let target = relative(&link_name(&entry, &path)?)?;
+                match target.and_then(|target| self.tree.get(&target)).map(|entry| &entry.kind) {
+                    Some(kind @ EntryKind::File { .. }) => kind.clone(),
+                    _ => {
+                        let reason = "a hard link must name a file that came before it";
+                        return Err(ContextError::Hostile { path, reason });
+                    }
+                }
+            }
+            tar::EntryType::XGlobalHeader => return Ok(()),
+            _ => {
+                self.skipped.push(format!("{} is no regular file and is left out of the context", path.display()));
+                return Ok(());
+            }
+        };
+        let mode = if matches!(kind, EntryKind::Link { .. }) { 0o777 } else { mode & 0o7777 };
+        self.place(path, Entry { kind, mode })
+    }
+
+    fn place(&mut self, path: PathBuf, entry: Entry) -> Result<(), ContextError> {
+        for folder in path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
+            match self.tree.get(folder).map(|entry| &entry.kind) {
+                Some(EntryKind::Directory) => break,
+                Some(_) => {
+                    return Err(ContextError::Hostile { path, reason: "it lies below something that is no folder" });
+                }
+                None => {
+                    let implied = Entry { kind: EntryKind::Directory, mode: 0o755 };
+                    self.tree.insert(folder.to_owned(), implied)?;
+                }
+            }
+        }
+        if entry.kind != EntryKind::Directory {
+            self.tree.remove_below(&path);
+        }
+        self.tree.insert(path, entry)
+    }
+}
+
+fn link_name(entry: &tar::Entry<'_, impl Read>, path: &Path) -> Result<PathBuf, ContextError> {
+    match entry.link_name().map_err(|source| ContextError::Tar { source })? {
+        Some(target) if target.as_os_str().len() <= limits::PATH_BYTES => Ok(target.into_owned()),
+        Some(_) => Err(ContextError::TooLarge),
+        None => Err(ContextError::Hostile { path: path.to_owned(), reason: "a link must say where it leads" }),
+    }
+}
+
+/// The path inside the context; `None` for the root, an error for what leads out of it.
+fn relative(path: &Path) -> Result<Option<PathBuf>, ContextError> {
+    let mut done = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => done.push(name),
+            Component::ParentDir => {
+                let reason = "a path may not hold `..`";
+                return Err(ContextError::Hostile { path: path.to_owned(), reason });
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    if done.components().count() > limits::DEPTH {
+        return Err(ContextError::TooLarge);
+    }
+    Ok((!done.as_os_str().is_empty()).then_some(done))
+}
+
+type Head<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// The stream without its compression, told by its first bytes.
+pub(crate) fn decompressed<R: Read>(mut stream: R, what: &str) -> Result<Plain<R>, ContextError> {
+    let mut head = Vec::with_capacity(6);
+    (&mut stream).take(6).read_to_end(&mut head).map_err(|source| ContextError::Tar { source })?;
+    let compression = Compression::of(&head);
+    let whole = Cursor::new(head).chain(stream);
+    match compression {
+        Compression::None => Ok(Plain::As(whole)),
+        Compression::Gzip => {
+            Ok(Plain::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 17, whole)))))
+        }
+        Compression::Zstd => {
+            let decoder =
+                zstd::stream::read::Decoder::new(whole).map_err(|source| ContextError::Tar { source })?;
+            Ok(Plain::Zstd(Box::new(decoder)))
+        }
+        Compression::Foreign(format) => Err(ContextError::Compression { what: what.to_owned(), format }),
+    }
+}
+
+/// A compression, told by magic bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+    /// Known, not supported.
+    Foreign(&'static str),
+}
+
+impl Compression {
+    pub(crate) fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', ..] => Self::Foreign("bzip2"),
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Self::Foreign("xz"),
+            _ => Self::None,
+        }
+    }
+}
+
+/// A decompressed stream.
+pub(crate) enum Plain<R: Read> {
+    As(Head<R>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Head<R>>>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Head<R>>>>),
+}
+
+impl<R: Read> Read for Plain<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::As(stream) => stream.read(buffer),
+            Self::Gzip(stream) => stream.read(buffer),
+            Self::Zstd(stream) => stream.read(buffer),
+        }
+    }
+}
+
+/// A reader over a part of the spool that leaves the file's own position alone.
+pub(super) struct SpoolReader<'a> {
+    pub(super) contents: &'a File,
+    pub(super) offset: u64,
+    pub(super) left: u64,
+}
+
+impl Read for SpoolReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.contents.read_at(&mut buffer[..most], self.offset)?;
+        self.offset += read as u64;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}

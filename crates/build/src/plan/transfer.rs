@@ -1,0 +1,306 @@
+//! Which files of the context a COPY or ADD takes, and what they are called at the destination.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::context::{ContextError, Entry, EntryKind, Tree};
+use crate::ignore::{Glob, GlobError, IgnoreList};
+
+/// A source that cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// Nothing has this name.
+    #[error("{path}: not found in the build context (or left out by its ignore file)")]
+    Missing {
+        /// As written.
+        path: String,
+    },
+    /// No source gave a file.
+    #[error("no source files were found: none of the patterns matches anything in the build context")]
+    Nothing,
+    /// A malformed pattern.
+    #[error("the source is not a pattern that can be matched")]
+    Pattern {
+        /// What is wrong.
+        #[source]
+        source: GlobError,
+    },
+    /// The context cannot be resolved.
+    #[error("cannot look up {path} in the build context")]
+    Context {
+        /// As written.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: ContextError,
+    },
+}
+
+/// One entry to be made below the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    /// Name below the destination.
+    pub(crate) to: PathBuf,
+    pub(crate) mode: u32,
+    pub(crate) kind: ItemKind,
+}
+
+/// What an item is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ItemKind {
+    Directory,
+    /// A regular file, by its path in the context.
+    File {
+        from: PathBuf,
+        size: u64,
+    },
+    Link {
+        target: PathBuf,
+    },
+}
+
+/// What one source gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Placement {
+    /// In a fixed order, parents first.
+    pub(crate) items: Vec<Item>,
+    /// How many files and folders the source named.
+    pub(crate) matches: usize,
+    /// Whether one of them is a folder, so that the destination must be one.
+    pub(crate) folder: bool,
+}
+
+/// Where the items go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Below this directory.
+    Directory(String),
+    /// One file: below this path if the root has a directory there, else under this very name.
+    FileOrDirectory(String),
+}
+
+impl Destination {
+    /// `path` is absolute and keeps its trailing slash.
+    pub(crate) fn of(path: &str, matches: usize, folder: bool) -> Self {
+        let trimmed = path.trim_end_matches('/');
+        let named = if trimmed.is_empty() { "/" } else { trimmed }.to_owned();
+        if folder || matches != 1 || path.ends_with('/') || path.ends_with("/.") {
+            Self::Directory(named)
+        } else {
+            Self::FileOrDirectory(named)
+        }
+    }
+}
+
+/// Finds what `source` names. A pattern that matches nothing gives an empty placement, a missing name is an error.
+pub(crate) fn select(
+    tree: &Tree,
+    source: &str,
+    exclude: &IgnoreList,
+    parents: bool,
+) -> Result<Placement, SelectError> {
+    let (pivot, asked) = match source.split_once("/./").filter(|_| parents) {
+        Some((pivot, rest)) => (clean(pivot), clean(&format!("{pivot}/{rest}"))),
+        None => (String::new(), clean(source)),
+    };
+    let names = if Glob::is_pattern(&asked) { matching(tree, &asked)? } else { vec![PathBuf::from(&asked)] };
+    let mut found = BTreeMap::new();
+    let mut placement = Placement::default();
+    for name in names {
+        let failed = |source| SelectError::Context { path: name.display().to_string(), source };
+        let Some(resolved) = tree.resolve(&name).map_err(failed)? else {
+            return Err(SelectError::Missing { path: source.to_owned() });
+        };
+        let prefix = if parents {
+            name.strip_prefix(&pivot).unwrap_or(&name).to_owned()
+        } else {
+            PathBuf::new()
+        };
+        if parents {
+            add_parents(tree, &name, &prefix, &mut found);
+        }
+        placement.matches += 1;
+        match tree.get(&resolved) {
+            Some(entry) if entry.kind != EntryKind::Directory => {
+                let base = name.file_name().unwrap_or(OsStr::new(""));
+                if !exclude.ignores(&base.to_string_lossy()) {
+                    let to = if parents { prefix } else { PathBuf::from(base) };
+                    found.insert(to.clone(), item(to, &resolved, entry));
+                }
+            }
+            // The root of the context has no entry of its own.
+            _ => {
+                placement.folder = true;
+                add_folder(tree, &resolved, &prefix, exclude, &mut found);
+            }
+        }
+    }
+    placement.folder |= parents;
+    placement.items = found.into_values().collect();
+    Ok(placement)
+}
+
+fn item(to: PathBuf, from: &Path, entry: &Entry) -> Item {
+    let kind = match &entry.kind {
+        EntryKind::Directory => ItemKind::Directory,
+        EntryKind::File { size, .. } => ItemKind::File { from: from.to_owned(), size: *size },
+        EntryKind::Link { target } => ItemKind::Link { target: target.clone() },
+    };
+    Item { to, mode: entry.mode, kind }
+}
+
+fn add_folder(
+    tree: &Tree,
+    folder: &Path,
+    prefix: &Path,
+    exclude: &IgnoreList,
+    found: &mut BTreeMap<PathBuf, Item>,
+) {
+    let mut verdicts = BTreeMap::from([(folder.to_owned(), exclude.root())]);
+    for (path, entry) in tree.below(folder) {
+        let Ok(relative) = path.strip_prefix(folder) else { continue };
+        let above = path.parent().and_then(|parent| verdicts.get(parent)).cloned();
+        let verdict = exclude.below(&above.unwrap_or_else(|| exclude.root()), &relative.to_string_lossy());
+        let ignored = verdict.ignored;
+        if entry.kind == EntryKind::Directory && !exclude.is_empty() {
+            verdicts.insert(path.to_owned(), verdict);
+        }
+        if ignored {
+            continue;
+        }
+        for parent in relative.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+            let to = prefix.join(parent);
+            if found.contains_key(&to) {
+                break;
+            }
+            if let Some(entry) = tree.get(&folder.join(parent)) {
+                found.insert(to.clone(), item(to, parent, entry));
+            }
+        }
+        let to = prefix.join(relative);
+        found.insert(to.clone(), item(to, path, entry));
+    }
+}
+
+fn add_parents(tree: &Tree, name: &Path, prefix: &Path, found: &mut BTreeMap<PathBuf, Item>) {
+    let pairs = prefix.ancestors().zip(name.ancestors()).skip(1);
+    for (to, from) in pairs.filter(|(to, _)| !to.as_os_str().is_empty()) {
+        let mode = tree.get(from).map_or(0o755, |entry| entry.mode);
+        found.entry(to.to_owned()).or_insert_with(|| Item {
+            to: to.to_owned(),
+            mode: if mode == 0o777 { 0o755 } else { mode },
+            kind: ItemKind::Directory,
+        });
+    }
+}
+
+/// Every path that a pattern names, folder by folder, so that `a/*` does not look at all of the context.
+fn matching(tree: &Tree, pattern: &str) -> Result<Vec<PathBuf>, SelectError> {
+    let mut found = vec![PathBuf::new()];
+    let mut parts = pattern.split('/').peekable();
+    while let Some(part) = parts.next() {
+        if !Glob::is_pattern(part) {
+            found.iter_mut().for_each(|path| path.push(part));
+            continue;
+        }
+        let glob = Glob::parse(part).map_err(|source| SelectError::Pattern { source })?;
+        let mut next = Vec::new();
+        for path in &found {
+            let failed = |source| SelectError::Context { path: path.display().to_string(), source };
+            let Some(folder) = tree.resolve(path).map_err(failed)? else { continue };
+            // A link that a pattern found is taken, but not entered.
+            let last = parts.peek().is_none();
+            let children = tree.below(&folder).filter(|(child, _)| child.parent() == Some(&folder));
+            let names = children
+                .filter(|(_, entry)| last || entry.kind == EntryKind::Directory)
+                .filter_map(|(child, _)| child.file_name());
+            next.extend(names.filter(|name| glob.matches(&name.to_string_lossy())).map(|name| path.join(name)));
+        }
+        found = next;
+    }
+    let mut there = Vec::new();
+    for path in found {
+        let failed = |source| SelectError::Context { path: path.display().to_string(), source };
+        if tree.resolve(&path).map_err(failed)?.is_some() {
+            there.push(path);
+        }
+    }
+    Ok(there)
+}
+
+/// The path below the context's root: `..` stops there, `/x` is `x`.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{Context, Modes};
+
+    fn sample() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in ["a/b/c.txt", "a/b/d.md", "a/e.txt", "top.txt", "z/f"] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+            std::fs::write(path, "x").expect("a file");
+        }
+        std::os::unix::fs::symlink("a/b", folder.path().join("link")).expect("a link");
+        std::os::unix::fs::symlink("../z", folder.path().join("a/inner")).expect("a link");
+        folder
+    }
+
+    fn names(source: &str, exclude: &[&str], parents: bool) -> Result<String, SelectError> {
+        let folder = sample();
+        let view = Context::directory(folder.path()).view(&IgnoreList::default(), Modes::Git).expect("a view");
+        let exclude = IgnoreList::from_patterns(exclude, "exclude").expect("patterns");
+        let placement = select(view.tree(), source, &exclude, parents)?;
+        let names: Vec<_> = placement.items.iter().map(|item| item.to.display().to_string()).collect();
+        Ok(format!("{} {} {}", placement.matches, placement.folder, names.join(" ")))
+    }
+
+    #[test]
+    fn sources() {
+        let table: [(&str, &[&str], bool, &str); 13] = [
+            (".", &[], false, "1 true a a/b a/b/c.txt a/b/d.md a/e.txt a/inner link top.txt z z/f"),
+            ("/a/", &[], false, "1 true b b/c.txt b/d.md e.txt inner"),
+            ("../../top.txt", &[], false, "1 false top.txt"),
+            ("*.txt", &[], false, "1 false top.txt"),
+            ("*/*.txt", &[], false, "1 false e.txt"),
+            ("link/*", &[], false, "2 false c.txt d.md"),
+            ("link", &[], false, "1 true c.txt d.md"),
+            ("a/*", &[], false, "3 true c.txt d.md e.txt f"),
+            ("nothing*", &[], false, "0 false "),
+            ("a", &["b/*.md"], false, "1 true b b/c.txt e.txt inner"),
+            ("*.txt", &["top*"], false, "1 false "),
+            ("a/b/c.txt", &[], true, "1 true a a/b a/b/c.txt"),
+            ("a/./b/c.txt", &[], true, "1 true b b/c.txt"),
+        ];
+        for (source, exclude, parents, wanted) in table {
+            assert_eq!(names(source, exclude, parents).expect(source), wanted, "{source}");
+        }
+        assert!(matches!(names("missing", &[], false), Err(SelectError::Missing { .. })));
+        assert!(matches!(names("a[", &[], false), Err(SelectError::Pattern { .. })));
+    }
+
+    #[test]
+    fn destinations() {
+        use Destination::{Directory, FileOrDirectory};
+        assert_eq!(Destination::of("/x/", 1, false), Directory("/x".into()));
+        assert_eq!(Destination::of("/x", 1, false), FileOrDirectory("/x".into()));
+        assert_eq!(Destination::of("/x", 1, true), Directory("/x".into()));
+        assert_eq!(Destination::of("/x", 2, false), Directory("/x".into()));
+        assert_eq!(Destination::of("/", 1, false), Directory("/".into()));
+    }
+}
