@@ -113,26 +113,39 @@ impl Store {
         }
     }
 
-    /// Brings a doomed blob back if its bytes are still there.
     fn revive(&self, digest: &Digest) -> Result<Option<BlobInfo>> {
-        self.database().write(|db| {
-            let sql = "SELECT size FROM blobs WHERE digest = ?1";
-            let Some(size) = row(db, sql, [digest.as_str()], |row| size(row, 0))? else {
-                return Ok(None);
-            };
-            if self.files().size(digest)? != Some(size) {
-                return Ok(None);
-            }
-            change(
-                db,
-                "UPDATE blobs SET doomed = NULL, touched = ?2 WHERE digest = ?1",
-                (digest.as_str(), now()),
-            )?;
-            Ok(Some(BlobInfo {
+        self.database()
+            .write(|db| Ok(self.ensure_alive(db, digest)?.map(|(_, info)| info)))
+    }
+
+    /// The row of a blob that exists, with its lease extended. A doomed one is brought back if its bytes are still there.
+    pub(crate) fn ensure_alive(
+        &self,
+        db: &Transaction<'_>,
+        digest: &Digest,
+    ) -> Result<Option<(i64, BlobInfo)>> {
+        let sql = "SELECT id, size, doomed IS NOT NULL FROM blobs WHERE digest = ?1";
+        let found = row(db, sql, [digest.as_str()], |row| {
+            Ok((row.get(0)?, size(row, 1)?, row.get::<_, bool>(2)?))
+        })?;
+        let Some((id, size, is_doomed)) = found else {
+            return Ok(None);
+        };
+        if is_doomed && self.files().size(digest)? != Some(size) {
+            return Ok(None);
+        }
+        change(
+            db,
+            "UPDATE blobs SET doomed = NULL, touched = ?2 WHERE id = ?1",
+            (id, now()),
+        )?;
+        Ok(Some((
+            id,
+            BlobInfo {
                 digest: digest.clone(),
                 size,
-            }))
-        })
+            },
+        )))
     }
 
     /// The bytes of a blob. An open file stays readable even if the blob is collected meanwhile.

@@ -3,6 +3,7 @@
 //! Safe while the store is in use. Nothing is repaired but one thing that cannot be wrong: files that no row knows are
 //! removed if that is asked for.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use shipway_oci::Digest;
@@ -21,7 +22,7 @@ pub struct FsckOptions {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct FsckReport {
     /// Blobs looked at.
     pub blobs: u64,
@@ -49,8 +50,55 @@ impl FsckReport {
     }
 }
 
+/// One line per finding, and a last one that counts.
+impl fmt::Display for FsckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.database {
+            writeln!(f, "database: {line}")?;
+        }
+        for digest in &self.missing {
+            writeln!(
+                f,
+                "missing: {digest} has no file; push an image that holds it again"
+            )?;
+        }
+        for CorruptBlob {
+            digest,
+            size,
+            found_size,
+            found,
+        } in &self.corrupt
+        {
+            match found {
+                Some(found) => writeln!(f, "corrupt: {digest} holds the bytes of {found}")?,
+                None => writeln!(f, "corrupt: {digest} has {found_size} bytes instead of {size}")?,
+            }
+        }
+        for IncompleteManifest { digest, missing } in &self.incomplete {
+            if digest == missing {
+                writeln!(f, "corrupt: the manifest {digest} holds other bytes")?;
+            } else {
+                writeln!(f, "incomplete: the manifest {digest} lacks {missing}")?;
+            }
+        }
+        for path in &self.unknown_files {
+            writeln!(f, "unknown file: {}", path.display())?;
+        }
+        let verdict = if self.is_clean() {
+            "nothing is lost"
+        } else {
+            "something is lost"
+        };
+        write!(
+            f,
+            "{} blobs with {} bytes looked at: {verdict}",
+            self.blobs, self.bytes
+        )
+    }
+}
+
 /// A blob whose bytes are wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CorruptBlob {
     /// What it should be.
     pub digest: Digest,
@@ -63,7 +111,7 @@ pub struct CorruptBlob {
 }
 
 /// A manifest that points to a blob that does not exist.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct IncompleteManifest {
     /// The manifest.
     pub digest: Digest,

@@ -26,18 +26,25 @@ impl Store {
     /// The caller has made sure that whoever asks may read the blob through another repository.
     pub fn link_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
         self.database().write(|db| {
-            let sql = "UPDATE blobs SET touched = ?2 WHERE digest = ?1 AND doomed IS NULL RETURNING id, size";
-            let found = row(db, sql, (digest.as_str(), now()), |row| {
-                Ok((row.get(0)?, size(row, 1)?))
-            })?;
-            let Some((blob, size)) = found else {
+            let Some((blob, info)) = self.ensure_alive(db, digest)? else {
                 return Ok(None);
             };
             link(db, Space::from(repository).ensure(db)?, blob)?;
-            Ok(Some(BlobInfo {
-                digest: digest.clone(),
-                size,
-            }))
+            Ok(Some(info))
+        })
+    }
+
+    /// As [`Store::link_blob`] for several, in one transaction: one sync for all. Gives those that do not exist.
+    pub fn link_blobs(&self, repository: &RepositoryName, digests: &[Digest]) -> Result<Vec<Digest>> {
+        self.database().write(|db| {
+            let mut missing = Vec::new();
+            for digest in digests {
+                match self.ensure_alive(db, digest)? {
+                    Some((blob, _)) => link(db, Space::from(repository).ensure(db)?, blob)?,
+                    None => missing.push(digest.clone()),
+                }
+            }
+            Ok(missing)
         })
     }
 

@@ -260,14 +260,19 @@ impl UploadWriter {
             digest,
             size: self.offset,
         };
-        self.store.keep_blob(&self.file, &path, &info, |db, blob| {
+        let kept = self.store.keep_blob(&self.file, &path, &info, |db, blob| {
             let sql = "DELETE FROM uploads WHERE id = ?1";
             if change(db, sql, [self.id.as_str()])? == 0 {
                 return Err(CommitError::UploadGone);
             }
             let space = Space::from(&self.repository).ensure(db)?;
             Ok(link(db, space, blob)?)
-        })?;
+        });
+        if let Err(error) = kept {
+            // Cancelling takes the file away, which is noticed before the row is looked for.
+            let is_gone = self.store.saved(&self.repository, &self.id)?.is_none();
+            return Err(if is_gone { CommitError::UploadGone } else { error });
+        }
         self.phase = Phase::Settled;
         self.store.files().remove_upload(self.id.as_str())?;
         Ok(info)

@@ -1,0 +1,77 @@
+//! Making people and jobs known.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use shipway_oci::RepositoryName;
+use shipway_store::{JobTokenRecord, UserRecord};
+
+use crate::access::{Access, AccessError};
+use crate::{Secret, UserName, login};
+
+/// The user name under which a job's token is a password.
+pub const JOB_TOKEN_USER: &str = "gitlab-ci-token";
+
+impl Access {
+    /// Adds a user, or gives one that there is a new password. The first user is an administrator whatever is asked; nobody stops
+    /// being one by this.
+    pub fn add_user(
+        &self,
+        name: &UserName,
+        password: &Secret,
+        administrator: bool,
+    ) -> Result<(), AccessError> {
+        let password_hash = login::hash_password(password)?;
+        let user = UserRecord {
+            name: name.as_str().to_owned(),
+            password_hash,
+            administrator,
+        };
+        if self.store.add_user(&user)?.is_some() {
+            return Ok(());
+        }
+        let was_administrator = self
+            .store
+            .user(name.as_str())?
+            .is_some_and(|kept| kept.administrator);
+        self.store.put_user(&UserRecord {
+            administrator: administrator || was_administrator,
+            ..user
+        })?;
+        Ok(())
+    }
+
+    /// A new token for a job, valid for a time or until it is revoked. Only its hash is kept.
+    pub fn issue_job_token(
+        &self,
+        project: &RepositoryName,
+        job: u64,
+        lifetime: Duration,
+    ) -> Result<Secret, AccessError> {
+        let random: [u8; 32] = rand::random();
+        let token = Secret::from(format!("shipway-job-{}", URL_SAFE_NO_PAD.encode(random)));
+        let expires = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .saturating_add(lifetime);
+        let record = JobTokenRecord {
+            project: project.as_str().to_owned(),
+            job,
+            expires_unix: expires.as_secs(),
+        };
+        self.store.put_job_token(&hash_job_token(&token), &record)?;
+        Ok(token)
+    }
+
+    /// Makes a job's token worthless; says whether it was worth anything.
+    pub fn revoke_job_token(&self, token: &Secret) -> Result<bool, AccessError> {
+        Ok(self.store.delete_job_token(&hash_job_token(token))?)
+    }
+}
+
+/// The token has 256 random bits, so a plain hash keeps it as well as a slow one.
+pub(crate) fn hash_job_token(token: &Secret) -> [u8; 32] {
+    Sha256::digest(token.expose().as_bytes()).into()
+}

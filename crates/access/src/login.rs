@@ -1,0 +1,231 @@
+//! Who is this? Passwords of people, tokens of jobs.
+//!
+//! A password is checked with Argon2id, which is made to be slow: a pull with a password in every request would spend all
+//! its time there. So a login that was right is remembered for a minute, under a hash of the name, the password and the
+//! stored hash (a changed password is forgotten by itself). A wrong one is never remembered.
+//!
+//! One check runs at a time: many at once would only take memory from each other, which is what an attacker wants.
+//! A name that does not exist costs as much as a wrong password, so that nobody learns which names exist.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::PasswordVerifier;
+use argon2::password_hash::phc::PasswordHash;
+use sha2::{Digest, Sha256};
+use shipway_store::StoreError;
+
+use crate::access::{Access, AccessError};
+use crate::accounts::{JOB_TOKEN_USER, hash_job_token};
+use crate::{Principal, Secret, UserName};
+
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+const MOST_REMEMBERED: usize = 4096;
+/// Longer passwords are wrong without a look.
+const LONGEST_PASSWORD: usize = 4096;
+/// The hash of nobody's password, with the parameters that `hash_password` uses.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c2hpcHdheS1ub2JvZHkw$ZW3pQfCyd+GL0hOeUQrRHPIBiVrYIJ0VfYH1I1jMuXI";
+
+/// A user name with a password, or with a job's token.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The name; [`JOB_TOKEN_USER`] for a job's token.
+    pub username: String,
+    /// The password or the token.
+    pub password: Secret,
+}
+
+/// Why somebody is not who they say.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    /// Wrong name or wrong password; which of them, nobody is told.
+    #[error("wrong user name or password")]
+    Refused,
+    /// A job's token that is not valid.
+    #[error("the job's token is not valid: it ends with its job")]
+    JobTokenRefused,
+    /// The store failed.
+    #[error("cannot look up who this is")]
+    Store {
+        /// Why not.
+        #[from]
+        source: StoreError,
+    },
+}
+
+/// Logins that were right a moment ago.
+pub(crate) struct Logins {
+    right: Mutex<HashMap<[u8; 32], Instant>>,
+    checking: Mutex<()>,
+}
+
+impl Logins {
+    pub(crate) fn new() -> Self {
+        Self {
+            right: Mutex::new(HashMap::new()),
+            checking: Mutex::new(()),
+        }
+    }
+
+    /// Whether the password belongs to the hash.
+    fn check(&self, name: &str, password: &Secret, hash: &str) -> bool {
+        let key = key(name, password, hash);
+        if self.remembers(&key, Instant::now()) {
+            return true;
+        }
+        let _one = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of many that came at once with the same password, the first has done it for all.
+        if self.remembers(&key, Instant::now()) {
+            return true;
+        }
+        let is_right = verify_password(password, hash);
+        if is_right {
+            self.remember(key, Instant::now());
+        }
+        is_right
+    }
+
+    fn remembers(&self, key: &[u8; 32], now: Instant) -> bool {
+        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        right
+            .get(key)
+            .is_some_and(|since| now.duration_since(*since) < REMEMBERED_FOR)
+    }
+
+    fn remember(&self, key: [u8; 32], now: Instant) {
+        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        if right.len() >= MOST_REMEMBERED {
+            right.retain(|_, since| now.duration_since(*since) < REMEMBERED_FOR);
+        }
+        if right.len() < MOST_REMEMBERED {
+            right.insert(key, now);
+        }
+    }
+}
+
+/// No part can be mistaken for another: each is preceded by its length.
+fn key(name: &str, password: &Secret, hash: &str) -> [u8; 32] {
+    let mut key = Sha256::new();
+    for part in [name, password.expose(), hash] {
+        key.update((part.len() as u64).to_le_bytes());
+        key.update(part.as_bytes());
+    }
+    key.finalize().into()
+}
+
+impl Access {
+    /// Who has these credentials. A first login takes tens of milliseconds: not for an async thread.
+    pub fn authenticate(&self, credentials: &Credentials) -> Result<Principal, AuthenticateError> {
+        if credentials.username == JOB_TOKEN_USER {
+            return self.authenticate_job(&credentials.password);
+        }
+        let name = credentials.username.parse::<UserName>();
+        let user = match &name {
+            Ok(name) => self.store.user(name.as_str())?,
+            Err(_) => None,
+        };
+        let (Ok(name), Some(user)) = (name, user) else {
+            self.logins.check("", &credentials.password, NOBODY);
+            return Err(AuthenticateError::Refused);
+        };
+        if !self
+            .logins
+            .check(name.as_str(), &credentials.password, &user.password_hash)
+        {
+            return Err(AuthenticateError::Refused);
+        }
+        Ok(Principal::User {
+            name,
+            administrator: user.administrator,
+        })
+    }
+
+    fn authenticate_job(&self, token: &Secret) -> Result<Principal, AuthenticateError> {
+        let record = self.store.job_token(&hash_job_token(token))?;
+        let record = record.ok_or(AuthenticateError::JobTokenRefused)?;
+        let project = record
+            .project
+            .parse()
+            .map_err(|_| AuthenticateError::JobTokenRefused)?;
+        Ok(Principal::Job {
+            project,
+            job: record.job,
+        })
+    }
+}
+
+pub(crate) fn hash_password(password: &Secret) -> Result<String, AccessError> {
+    let hash: PasswordHash = Argon2::default()
+        .hash_password(password.expose().as_bytes())
+        .map_err(|error| AccessError::Hash {
+            reason: error.to_string(),
+        })?;
+    Ok(hash.to_string())
+}
+
+fn verify_password(password: &Secret, hash: &str) -> bool {
+    if password.expose().len() > LONGEST_PASSWORD {
+        return false;
+    }
+    PasswordHash::new(hash).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(password.expose().as_bytes(), &hash)
+            .is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_s_hash_is_checked_for_real() {
+        let hash = PasswordHash::new(NOBODY).unwrap();
+        let fresh = hash_password(&Secret::from("x")).unwrap();
+        let fresh = PasswordHash::new(&fresh).unwrap();
+        assert_eq!(
+            hash.params, fresh.params,
+            "a missing user would answer sooner or later than a wrong password"
+        );
+        assert!(hash.salt.is_some() && hash.hash.is_some());
+    }
+
+    #[test]
+    fn right_logins_are_remembered_for_a_minute_and_wrong_ones_never() {
+        let logins = Logins::new();
+        let hash = hash_password(&Secret::from("right")).unwrap();
+        let (right, wrong) = (Secret::from("right"), Secret::from("wrong"));
+        assert!(logins.check("ann", &right, &hash));
+        assert!(!logins.check("ann", &wrong, &hash));
+        let now = Instant::now();
+        assert!(logins.remembers(&key("ann", &right, &hash), now));
+        assert!(!logins.remembers(&key("ann", &right, &hash), now + REMEMBERED_FOR));
+        assert!(!logins.remembers(&key("ann", &right, "another hash"), now));
+        assert!(!logins.remembers(&key("bob", &right, &hash), now));
+        assert!(!logins.remembers(&key("ann", &wrong, &hash), now));
+    }
+
+    #[test]
+    fn memory_is_limited_and_makes_room() {
+        let logins = Logins::new();
+        let start = Instant::now();
+        let entry = |number: usize| key(&number.to_string(), &Secret::from(""), "");
+        (0..=MOST_REMEMBERED).for_each(|number| logins.remember(entry(number), start));
+        assert!(!logins.remembers(&entry(MOST_REMEMBERED), start));
+        let later = start + REMEMBERED_FOR;
+        logins.remember(entry(MOST_REMEMBERED), later);
+        assert!(logins.remembers(&entry(MOST_REMEMBERED), later));
+    }
+
+    #[test]
+    fn parts_of_a_key_do_not_run_together() {
+        assert_ne!(
+            key("a", &Secret::from("bc"), "d"),
+            key("ab", &Secret::from("c"), "d")
+        );
+    }
+}

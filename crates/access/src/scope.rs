@@ -1,0 +1,157 @@
+//! Scopes: what a client asks a token for. `repository:group/app:pull,push`.
+//!
+//! The name may hold a colon (`repository:registry.example.com:5000/group/app:pull`), so only the first and the last
+//! colon separate. A host in front of the name is dropped: rights are asked for the repository *here*, so naming another
+//! host gains nothing. Kinds and actions that are not ours are passed over, as the protocol wants it: to be granted less
+//! than one asked for is no error.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use shipway_oci::{RegistryName, RepositoryName};
+
+use crate::Action;
+
+/// Scopes of one request that are looked at; more than any client sends.
+const MOST_SCOPES: usize = 100;
+/// A longer one is none.
+const LONGEST_SCOPE: usize = 1024;
+
+/// Actions in one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AccessScope {
+    /// Where.
+    pub repository: RepositoryName,
+    /// What.
+    pub actions: BTreeSet<Action>,
+}
+
+/// A text that asks for nothing that we have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this is no scope of a repository: expected `repository:NAME:ACTION,…`, for example `repository:group/app:pull,push`"
+)]
+pub struct AccessScopeError;
+
+impl AccessScope {
+    /// Actions in one repository.
+    pub fn new(repository: RepositoryName, actions: impl IntoIterator<Item = Action>) -> Self {
+        Self {
+            repository,
+            actions: actions.into_iter().collect(),
+        }
+    }
+
+    /// Reads scopes separated by spaces, as some clients send them. What is none is passed over.
+    pub fn parse_list(text: &str) -> Vec<Self> {
+        text.split_ascii_whitespace()
+            .take(MOST_SCOPES)
+            .filter_map(|scope| scope.parse().ok())
+            .collect()
+    }
+}
+
+impl FromStr for AccessScope {
+    type Err = AccessScopeError;
+
+    fn from_str(text: &str) -> Result<Self, AccessScopeError> {
+        if text.len() > LONGEST_SCOPE {
+            return Err(AccessScopeError);
+        }
+        let (kind, rest) = text.split_once(':').ok_or(AccessScopeError)?;
+        let (name, actions) = rest.rsplit_once(':').ok_or(AccessScopeError)?;
+        // `repository(plugin)` is a class that docker once had.
+        if kind.split('(').next() != Some("repository") {
+            return Err(AccessScopeError);
+        }
+        let repository = repository_in(name).ok_or(AccessScopeError)?;
+        let actions = actions.split(',').flat_map(|action| match action {
+            "pull" => &[Action::Pull][..],
+            "push" => &[Action::Push],
+            "delete" => &[Action::Delete],
+            "*" => &Action::ALL,
+            _ => &[],
+        });
+        Ok(Self::new(repository, actions.copied()))
+    }
+}
+
+/// The repository's name, with or without a host and port in front of it.
+fn repository_in(name: &str) -> Option<RepositoryName> {
+    if let Ok(repository) = name.parse() {
+        return Some(repository);
+    }
+    let (host, path) = name.split_once('/')?;
+    // Without a colon it would be a path, and a path with that fault is refused.
+    host.parse::<RegistryName>().ok().filter(|_| host.contains(':'))?;
+    path.parse().ok()
+}
+
+impl fmt::Display for AccessScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "repository:{}:", self.repository)?;
+        for (index, action) in self.actions.iter().enumerate() {
+            write!(f, "{}{action}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Action::{Delete, Pull, Push};
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_grammar() {
+        let cases: [(&str, &str, &[Action]); 8] = [
+            ("repository:a/b:pull", "a/b", &[Pull]),
+            ("repository:a/b:pull,push", "a/b", &[Pull, Push]),
+            ("repository:a/b:push,pull,push", "a/b", &[Pull, Push]),
+            ("repository:a/b:*", "a/b", &[Pull, Push, Delete]),
+            ("repository:a/b:fly,delete", "a/b", &[Delete]),
+            ("repository:a/b:", "a/b", &[]),
+            ("repository(plugin):a/b:pull", "a/b", &[Pull]),
+            ("repository:registry.example.com:5000/a/b:pull", "a/b", &[Pull]),
+        ];
+        for (text, repository, actions) in cases {
+            let expected = AccessScope::new(repository.parse().unwrap(), actions.iter().copied());
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "repository",
+            "repository:a/b",
+            "registry:catalog:*",
+            "x:a/b:pull",
+            "repository:A/b:pull",
+            "repository:a:b:pull",
+        ] {
+            assert_eq!(bad.parse::<AccessScope>(), Err(AccessScopeError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists() {
+        let list = AccessScope::parse_list("repository:a:pull  registry:catalog:* repository:b:push");
+        assert_eq!(
+            list.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["repository:a:pull", "repository:b:push"]
+        );
+        assert_eq!(
+            AccessScope::parse_list(&"repository:a:pull ".repeat(1000)).len(),
+            MOST_SCOPES
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_is_total(text in "(repository|registry)?:?[a-z0-9:/.,*]{0,40}|\\PC*") {
+            if let Ok(scope) = text.parse::<AccessScope>() {
+                prop_assert_eq!(scope.to_string().parse::<AccessScope>(), Ok(scope));
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The store as its callers see it, on real directories; with other processes, some of them killed.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it is")]
+
+mod blobs;
+mod collection;
+mod crash;
+mod images;
+mod opening;
+mod registry;
+mod support;
+mod uploads;

@@ -1,0 +1,88 @@
+use shipway_store::{OpenError, Store};
+
+use crate::support::place;
+
+#[test]
+fn a_store_stays_itself() {
+    let place = place();
+    let again = Store::open(place.store.directory()).unwrap();
+    assert_eq!(again.id(), place.store.id());
+    assert_ne!(
+        Store::open(&place.directory.path().join("other")).unwrap().id(),
+        place.store.id()
+    );
+    let secret = place.store.secret("tokens").unwrap();
+    assert_eq!(again.secret("tokens").unwrap(), secret);
+    assert_ne!(again.secret("others").unwrap(), secret);
+}
+
+#[test]
+fn many_may_make_it_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let ids: Vec<_> = std::thread::scope(|scope| {
+        let open = || {
+            scope.spawn(|| {
+                (
+                    Store::open(&path).unwrap().id().clone(),
+                    Store::open(&path).unwrap().secret("s").unwrap(),
+                )
+            })
+        };
+        let threads: Vec<_> = (0..8).map(|_| open()).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|id| id == &ids[0]), "{ids:?}");
+}
+
+#[test]
+fn a_newer_layout_is_left_alone() {
+    let place = place();
+    let path = place.store.directory().join("store.sqlite");
+    rusqlite::Connection::open(path)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    assert!(matches!(
+        Store::open(place.store.directory()),
+        Err(OpenError::Newer { found: 99, .. })
+    ));
+}
+
+/// Needs root: only root can make a directory that belongs to somebody else.
+#[test]
+fn a_stranger_s_store_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(directory.path(), Some(12345), None).unwrap();
+    let error = Store::open(directory.path()).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            OpenError::ForeignOwner {
+                owner: 12345,
+                user: 0,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(
+        std::fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "something was written there"
+    );
+}
+
+#[test]
+fn nobody_else_may_look() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = place();
+    let mode = std::fs::metadata(place.store.directory())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
