@@ -1,0 +1,15 @@
+//! Images in one file: what `docker save` and `docker load` exchange, and OCI layouts in a tar.
+//!
+//! Both forms are read in one pass and in any order of their entries: each file goes straight into the store, where
+//! its digest becomes its name, and only the documents that say how the files belong together stay in memory. They are
+//! written as one archive that is both forms at once, as docker itself does today.
+
+mod documents;
+mod load;
+mod save;
+mod tar;
+
+pub use load::{LoadError, Loaded};
+pub use save::{SaveError, SaveImage};
+pub use tar::TarError;
+pub(crate) use tar::TarWalk;

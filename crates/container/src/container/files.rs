@@ -1,0 +1,129 @@
+//! Files of a container, in and out, running or not: what `docker cp` and `docker export` do.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use shipway_sandbox::{
+    ApplyRequest, ArchiveRequest, ArchiveRoot, Conflict, FileStatus, Keeper, KeeperError, RootSpec,
+    UnpackLimits,
+};
+
+use super::Container;
+use super::state::ContainerState;
+use crate::ids::ContainerId;
+
+/// Files did not come in or out.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The keeper failed.
+    #[error("cannot {action} {} of container {container}", path.display())]
+    Keeper {
+        /// The container's id.
+        container: ContainerId,
+        /// What was asked.
+        action: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeeperError,
+    },
+    /// Its files cannot be changed from outside while it runs.
+    #[error("container {container} is running: its files cannot be written from outside before it has ended")]
+    Running {
+        /// Its id.
+        container: ContainerId,
+    },
+    /// The thread that did it ended early.
+    #[error("the work on files of container {container} was interrupted")]
+    Interrupted {
+        /// Its id.
+        container: ContainerId,
+    },
+}
+
+impl Container {
+    /// Writes a path, with all below it, as a tar to a pipe or file. Entry names are relative to `relative_to`. A
+    /// running container shows its mounts too, one that has ended only its own file system.
+    ///
+    /// # Errors
+    /// When there is no such path, or the tar cannot be written.
+    pub async fn archive(&self, path: &Path, relative_to: &Path, output: OwnedFd) -> Result<(), FilesError> {
+        let root = match self.running_id() {
+            Some(running) => ArchiveRoot::Container(running),
+            None => ArchiveRoot::Root(self.view()),
+        };
+        let mut request = ArchiveRequest::new(root, vec![path.to_owned()], output);
+        request.relative_to = relative_to.to_owned();
+        self.on_files("read", path, move |keeper| keeper.archive(request).map(drop))
+            .await
+    }
+
+    /// Extracts a tar from a pipe or file into a directory of it.
+    ///
+    /// # Errors
+    /// When it runs, or the tar cannot be extracted.
+    pub async fn extract(&self, tar: OwnedFd, target: &Path) -> Result<(), FilesError> {
+        if matches!(
+            self.state(),
+            ContainerState::Starting | ContainerState::Running { .. }
+        ) {
+            return Err(FilesError::Running {
+                container: self.id().clone(),
+            });
+        }
+        let request = ApplyRequest {
+            stream: tar,
+            root: self.inner.spec.root.clone(),
+            target: target.to_owned(),
+            conflict: Conflict::Replace,
+            limits: UnpackLimits::default(),
+        };
+        self.on_files("write to", target, move |keeper| keeper.apply(request).map(drop))
+            .await
+    }
+
+    /// What is at a path of its own file system.
+    ///
+    /// # Errors
+    /// When the keeper cannot look.
+    pub async fn stat(&self, path: &Path) -> Result<Option<FileStatus>, FilesError> {
+        let (root, wanted) = (self.view(), path.to_owned());
+        self.on_files("look at", path, move |keeper| {
+            keeper
+                .stat(&root, &[wanted])
+                .map(|statuses| statuses.into_iter().next().flatten())
+        })
+        .await
+    }
+
+    /// Its file system as it was left: the layers with its changes on top, read-only.
+    fn view(&self) -> RootSpec {
+        let mut layers = self.inner.spec.root.layers.clone();
+        let changes = self.inner.upper.join("fs");
+        if self.pod.runtime().keeper_directory().join(&changes).is_dir() {
+            layers.push(changes);
+        }
+        RootSpec { layers, upper: None }
+    }
+
+    async fn on_files<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        path: &Path,
+        work: impl FnOnce(&Keeper) -> Result<T, KeeperError> + Send + 'static,
+    ) -> Result<T, FilesError> {
+        let keeper = self.pod.keeper().clone();
+        let container = || self.id().clone();
+        let done = tokio::task::spawn_blocking(move || work(&keeper)).await;
+        done.map_err(|_| FilesError::Interrupted {
+            container: container(),
+        })?
+        .map_err(|source| FilesError::Keeper {
+            container: container(),
+            action,
+            path: path.to_owned(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,210 @@
+//! An image from the bare tar of a root file system.
+
+use std::io::{self, Read, Write};
+
+use shipway_oci::{
+    Descriptor, EncodeError, Hasher, History, ImageConfig, ImageManifest, Manifest, ManifestError, Platform,
+    Reference, media_type,
+};
+use shipway_store::{CommitError, ManifestWrite, PutManifestError, Scope, StoreError};
+
+use super::{Images, ImagesError};
+use crate::archive::{TarError, TarWalk};
+use crate::changes::Change;
+use crate::compression::{Compression, Decompressor};
+use crate::image::Image;
+
+/// The most that a root file system may unpack to.
+const MAX_BYTES: u64 = 256 * 1024 * 1024 * 1024;
+
+/// How an image is made around a root file system.
+#[derive(Debug, Clone)]
+pub struct ImportOptions {
+    /// Where it is named.
+    pub scope: Scope,
+    /// Its name; without one it is found by its id only.
+    pub reference: Option<Reference>,
+    /// What it runs on; this machine without.
+    pub platform: Option<Platform>,
+    /// Its configuration.
+    pub changes: Vec<Change>,
+    /// When it was made, RFC 3339. Without one the same tar gives the same image whenever it is imported.
+    pub created: Option<String>,
+    /// A word on where it comes from, for its history.
+    pub comment: Option<String>,
+}
+
+impl ImportOptions {
+    /// An import with nothing but a name.
+    pub fn new(scope: Scope, reference: Option<Reference>) -> Self {
+        Self {
+            scope,
+            reference,
+            platform: None,
+            changes: Vec::new(),
+            created: None,
+            comment: None,
+        }
+    }
+}
+
+/// A root file system was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The stream cannot be read or decompressed.
+    #[error("cannot read the root file system")]
+    Read {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is no tar.
+    #[error("the root file system is no usable tar")]
+    Tar {
+        /// Why.
+        #[source]
+        source: TarError,
+    },
+    /// The bytes cannot be kept.
+    #[error("cannot keep the root file system in the store")]
+    Store {
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The bytes cannot be kept.
+    #[error("cannot keep the root file system in the store")]
+    Commit {
+        /// Why.
+        #[source]
+        source: CommitError,
+    },
+    /// The image's documents cannot be written.
+    #[error("cannot write the image's configuration")]
+    Encode {
+        /// Why.
+        #[source]
+        source: EncodeError,
+    },
+    /// The manifest that was made is refused.
+    #[error("the image's manifest cannot be used")]
+    Manifest {
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// It cannot be named.
+    #[error("cannot name the image")]
+    Name {
+        /// Why.
+        #[source]
+        source: PutManifestError,
+    },
+    /// It was made, but cannot be read back.
+    #[error("the imported image cannot be read back")]
+    ReadBack {
+        /// Why.
+        #[source]
+        source: ImagesError,
+    },
+}
+
+/// Passes bytes on and writes a copy: the layer is kept as it came, compressed or not.
+struct Copying<R, W> {
+    reader: R,
+    copy: W,
+}
+
+impl<R: Read, W: Write> Read for Copying<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        self.copy.write_all(&buffer[..length])?;
+        Ok(length)
+    }
+}
+
+/// Passes bytes on and hashes them.
+struct Hashing<'a, R> {
+    reader: R,
+    hasher: &'a mut Hasher,
+}
+
+impl<R: Read> Read for Hashing<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        Ok(length)
+    }
+}
+
+impl Images {
+    /// Makes an image of one layer from a tar, plain or compressed with gzip or zstd. Blocks; the stream is read to
+    /// its end and only the store grows.
+    ///
+    /// # Errors
+    /// When the stream is no tar, or cannot be kept.
+    pub fn import(&self, tar: impl Read, options: ImportOptions) -> Result<Image, ImportError> {
+        let store = |source| ImportError::Store { source };
+        let commit = |source| ImportError::Commit { source };
+        let read = |source| ImportError::Read { source };
+
+        let mut blob = self.store.begin_blob().map_err(store)?;
+        let mut hasher = Hasher::new(shipway_oci::Algorithm::Sha256);
+        let copying = Copying {
+            reader: tar,
+            copy: &mut blob,
+        };
+        let mut layer = Decompressor::new(copying, MAX_BYTES).map_err(read)?;
+        let media_type = match layer.compression() {
+            Compression::None => media_type::OCI_LAYER_TAR,
+            Compression::Gzip => media_type::OCI_LAYER_GZIP,
+            Compression::Zstd => media_type::OCI_LAYER_ZSTD,
+        };
+        let mut walk = TarWalk::new(Hashing {
+            reader: &mut layer,
+            hasher: &mut hasher,
+        });
+        while walk
+            .next()
+            .map_err(|source| ImportError::Tar { source })?
+            .is_some()
+        {}
+        walk.finish().map_err(|source| ImportError::Tar { source })?;
+        layer.finish().map_err(read)?;
+        let layer = blob.commit(None).map_err(commit)?;
+
+        let mut config = ImageConfig::new(&options.platform.unwrap_or_else(Platform::host));
+        for change in &options.changes {
+            change.apply(&mut config.config);
+        }
+        config.created.clone_from(&options.created);
+        config.rootfs.diff_ids = vec![hasher.finish()];
+        config.history = vec![History {
+            created: options.created,
+            comment: Some(options.comment.unwrap_or_else(|| "imported".into())),
+            ..History::default()
+        }];
+        let encode = |source| ImportError::Encode { source };
+        let config = self
+            .store
+            .put_blob(&config.to_json().map_err(encode)?)
+            .map_err(commit)?;
+        let manifest = Manifest::Image(ImageManifest::new(
+            Descriptor::new(media_type::OCI_CONFIG, config.digest, config.size),
+            vec![Descriptor::new(media_type, layer.digest, layer.size)],
+        ));
+        let bytes = manifest.to_json().map_err(encode)?;
+        let write = ManifestWrite::new(Some(manifest.media_type()), bytes)
+            .map_err(|source| ImportError::Manifest { source })?;
+        match &options.reference {
+            Some(reference) => self.store.put_image(&options.scope, reference, &write),
+            None => self.store.put_unnamed_image(&options.scope, &write),
+        }
+        .map_err(|source| ImportError::Name { source })?;
+        Image::load(&self.store, options.reference, &write.digest, &Platform::host()).map_err(|source| {
+            ImportError::ReadBack {
+                source: ImagesError::Load { source },
+            }
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! Which pods are alive: a file per pod, locked while its owner lives.
+//!
+//! The kernel lets go of a lock when its process dies, however it dies, so a lock that can be taken marks what a dead
+//! process left behind. No process ids are written down, which could belong to somebody else by now.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::ids::PodId;
+
+/// A lock that is held. Dropped, it is let go; the file stays until [`PodLock::remove`].
+#[derive(Debug)]
+pub(crate) struct PodLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl PodLock {
+    /// Takes the lock of a new pod.
+    pub(crate) fn create(directory: &Path, pod: &PodId) -> io::Result<Self> {
+        let path = directory.join(pod.as_str());
+        loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            flock(&file, FlockOperation::LockExclusive)?;
+            // A sweep may have taken it for a leftover and removed it before we had the lock.
+            if is_at(&file, &path)? {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+
+    /// Takes the lock of a pod whose owner is dead; nothing when it lives, or when another sweep was first.
+    pub(crate) fn take_over(directory: &Path, pod: &PodId) -> io::Result<Option<Self>> {
+        let path = directory.join(pod.as_str());
+        let file = match OpenOptions::new().write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if is_at(&file, &path)? => Ok(Some(Self { path, _file: file })),
+            Ok(()) | Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The pod is gone with all it had.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        std::fs::remove_file(&self.path)
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Every pod that has a lock file, alive or not.
+pub(crate) fn pods(directory: &Path) -> io::Result<Vec<PodId>> {
+    let mut pods = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        // Whatever else lies there is none of ours.
+        pods.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+    }
+    Ok(pods)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_pod_is_not_taken_over_and_a_dead_one_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let pod = PodId::random();
+        let lock = PodLock::create(directory.path(), &pod).unwrap();
+        std::fs::write(directory.path().join("README"), "not a pod").unwrap();
+        assert_eq!(pods(directory.path()).unwrap(), std::slice::from_ref(&pod));
+        assert!(PodLock::take_over(directory.path(), &pod).unwrap().is_none());
+        drop(lock);
+        let taken = PodLock::take_over(directory.path(), &pod).unwrap().unwrap();
+        assert!(PodLock::take_over(directory.path(), &pod).unwrap().is_none());
+        taken.remove().unwrap();
+        assert!(PodLock::take_over(directory.path(), &pod).unwrap().is_none());
+        assert!(pods(directory.path()).unwrap().is_empty());
+    }
+}

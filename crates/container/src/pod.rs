@@ -1,0 +1,364 @@
+//! A pod: one keeper, one network, and the containers, volumes and names of one job.
+//!
+//! Everything a pod has lies in one directory of the keepers' directory and ends with the keeper, so that its end is
+//! two steps that cannot half-succeed unnoticed: the keeper goes and the kernel takes the rest with it; the directory
+//! is removed. When the second step does not happen because this process dies, the pod's lock is free and the next
+//! start of any process sweeps it.
+//!
+//! Contract: after [`Pod::close`] nothing of the pod runs and calls that are under way fail. A pod that is dropped
+//! without it ends as well, but in the background.
+
+mod network;
+mod volume;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use shipway_oci::{Descriptor, Digest};
+use shipway_sandbox::{Keeper, KeeperError, LaunchError};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use crate::container::{Container, ContainerInner, ContainerOptions, CreateError};
+use crate::egress::Egress;
+use crate::ids::{ContainerId, PodId};
+use crate::image::Image;
+use crate::layers::{LayerError, LayerPath, place};
+use crate::lock::PodLock;
+use crate::names::NameTable;
+use crate::runtime::Runtime;
+use crate::subnet::AddressPool;
+
+pub use network::NetworkError;
+pub(crate) use volume::Filling;
+pub use volume::{Volume, VolumeError};
+
+/// How a pod is started.
+#[derive(Debug, Clone)]
+pub struct PodOptions {
+    /// Its host name, for people: it is seen by nothing but the keeper.
+    pub name: String,
+    /// What its containers may reach outside.
+    pub egress: Egress,
+}
+
+/// No pod could be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartPodError {
+    /// Its lock cannot be taken.
+    #[error("cannot lock a new pod in {}", directory.display())]
+    Lock {
+        /// Where.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No keeper can be started.
+    #[error("cannot start the keeper of a pod")]
+    Launch {
+        /// Why.
+        #[source]
+        source: LaunchError,
+    },
+    /// Its directory cannot be made.
+    #[error("cannot prepare the directory of a pod")]
+    Prepare {
+        /// Why.
+        #[source]
+        source: KeeperError,
+    },
+    /// The thread that started it ended early.
+    #[error("starting the pod was interrupted")]
+    Interrupted,
+}
+
+/// A pod. Clones are the same pod.
+#[derive(Clone)]
+pub struct Pod {
+    pub(crate) inner: Arc<PodInner>,
+}
+
+pub(crate) struct PodInner {
+    pub(crate) id: PodId,
+    pub(crate) runtime: Runtime,
+    pub(crate) keeper: Keeper,
+    pub(crate) egress: Egress,
+    directory: PathBuf,
+    lock: Mutex<Option<PodLock>>,
+    pub(crate) addresses: AddressPool,
+    pub(crate) names: NameTable,
+    pub(crate) network: OnceCell<()>,
+    pub(crate) bound: tokio::sync::Mutex<Vec<std::net::Ipv4Addr>>,
+    volumes: tokio::sync::Mutex<BTreeMap<String, Volume>>,
+    containers: Mutex<BTreeMap<ContainerId, Arc<ContainerInner>>>,
+    /// Read while something is started, written once, by the end.
+    gate: RwLock<Gate>,
+    pub(crate) closing: CancellationToken,
+}
+
+/// Whether anything may still be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Closed,
+}
+
+impl std::fmt::Debug for Pod {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pod")
+            .field("id", &self.inner.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pod {
+    pub(crate) async fn start(runtime: Runtime, options: PodOptions) -> Result<Self, StartPodError> {
+        let started = tokio::task::spawn_blocking(move || Self::start_blocking(runtime, options));
+        started.await.map_err(|_| StartPodError::Interrupted)?
+    }
+
+    fn start_blocking(runtime: Runtime, options: PodOptions) -> Result<Self, StartPodError> {
+        let id = PodId::random();
+        let locks = runtime.locks();
+        let lock = PodLock::create(&locks, &id).map_err(|source| StartPodError::Lock {
+            directory: locks,
+            source,
+        })?;
+        let keeper = runtime
+            .launch_keeper(&options.name)
+            .map_err(|source| StartPodError::Launch { source })?;
+        let directory = Path::new("pods").join(id.as_str());
+        prepare(&runtime, &keeper, &directory).map_err(|source| StartPodError::Prepare { source })?;
+        let inner = PodInner {
+            id,
+            runtime,
+            keeper,
+            egress: options.egress,
+            directory,
+            lock: Mutex::new(Some(lock)),
+            addresses: AddressPool::new(),
+            names: NameTable::default(),
+            network: OnceCell::new(),
+            bound: tokio::sync::Mutex::default(),
+            volumes: tokio::sync::Mutex::default(),
+            containers: Mutex::default(),
+            gate: RwLock::new(Gate::Open),
+            closing: CancellationToken::new(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Its id: the name of its directory and its lock.
+    pub fn id(&self) -> &PodId {
+        &self.inner.id
+    }
+
+    /// Its keeper, for what this crate does not offer. Calls block.
+    pub fn keeper(&self) -> &Keeper {
+        &self.inner.keeper
+    }
+
+    /// The runtime it belongs to.
+    pub fn runtime(&self) -> &Runtime {
+        &self.inner.runtime
+    }
+
+    /// What its containers may reach outside.
+    pub fn egress(&self) -> &Egress {
+        &self.inner.egress
+    }
+
+    /// Its directory, relative to the keepers' directory. Whatever is put there is removed with the pod.
+    pub fn directory(&self) -> &Path {
+        &self.inner.directory
+    }
+
+    /// A path nobody uses, relative to the keepers' directory, in a directory that is there; removed with the pod.
+    pub fn scratch(&self, prefix: &str) -> PathBuf {
+        let name = format!("{prefix}-{}", uuid::Uuid::new_v4().simple());
+        self.inner.directory.join("scratch").join(name)
+    }
+
+    /// Sees to it that every layer of an image is unpacked; bottom first.
+    ///
+    /// # Errors
+    /// When a layer is missing, damaged, or cannot be written.
+    pub async fn ensure_layers(&self, image: &Image) -> Result<Vec<LayerPath>, LayerError> {
+        self.ensure_chain(&image.config.rootfs.diff_ids, &image.layers)
+            .await
+    }
+
+    /// The same for a stack of layers that is no image (yet).
+    ///
+    /// # Errors
+    /// When a layer is missing, damaged, or cannot be written.
+    pub async fn ensure_chain(
+        &self,
+        diff_ids: &[Digest],
+        layers: &[Descriptor],
+    ) -> Result<Vec<LayerPath>, LayerError> {
+        let scratch = self.inner.directory.join("scratch");
+        self.inner
+            .runtime
+            .layers()
+            .ensure(&self.inner.keeper, &scratch, diff_ids, layers)
+            .await
+    }
+
+    /// Whether the layer with this chain id is unpacked, and where.
+    pub fn find_layer(&self, chain: &Digest) -> Option<LayerPath> {
+        self.inner.runtime.layers().find(chain)
+    }
+
+    /// Makes a directory (an upper's `fs`, say) the unpacked layer of a chain id. The caller answers for its being
+    /// that layer in overlay form. When there is one already, the directory is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub async fn adopt_layer(&self, tree: &Path, chain: &Digest) -> Result<LayerPath, LayerError> {
+        let (keeper, tree, chain) = (self.inner.keeper.clone(), tree.to_owned(), chain.clone());
+        let lost = LayerError::Thread { layer: chain.clone() };
+        tokio::task::spawn_blocking(move || place(&keeper, &tree, &chain))
+            .await
+            .map_err(|_| lost)?
+    }
+
+    /// Makes a container, ready to be started.
+    ///
+    /// # Errors
+    /// When its root, network or process cannot be prepared.
+    pub async fn create(&self, options: ContainerOptions) -> Result<Container, CreateError> {
+        Container::create(self.clone(), options).await
+    }
+
+    /// Its containers that are not removed, in no particular order.
+    pub fn containers(&self) -> Vec<Container> {
+        let containers = self
+            .inner
+            .containers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        containers
+            .values()
+            .map(|inner| Container::new(self.clone(), Arc::clone(inner)))
+            .collect()
+    }
+
+    pub(crate) fn register(&self, container: Arc<ContainerInner>) {
+        let mut containers = self
+            .inner
+            .containers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        containers.insert(container.id.clone(), container);
+    }
+
+    pub(crate) fn forget(&self, container: &ContainerId) {
+        self.inner
+            .containers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(container);
+    }
+
+    /// Whether it can still start anything.
+    pub fn is_open(&self) -> bool {
+        *self.inner.gate.read().unwrap_or_else(PoisonError::into_inner) == Gate::Open
+            && self.inner.keeper.is_alive()
+    }
+
+    /// Runs something that must not overlap with the end of the pod; refuses once that has begun.
+    pub(crate) fn while_open<T>(
+        &self,
+        start: impl FnOnce(&Keeper) -> Result<T, KeeperError>,
+    ) -> Result<T, KeeperError> {
+        let gate = self.inner.gate.read().unwrap_or_else(PoisonError::into_inner);
+        match *gate {
+            Gate::Open => start(&self.inner.keeper),
+            Gate::Closed => Err(KeeperError::Gone),
+        }
+    }
+
+    /// Ends the pod: kills what runs in it, removes what it has. A second call finds nothing to do.
+    pub async fn close(&self) {
+        let inner = Arc::clone(&self.inner);
+        if tokio::task::spawn_blocking(move || inner.end()).await.is_err() {
+            tracing::error!(pod = %self.inner.id, "ending the pod was interrupted; the next start removes the rest");
+        }
+    }
+}
+
+impl PodInner {
+    fn end(&self) {
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = Gate::Closed;
+        self.closing.cancel();
+        let Some(lock) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        stop_all(&self.keeper, &self.containers);
+        let removed = self.keeper.remove_tree(&self.directory);
+        self.keeper.close();
+        match removed {
+            Ok(()) => {
+                if let Err(error) = lock.remove() {
+                    tracing::warn!(%error, pod = %self.id, "the lock of a pod that has ended stays");
+                }
+            }
+            // The lock file marks it for the next sweep.
+            Err(error) => {
+                tracing::warn!(%error, pod = %self.id, "the directory of a pod stays until the next start")
+            }
+        }
+    }
+}
+
+impl Drop for PodInner {
+    fn drop(&mut self) {
+        self.closing.cancel();
+        let Some(lock) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let (keeper, directory, id) = (self.keeper.clone(), self.directory.clone(), self.id.clone());
+        let containers = std::mem::take(&mut self.containers);
+        let ended = std::thread::Builder::new().name("pod-end".into()).spawn(move || {
+            stop_all(&keeper, &containers);
+            let removed = keeper.remove_tree(&directory);
+            keeper.close();
+            if removed.is_err() || lock.remove().is_err() {
+                tracing::warn!(pod = %id, "the directory of a dropped pod stays until the next start");
+            }
+        });
+        if let Err(error) = ended {
+            tracing::warn!(%error, "a dropped pod ends with its keeper; the next start removes the rest");
+        }
+    }
+}
+
+/// Their file systems must be unmounted before what lies under them is removed.
+fn stop_all(keeper: &Keeper, containers: &Mutex<BTreeMap<ContainerId, Arc<ContainerInner>>>) {
+    let containers = std::mem::take(&mut *containers.lock().unwrap_or_else(PoisonError::into_inner));
+    for container in containers.values() {
+        container.stop_for_good(keeper);
+    }
+}
+
+fn prepare(runtime: &Runtime, keeper: &Keeper, directory: &Path) -> Result<(), KeeperError> {
+    for shared in ["layers", "pods"] {
+        if !runtime.keeper_directory().join(shared).is_dir() {
+            match keeper.make_directory(Path::new(shared), 0o755, (0, 0)) {
+                // Another pod was first.
+                Err(_) if runtime.keeper_directory().join(shared).is_dir() => {}
+                made => made?,
+            }
+        }
+    }
+    keeper.make_directory(directory, 0o755, (0, 0))?;
+    for part in ["scratch", "containers", "volumes"] {
+        keeper.make_directory(&directory.join(part), 0o755, (0, 0))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! What all pods of a process share: where data lies, images, unpacked layers, and the way to names outside.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shipway_registry::Client;
+use shipway_sandbox::{IdMap, Keeper, LaunchError, LaunchOptions};
+use shipway_store::Store;
+use tokio::sync::OnceCell;
+
+use crate::dns::Upstream;
+use crate::images::Images;
+use crate::layers::Layers;
+use crate::lock::{self, PodLock};
+use crate::pod::{Pod, PodOptions, StartPodError};
+
+/// What a runtime is made of.
+pub struct RuntimeOptions {
+    /// The data directory of the installation.
+    pub data: PathBuf,
+    /// Its store.
+    pub store: Store,
+    /// The way to registries.
+    pub client: Client,
+    /// The ids that pods get.
+    pub id_map: IdMap,
+    /// The binary that becomes the keeper, when it is not the one that runs (see [`LaunchOptions::executable`]).
+    pub keeper: Option<PathBuf>,
+}
+
+impl RuntimeOptions {
+    /// Options for pods whose keeper is this very binary.
+    pub fn new(data: impl Into<PathBuf>, store: Store, client: Client, id_map: IdMap) -> Self {
+        Self {
+            data: data.into(),
+            store,
+            client,
+            id_map,
+            keeper: None,
+        }
+    }
+}
+
+/// The data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {} for containers", path.display())]
+pub struct OpenRuntimeError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Containers on this machine. Clones are the same.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    data: PathBuf,
+    directory: PathBuf,
+    store: Store,
+    client: Client,
+    id_map: IdMap,
+    keeper: Option<PathBuf>,
+    images: Images,
+    layers: Layers,
+    upstream: OnceCell<Upstream>,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Dead pods whose leftovers are gone.
+    pub pods: usize,
+    /// Dead pods whose leftovers are still there; the log says why.
+    pub failed: usize,
+}
+
+impl Runtime {
+    /// Opens the data directory, and begins to remove what dead processes left in it.
+    ///
+    /// # Errors
+    /// When a directory cannot be made.
+    pub async fn open(options: RuntimeOptions) -> Result<Self, OpenRuntimeError> {
+        let RuntimeOptions {
+            data,
+            store,
+            client,
+            id_map,
+            keeper,
+        } = options;
+        for directory in [locks(&data), spools(&data)] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
+                .map_err(|source| OpenRuntimeError {
+                    path: directory,
+                    source,
+                })?;
+        }
+        let directory = data.join("keeper").join(id_map.class());
+        let inner = Inner {
+            images: Images::new(store.clone(), client.clone()),
+            layers: Layers::new(store.clone(), directory.clone()),
+            upstream: OnceCell::new(),
+            data,
+            directory,
+            store,
+            client,
+            id_map,
+            keeper,
+        };
+        let runtime = Self {
+            inner: Arc::new(inner),
+        };
+        let sweeping = runtime.clone();
+        tokio::spawn(async move { sweeping.sweep().await });
+        Ok(runtime)
+    }
+
+    /// The images of this installation.
+    pub fn images(&self) -> &Images {
+        &self.inner.images
+    }
+
+    /// Where their bytes are.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The way to registries.
+    pub fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.inner.data
+    }
+
+    /// The ids that pods get.
+    pub fn id_map(&self) -> &IdMap {
+        &self.inner.id_map
+    }
+
+    /// Starts a pod: a keeper with nothing running yet.
+    ///
+    /// # Errors
+    /// When no keeper can be started here, or its directory cannot be prepared.
+    pub async fn start_pod(&self, options: PodOptions) -> Result<Pod, StartPodError> {
+        Pod::start(self.clone(), options).await
+    }
+
+    /// Removes what pods of dead processes left behind. Also happens at each start.
+    pub async fn sweep(&self) -> Swept {
+        let runtime = self.clone();
+        tokio::task::spawn_blocking(move || runtime.sweep_blocking())
+            .await
+            .unwrap_or_default()
+    }
+
+    fn sweep_blocking(&self) -> Swept {
+        let directory = locks(&self.inner.data);
+        let pods = lock::pods(&directory).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look for leftovers of dead pods");
+            Vec::new()
+        });
+        let mut swept = Swept::default();
+        let mut keeper = None;
+        for pod in pods {
+            let leftover = match PodLock::take_over(&directory, &pod) {
+                Ok(Some(leftover)) => leftover,
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, %pod, "cannot see whether a pod is alive");
+                    continue;
+                }
+            };
+            match self.sweep_pod(&mut keeper, &Path::new("pods").join(pod.as_str()), leftover) {
+                Ok(()) => swept.pods += 1,
+                Err(error) => {
+                    tracing::warn!(error = &*error, %pod, "leftovers of a dead pod stay");
+                    swept.failed += 1;
+                }
+            }
+        }
+        if let Some(keeper) = keeper {
+            keeper.close();
+        }
+        swept
+    }
+
+    fn sweep_pod(
+        &self,
+        keeper: &mut Option<Keeper>,
+        directory: &Path,
+        leftover: PodLock,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        if self.inner.directory.join(directory).exists() {
+            let keeper = match keeper {
+                Some(keeper) => keeper,
+                None => keeper.insert(self.launch_keeper("sweep")?),
+            };
+            keeper.remove_tree(directory)?;
+        }
+        leftover.remove()?;
+        Ok(())
+    }
+
+    pub(crate) fn launch_keeper(&self, hostname: &str) -> Result<Keeper, LaunchError> {
+        let mut options = LaunchOptions::new(self.inner.id_map.clone(), &self.inner.directory, hostname);
+        options.executable.clone_from(&self.inner.keeper);
+        Keeper::launch(&options)
+    }
+
+    /// The keepers' directory, as this process names it.
+    pub(crate) fn keeper_directory(&self) -> &Path {
+        &self.inner.directory
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.inner.layers
+    }
+
+    pub(crate) fn locks(&self) -> PathBuf {
+        locks(&self.inner.data)
+    }
+
+    pub(crate) fn spools(&self) -> PathBuf {
+        spools(&self.inner.data)
+    }
+
+    /// Read when the first pod wants a network: most verbs never do.
+    pub(crate) async fn upstream(&self) -> &Upstream {
+        self.inner
+            .upstream
+            .get_or_init(async || Upstream::from_host())
+            .await
+    }
+}
+
+fn locks(data: &Path) -> PathBuf {
+    data.join("locks")
+}
+
+fn spools(data: &Path) -> PathBuf {
+    data.join("spool")
+}
