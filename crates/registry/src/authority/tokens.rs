@@ -1,0 +1,43 @@
+//! Who somebody is, and what they are handed to prove it again.
+
+use shipway_access::{
+    AccessScope, AuthenticateError, BearerToken, Credentials, Grant, Principal, VerifyTokenError,
+};
+
+use super::Authority;
+use crate::wire::{ErrorCode, RegistryError};
+
+impl Authority {
+    /// Who has these credentials; nobody's are anonymous. Hashes a password: belongs on a blocking thread.
+    pub fn authenticate(&self, credentials: Option<&Credentials>) -> Result<Principal, RegistryError> {
+        let Some(credentials) = credentials else {
+            return Ok(Principal::Anonymous);
+        };
+        self.access
+            .authenticate(credentials)
+            .map_err(|error| match error {
+                AuthenticateError::Store { .. } => RegistryError::internal(error),
+                refused => RegistryError::with_message(ErrorCode::Unauthorized, refused.to_string()),
+            })
+    }
+
+    /// The answer to an identity (refresh) token: we never hand one out.
+    pub fn refuse_identity_token() -> RegistryError {
+        RegistryError::with_message(
+            ErrorCode::Unauthorized,
+            "identity tokens are not issued here: log in with a user name and a password or a job's token",
+        )
+    }
+
+    /// A token for what is asked, as far as the principal may have it.
+    pub fn issue(&self, principal: &Principal, scopes: &[AccessScope]) -> Result<BearerToken, RegistryError> {
+        self.access
+            .issue(principal, scopes)
+            .map_err(RegistryError::internal)
+    }
+
+    /// What a token stands for. Short: one keyed hash.
+    pub fn verify(&self, token: &str) -> Result<Grant, VerifyTokenError> {
+        self.access.verify(token)
+    }
+}

@@ -1,0 +1,155 @@
+//! From a registry's name to where it is: one of our own, or a URL.
+//!
+//! A name that stands for this machine is asked once whether it speaks TLS, and whether it is another process over one of
+//! our own stores: then nothing has to go through the network. Only names of this machine are believed in that: for any
+//! other, whoever answers could claim it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use http::Method;
+use reqwest::{Response, Url};
+use shipway_oci::RegistryName;
+
+use super::error::ClientError;
+use super::options::ClientOptions;
+use super::roots::Trust;
+use super::transport::{Outgoing, Transport};
+use crate::authority::Authority;
+use crate::wire::{Query, SHIPWAY_STORE};
+
+/// Docker Hub's API does not live under the name that images carry.
+const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
+
+/// Where a registry is.
+#[derive(Debug, Clone)]
+pub(super) enum Location {
+    /// In this process.
+    Ours(Authority),
+    /// Behind a URL.
+    Remote(Endpoint),
+}
+
+/// A registry on the network.
+#[derive(Debug, Clone)]
+pub(super) struct Endpoint {
+    /// Whose errors they are.
+    pub(super) registry: RegistryName,
+    pub(super) base: Url,
+    pub(super) trust: Trust,
+    /// The registry whose images a mirror is asked for.
+    pub(super) namespace: Option<RegistryName>,
+}
+
+impl Endpoint {
+    /// A URL below `/v2/`.
+    pub(super) fn url(&self, path: &str, mut query: Query) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/v2/{path}"));
+        if let Some(namespace) = &self.namespace {
+            query.push("ns", namespace.as_str());
+        }
+        let query = query.encode();
+        url.set_query((!query.is_empty()).then_some(query.as_str()));
+        url
+    }
+
+    pub(super) fn request(&self, method: Method, url: Url) -> Outgoing {
+        Outgoing::new(method, url, self.trust)
+    }
+}
+
+/// What was found out about registries so far.
+#[derive(Default)]
+pub(super) struct Directory {
+    known: Mutex<HashMap<RegistryName, Location>>,
+}
+
+impl Directory {
+    pub(super) async fn locate(
+        &self,
+        registry: &RegistryName,
+        options: &ClientOptions,
+        transport: &Transport,
+    ) -> Result<Location, ClientError> {
+        if let Some((_, authority)) = options.authorities.iter().find(|(name, _)| name == registry) {
+            return Ok(Location::Ours(authority.clone()));
+        }
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(registry)
+            .cloned();
+        if let Some(location) = known {
+            return Ok(location);
+        }
+        let location = look(registry, options, transport).await?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(registry.clone(), location.clone());
+        Ok(location)
+    }
+}
+
+async fn look(
+    registry: &RegistryName,
+    options: &ClientOptions,
+    transport: &Transport,
+) -> Result<Location, ClientError> {
+    let host = if registry.is_docker_hub() {
+        DOCKER_HUB_HOST
+    } else {
+        registry.as_str()
+    };
+    let at = |scheme: &str| {
+        Url::parse(&format!("{scheme}://{host}/"))
+            .map_err(|error| ClientError::protocol(registry, format!("its name makes no URL: {error}")))
+    };
+    let insecure = options.insecure.contains(registry);
+    let trust = if insecure {
+        Trust::Anything
+    } else {
+        Trust::Verified
+    };
+    let endpoint = |base| Endpoint {
+        registry: registry.clone(),
+        base,
+        trust,
+        namespace: None,
+    };
+    if !insecure && !registry.is_loopback() {
+        return Ok(Location::Remote(endpoint(at("https")?)));
+    }
+    let secure = endpoint(at("https")?);
+    let (endpoint, response) = match ping(&secure, transport).await {
+        Ok(response) => (secure, response),
+        Err(refused @ ClientError::Forbidden { .. }) => return Err(refused),
+        Err(tls) => {
+            let plain = endpoint(at("http")?);
+            match ping(&plain, transport).await {
+                // What speaks TLS answers a plain request with 400: then the first error is the one that helps.
+                Ok(response) if response.status().as_u16() != 400 => (plain, response),
+                Ok(_) | Err(_) => return Err(tls),
+            }
+        }
+    };
+    if registry.is_loopback() {
+        let claimed = response
+            .headers()
+            .get(SHIPWAY_STORE)
+            .and_then(|id| id.to_str().ok());
+        let ours = options
+            .authorities
+            .iter()
+            .find(|(_, ours)| claimed == Some(ours.id().to_string().as_str()));
+        if let Some((_, authority)) = ours {
+            return Ok(Location::Ours(authority.clone()));
+        }
+    }
+    Ok(Location::Remote(endpoint))
+}
+
+async fn ping(endpoint: &Endpoint, transport: &Transport) -> Result<Response, ClientError> {
+    let url = endpoint.url("", Query::default());
+    transport.send(endpoint.request(Method::GET, url)).await
+}

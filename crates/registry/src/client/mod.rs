@@ -1,0 +1,214 @@
+//! The other end of the protocol: everybody's registries, and our own without a network.
+//!
+//! A [`Client`] is cheap to clone and made once: it keeps connections, tokens and what it learned about registries. What
+//! comes in is verified while it is written into a [`Store`]; what goes out is read from one.
+//!
+//! For a registry of ours (see [`ClientOptions::authorities`]) the client logs in, checks and commits through the same
+//! [`Authority`] as the HTTP server, so a refusal is the same [`RegistryError`](crate::wire::RegistryError) on both ways,
+//! and bytes that both sides share do not move.
+//!
+//! Under failure: an operation that fails leaves blobs behind that nothing names, never a name without its blobs. It may
+//! be repeated.
+
+mod download;
+mod egress;
+mod endpoint;
+mod error;
+mod fetch;
+mod options;
+mod ours;
+mod patience;
+mod progress;
+mod pull;
+mod push;
+mod resolve;
+mod roots;
+mod session;
+mod transport;
+mod upload;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::Method;
+use shipway_oci::{Digest, Platform, Reference, RegistryName, RepositoryName};
+use shipway_store::Store;
+
+pub use egress::{AllowAll, EgressPolicy};
+pub use error::ClientError;
+pub use fetch::Fetched;
+pub use options::{ClientOptions, Mirror, RegistryCredentials, Timeouts};
+pub use progress::{BlobProgress, PullProgress, PushProgress};
+pub use pull::Pulled;
+pub use resolve::Resolved;
+
+use crate::wire::Query;
+use endpoint::{Directory, Location};
+use ours::Ours;
+use session::{Logins, Session};
+use transport::Transport;
+
+/// Talks to registries. Clones share everything.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: ClientOptions,
+    transport: Transport,
+    directory: Directory,
+    logins: Logins,
+    /// From which repository of which registry blobs came: where they can be mounted from when they go back.
+    origins: Mutex<HashMap<(RegistryName, Digest), RepositoryName>>,
+}
+
+impl Client {
+    /// A client. Nothing is connected and no file is read before it is needed.
+    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        if options.timeouts.attempts == 0 {
+            let problem = "`attempts` must be at least 1".to_owned();
+            return Err(ClientError::Setup {
+                problem,
+                source: None,
+            });
+        }
+        let transport = Transport::new(&options);
+        Ok(Self {
+            inner: Arc::new(Inner::new(options, transport)),
+        })
+    }
+
+    /// The same client under another egress policy: for a pod with rules of its own. Logins and connections are not
+    /// shared, trust and settings are.
+    #[must_use]
+    pub fn with_egress(&self, egress: Arc<dyn EgressPolicy>) -> Self {
+        let transport = self.inner.transport.with_egress(Arc::clone(&egress));
+        let options = ClientOptions {
+            egress,
+            ..self.inner.options.clone()
+        };
+        Self {
+            inner: Arc::new(Inner::new(options, transport)),
+        }
+    }
+
+    /// Where this client may connect to.
+    pub fn egress(&self) -> &Arc<dyn EgressPolicy> {
+        self.inner.transport.egress()
+    }
+
+    /// Whether this name is one of our own registries, as configured.
+    pub fn is_own(&self, registry: &RegistryName) -> bool {
+        self.inner
+            .options
+            .authorities
+            .iter()
+            .any(|(name, _)| name == registry)
+    }
+
+    /// Whether a registry accepts these credentials.
+    pub async fn login(
+        &self,
+        registry: &RegistryName,
+        credentials: &RegistryCredentials,
+    ) -> Result<(), ClientError> {
+        let endpoint = match self.inner.locate(registry).await? {
+            Location::Ours(authority) => {
+                return Ours::enter(registry, authority, Some(credentials))
+                    .await
+                    .map(|_| ());
+            }
+            Location::Remote(endpoint) => endpoint,
+        };
+        let session = Session::new(&self.inner, endpoint, Vec::new(), Some(credentials));
+        let url = session.endpoint.url("", Query::default());
+        let response = session.send(session.endpoint.request(Method::GET, url)).await?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        Err(session.refusal("a login", response).await)
+    }
+
+    /// What a reference stands for at the moment.
+    pub async fn resolve(
+        &self,
+        reference: &Reference,
+        credentials: Option<&RegistryCredentials>,
+    ) -> Result<Resolved, ClientError> {
+        pull::resolve(&self.inner, reference, credentials).await
+    }
+
+    /// Brings an image's blobs into a store, verified. Naming the image there is the caller's step.
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        credentials: Option<&RegistryCredentials>,
+        into: &Store,
+        progress: &dyn PullProgress,
+    ) -> Result<Pulled, ClientError> {
+        pull::pull(&self.inner, reference, platform, credentials, into, progress).await
+    }
+
+    /// Sends an image or an index, which a scope of the store holds, to a registry; gives the digest that it has there.
+    ///
+    /// The caller has made sure that whoever asked may read the image: its blobs are taken from the store as they are.
+    pub async fn push(
+        &self,
+        from: &Store,
+        manifest: &Digest,
+        reference: &Reference,
+        credentials: Option<&RegistryCredentials>,
+        progress: &dyn PushProgress,
+    ) -> Result<Digest, ClientError> {
+        push::push(&self.inner, from, manifest, reference, credentials, progress).await
+    }
+
+    /// A plain file by its URL, under the same egress policy and trust.
+    pub async fn fetch(&self, url: &str) -> Result<Fetched, ClientError> {
+        fetch::fetch(&self.inner.transport, url).await
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("options", &self.inner.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Blobs whose origin is remembered.
+    const MOST_ORIGINS: usize = 16 * 1024;
+
+    fn new(options: ClientOptions, transport: Transport) -> Self {
+        Self {
+            options,
+            transport,
+            directory: Directory::default(),
+            logins: Logins::default(),
+            origins: Mutex::default(),
+        }
+    }
+
+    async fn locate(&self, registry: &RegistryName) -> Result<Location, ClientError> {
+        self.directory
+            .locate(registry, &self.options, &self.transport)
+            .await
+    }
+
+    fn remember_origin(&self, registry: &RegistryName, repository: &RepositoryName, blob: &Digest) {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if origins.len() >= Self::MOST_ORIGINS {
+            origins.clear();
+        }
+        origins.insert((registry.clone(), blob.clone()), repository.clone());
+    }
+
+    fn origin(&self, registry: &RegistryName, blob: &Digest) -> Option<RepositoryName> {
+        let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        origins.get(&(registry.clone(), blob.clone())).cloned()
+    }
+}

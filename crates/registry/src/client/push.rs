@@ -1,0 +1,233 @@
+//! Pushing an image out of a store: blobs several at a time, then manifests, children before their index, the tag last.
+//!
+//! A registry therefore never has a name whose content is missing. A push that fails leaves blobs behind that nothing
+//! names; the next push finds them there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method};
+use shipway_oci::{Descriptor, Digest, Manifest, Reference, RepositoryName};
+use shipway_store::{ManifestWrite, Store};
+
+use super::Inner;
+use super::endpoint::Location;
+use super::error::ClientError;
+use super::options::RegistryCredentials;
+use super::ours::{Ours, blocking};
+use super::progress::{BlobProgress, PushProgress};
+use super::resolve::selector;
+use super::session::Session;
+use super::transport::Payload;
+use super::upload::upload;
+use crate::wire::{ManifestReference, Query};
+
+/// Indexes in indexes end here.
+const DEEPEST_INDEX: usize = 4;
+
+/// A repository that can be written.
+enum Target {
+    Ours(Ours),
+    Remote(Session),
+}
+
+/// What is to be pushed: manifests in the order in which they have to arrive, and the blobs they need.
+#[derive(Default)]
+struct Cargo {
+    blobs: Vec<Descriptor>,
+    manifests: Vec<ManifestWrite>,
+    /// Images that an index lists and that we do not have: the registry must.
+    absent: Vec<Digest>,
+}
+
+pub(super) async fn push(
+    inner: &Arc<Inner>,
+    from: &Store,
+    manifest: &Digest,
+    reference: &Reference,
+    credentials: Option<&RegistryCredentials>,
+    progress: &dyn PushProgress,
+) -> Result<Digest, ClientError> {
+    let (store, root) = (from.clone(), manifest.clone());
+    let cargo = blocking(move || {
+        let mut cargo = Cargo::default();
+        load(&store, &root, &mut cargo, &mut HashSet::new(), DEEPEST_INDEX)?;
+        if cargo.manifests.is_empty() {
+            return Err(ClientError::Missing { digest: root });
+        }
+        Ok(cargo)
+    })
+    .await?;
+    let repository = &reference.repository;
+    let target = match inner.locate(&reference.registry).await? {
+        Location::Ours(authority) => {
+            Target::Ours(Ours::enter(&reference.registry, authority, credentials).await?)
+        }
+        Location::Remote(endpoint) => {
+            let scopes = vec![format!("repository:{repository}:pull,push")];
+            Target::Remote(Session::new(inner, endpoint, scopes, credentials))
+        }
+    };
+    target
+        .put_blobs(inner, repository, &cargo.blobs, from, progress)
+        .await?;
+    for digest in &cargo.absent {
+        if !target.has_manifest(repository, digest).await {
+            return Err(ClientError::Missing {
+                digest: digest.clone(),
+            });
+        }
+    }
+    let mut stored = manifest.clone();
+    for (position, write) in cargo.manifests.iter().enumerate() {
+        let is_last = position + 1 == cargo.manifests.len();
+        let name = match is_last {
+            true if reference.tag.is_some() => {
+                ManifestReference::Tag(reference.tag.clone().unwrap_or_else(shipway_oci::Tag::latest))
+            }
+            true => selector(reference),
+            false => ManifestReference::Digest(write.digest.clone()),
+        };
+        stored = target.put_manifest(repository, write, &name).await?;
+        progress.manifest(&stored);
+    }
+    Ok(stored)
+}
+
+/// Reads a manifest and all it needs, depth first.
+fn load(
+    store: &Store,
+    digest: &Digest,
+    cargo: &mut Cargo,
+    seen: &mut HashSet<Digest>,
+    depth: usize,
+) -> Result<(), ClientError> {
+    if !seen.insert(digest.clone()) {
+        return Ok(());
+    }
+    let Some(stored) = store.image_manifest(digest).map_err(ClientError::store)? else {
+        cargo.absent.push(digest.clone());
+        return Ok(());
+    };
+    let manifest = Manifest::parse(Some(&stored.media_type), &stored.bytes).map_err(ClientError::store)?;
+    match &manifest {
+        Manifest::Image(image) => {
+            let needed = std::iter::once(&image.config).chain(&image.layers);
+            for blob in needed.filter(|blob| !blob.is_nondistributable()) {
+                if seen.insert(blob.digest.clone()) {
+                    cargo.blobs.push(blob.clone());
+                }
+            }
+        }
+        Manifest::Index(index) if depth == 0 => {
+            let problem = format!(
+                "an index nested too deeply, with {} entries",
+                index.manifests.len()
+            );
+            return Err(ClientError::Setup {
+                problem,
+                source: None,
+            });
+        }
+        Manifest::Index(index) => {
+            for entry in &index.manifests {
+                load(store, &entry.digest, cargo, seen, depth - 1)?;
+            }
+        }
+    }
+    cargo.manifests.push(ManifestWrite {
+        references: manifest.references(),
+        bytes: stored.bytes,
+        media_type: stored.media_type,
+        digest: stored.digest,
+        tags: Vec::new(),
+    });
+    Ok(())
+}
+
+impl Target {
+    async fn put_blobs(
+        &self,
+        inner: &Inner,
+        repository: &RepositoryName,
+        blobs: &[Descriptor],
+        from: &Store,
+        progress: &dyn PushProgress,
+    ) -> Result<(), ClientError> {
+        for blob in blobs {
+            progress.blob(blob, BlobProgress::Waiting);
+        }
+        if let Self::Ours(ours) = self
+            && ours.is_over(from)
+        {
+            ours.adopt_blobs(repository, blobs).await?;
+            for blob in blobs {
+                progress.blob(blob, BlobProgress::Present);
+            }
+            return Ok(());
+        }
+        let moves = stream::iter(blobs.iter().map(|blob| async move {
+            match self {
+                Self::Ours(ours) => {
+                    let moved = ours.put_blob(repository, &blob.digest, from).await?;
+                    progress.blob(
+                        blob,
+                        if moved {
+                            BlobProgress::Done
+                        } else {
+                            BlobProgress::Present
+                        },
+                    );
+                    Ok(())
+                }
+                Self::Remote(session) => upload(session, repository, blob, from, progress).await,
+            }
+        }));
+        moves
+            .buffer_unordered(inner.options.parallel_blobs.max(1))
+            .try_collect()
+            .await
+    }
+
+    async fn has_manifest(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        match self {
+            Self::Ours(ours) => ours.has_manifest(repository, digest).await,
+            Self::Remote(session) => {
+                let url = session
+                    .endpoint
+                    .url(&format!("{repository}/manifests/{digest}"), Query::default());
+                let answer = session.send(session.endpoint.request(Method::HEAD, url)).await;
+                answer.is_ok_and(|response| response.status().is_success())
+            }
+        }
+    }
+
+    async fn put_manifest(
+        &self,
+        repository: &RepositoryName,
+        write: &ManifestWrite,
+        name: &ManifestReference,
+    ) -> Result<Digest, ClientError> {
+        let session = match self {
+            Self::Ours(ours) => return ours.put_manifest(repository, write, name).await,
+            Self::Remote(session) => session,
+        };
+        let url = session
+            .endpoint
+            .url(&format!("{repository}/manifests/{name}"), Query::default());
+        let media_type = HeaderValue::try_from(write.media_type.as_str())
+            .map_err(|_| ClientError::store("a manifest's type is no text"))?;
+        let request = session
+            .endpoint
+            .request(Method::PUT, url)
+            .header(CONTENT_TYPE, media_type)
+            .payload(Payload::Bytes(write.bytes.clone().into()));
+        let response = session.send(request).await?;
+        if !response.status().is_success() {
+            return Err(session.refusal(&format!("the manifest `{name}`"), response).await);
+        }
+        Ok(write.digest.clone())
+    }
+}

@@ -1,0 +1,186 @@
+//! Whom to trust: the public authorities, the system's, those configured, and those of one registry.
+//!
+//! Reading the system's bundle takes milliseconds, so it happens at the first TLS connection and once. A file that cannot
+//! be read is passed over with a warning: a broken certificate for one registry must not stop all others.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use super::error::ClientError;
+use super::options::ClientOptions;
+
+/// Whether a server has to prove who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Trust {
+    /// With a certificate of an authority that we trust.
+    Verified,
+    /// Not at all: the registry is listed as insecure.
+    Anything,
+}
+
+/// The certificate authorities of a client.
+pub(super) struct Roots {
+    provider: Arc<CryptoProvider>,
+    extra: Vec<CertificateDer<'static>>,
+    bundles: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+    shared: OnceLock<Arc<RootCertStore>>,
+}
+
+impl Roots {
+    pub(super) fn new(options: &ClientOptions) -> Self {
+        Self {
+            provider: Arc::new(ring::default_provider()),
+            extra: options.extra_roots.clone(),
+            bundles: options.system_roots.clone(),
+            directories: options.certificate_directories.clone(),
+            shared: OnceLock::new(),
+        }
+    }
+
+    /// The TLS settings for a registry, `name` being its host with the port if it is not 443.
+    pub(super) fn configuration(&self, name: &str, trust: Trust) -> Result<ClientConfig, ClientError> {
+        let setup = |source: rustls::Error| ClientError::Setup {
+            problem: format!("TLS for `{name}`"),
+            source: Some(Box::new(source)),
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(setup)?;
+        let own = self.of_registry(name);
+        let builder = match trust {
+            Trust::Anything => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(NoVerification(Arc::clone(&self.provider)))),
+            Trust::Verified if own.authorities.is_empty() => builder.with_root_certificates(self.shared()),
+            Trust::Verified => {
+                let mut store = RootCertStore::clone(&self.shared());
+                store.add_parsable_certificates(own.authorities);
+                builder.with_root_certificates(store)
+            }
+        };
+        let mut configuration = match own.identity {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(setup)?,
+            None => builder.with_no_client_auth(),
+        };
+        configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(configuration)
+    }
+
+    fn shared(&self) -> Arc<RootCertStore> {
+        let store = self.shared.get_or_init(|| {
+            let mut store = RootCertStore {
+                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+            };
+            for bundle in self.bundles.iter().filter(|bundle| bundle.exists()) {
+                store.add_parsable_certificates(certificates(bundle));
+            }
+            store.add_parsable_certificates(self.extra.iter().cloned());
+            Arc::new(store)
+        });
+        Arc::clone(store)
+    }
+
+    /// What the directories of docker's layout hold for a registry. `docker.io` and such need no entry.
+    fn of_registry(&self, name: &str) -> OfRegistry {
+        let mut found = OfRegistry::default();
+        for directory in &self.directories {
+            let Ok(entries) = std::fs::read_dir(directory.join(name)) else {
+                continue;
+            };
+            for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("crt") => found.authorities.extend(certificates(&path)),
+                    Some("cert") => found.identity = found.identity.take().or_else(|| identity(&path)),
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What is configured for one registry.
+#[derive(Default)]
+struct OfRegistry {
+    authorities: Vec<CertificateDer<'static>>,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+}
+
+/// The certificates of a file that can be read.
+fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
+    match CertificateDer::pem_file_iter(path) {
+        Ok(certificates) => certificates.filter_map(Result::ok).collect(),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "certificates cannot be read and are not used");
+            Vec::new()
+        }
+    }
+}
+
+/// A client certificate `NAME.cert` with its `NAME.key`.
+fn identity(path: &Path) -> Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let key = path.with_extension("key");
+    match PrivateKeyDer::from_pem_file(&key) {
+        Ok(key) => Some((certificates(path), key)),
+        Err(error) => {
+            tracing::warn!(path = %key.display(), %error, "the key of a client certificate cannot be read");
+            None
+        }
+    }
+}
+
+/// Accepts every certificate, but still checks that the server has the key to it.
+#[derive(Debug)]
+struct NoVerification(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for NoVerification {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

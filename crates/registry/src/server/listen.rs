@@ -1,0 +1,154 @@
+//! Listening: connections, TLS, timeouts, the end.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Origin, Scheme, Server, ServerOptions};
+
+/// How long to wait when no connection can be accepted, for want of descriptors mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a server ended that was not told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listener has no address: it is no listener any more.
+    #[error("the listener of the registry is not usable")]
+    Listener {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Server {
+    /// Serves a listener, with TLS if there is a configuration, until `shutdown` is ready; then lets requests under way
+    /// come to their end, within a limit.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        shutdown: impl Future,
+    ) -> Result<(), ServeError> {
+        listener
+            .local_addr()
+            .map_err(|source| ServeError::Listener { source })?;
+        let acceptor = tls.map(TlsAcceptor::from);
+        let places = Arc::new(Semaphore::new(self.inner.options.max_connections));
+        let graceful = GracefulShutdown::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                _ = &mut shutdown => break,
+                accepted = accept(&listener, &places) => accepted,
+            };
+            match accepted {
+                Ok((stream, place)) => {
+                    let (server, acceptor, watcher) = (self.clone(), acceptor.clone(), graceful.watcher());
+                    tokio::spawn(async move {
+                        server.connection(stream, acceptor, watcher).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        if timeout(self.inner.options.shutdown_timeout, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests were still under way when the registry stopped");
+        }
+        Ok(())
+    }
+
+    async fn connection(&self, stream: TcpStream, acceptor: Option<TlsAcceptor>, watcher: Watcher) {
+        let options = &self.inner.options;
+        // Answers are small; waiting to fill a packet would cost more than it saves.
+        let _ = stream.set_nodelay(true);
+        // A connection that never says a word must not hold its place: hyper's own limit starts with the first byte.
+        match timeout(options.header_timeout, stream.readable()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+        match acceptor {
+            None => self.speak(stream, Scheme::Http, watcher).await,
+            Some(acceptor) => match timeout(options.handshake_timeout, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => self.speak(stream, Scheme::Https, watcher).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        scheme: Scheme,
+        watcher: Watcher,
+    ) {
+        let server = self.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let server = server.clone();
+            request.extensions_mut().insert(Origin { scheme });
+            async move { Ok::<_, std::convert::Infallible>(server.handle(request).await) }
+        });
+        let builder = protocol(&self.inner.options);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection.into_owned()).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+/// A place first: with none free, the kernel's queue is where clients wait.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+fn protocol(options: &ServerOptions) -> Builder<TokioExecutor> {
+    /// Enough for the layers of an image at once.
+    const STREAMS: u32 = 128;
+    /// A stream that uploads a layer over a long line needs room.
+    const WINDOW: u32 = 2 * 1024 * 1024;
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW)
+        .keep_alive_interval(Some(options.header_timeout))
+        .keep_alive_timeout(options.handshake_timeout);
+    builder
+}

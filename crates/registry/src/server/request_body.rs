@@ -1,0 +1,172 @@
+//! Bodies of requests: bounded, with a limit on silence, and handed to a blocking thread.
+
+use std::pin::pin;
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use super::ServerOptions;
+use crate::transfer::{Chunks, Feed, chunks};
+use crate::wire::{ErrorCode, RegistryError};
+
+/// A body of up to this size is gathered first: then one visit to a blocking thread does everything.
+const SMALL: usize = 256 * 1024;
+/// How much of a body that nobody wants is read, so that the client gets to read our answer.
+const DRAINED: u64 = 16 * 1024 * 1024;
+
+/// How reading a body ended.
+enum Ended {
+    /// At its end.
+    Done,
+    /// Cut, or silent for too long.
+    Interrupted,
+    /// Longer than allowed.
+    TooLarge,
+    /// The reader wants no more.
+    Unwanted,
+}
+
+/// Runs `work` on a blocking thread with the chunks of a body.
+///
+/// `work` learns whether the body came to its end, and is awaited even when it did not, so that it can put away what
+/// arrived.
+pub(super) async fn with_chunks<B, T>(
+    body: B,
+    options: &ServerOptions,
+    work: impl FnOnce(Chunks) -> Result<T, RegistryError> + Send + 'static,
+) -> Result<T, RegistryError>
+where
+    B: Body<Data = Bytes>,
+    T: Send + 'static,
+{
+    let mut body = pin!(body);
+    let mut gathered = BytesMut::new();
+    let mut ended = None;
+    while ended.is_none() && gathered.len() < SMALL && body.size_hint().lower() < SMALL as u64 {
+        match timeout(options.body_timeout, body.frame()).await {
+            Ok(Some(Ok(frame))) => gathered.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Ok(None) => ended = Some(Ended::Done),
+            Ok(Some(Err(_))) | Err(_) => ended = Some(Ended::Interrupted),
+        }
+    }
+    let gathered = gathered.freeze();
+    if let Some(Ended::Done) = ended {
+        return blocking(move || work(Chunks::whole(gathered))).await;
+    }
+    let (feed, chunks) = chunks();
+    let working = tokio::spawn(blocking(move || work(chunks)));
+    let mut total = gathered.len() as u64;
+    let wanted = gathered.is_empty() || feed.send(gathered).await;
+    let ended = match ended {
+        Some(ended) => ended,
+        None if !wanted => Ended::Unwanted,
+        None => feed_rest(&mut body, &feed, options, &mut total).await,
+    };
+    if let Ended::Done = ended {
+        feed.end().await;
+    } else {
+        drop(feed);
+    }
+    if let Ended::Unwanted = ended {
+        drain(body, options).await;
+    }
+    let outcome = working.await.map_err(RegistryError::internal)?;
+    match ended {
+        Ended::TooLarge => Err(too_large(options.max_blob_bytes)),
+        _ => outcome,
+    }
+}
+
+async fn feed_rest<B: Body<Data = Bytes> + Unpin>(
+    body: &mut B,
+    feed: &Feed,
+    options: &ServerOptions,
+    total: &mut u64,
+) -> Ended {
+    loop {
+        match timeout(options.body_timeout, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                let Ok(data) = frame.into_data() else { continue };
+                *total += data.len() as u64;
+                if *total > options.max_blob_bytes {
+                    return Ended::TooLarge;
+                }
+                if !feed.send(data).await {
+                    return Ended::Unwanted;
+                }
+            }
+            Ok(None) => return Ended::Done,
+            Ok(Some(Err(_))) | Err(_) => return Ended::Interrupted,
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RegistryError> + Send + 'static,
+) -> Result<T, RegistryError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(RegistryError::internal)
+        .flatten()
+}
+
+/// A whole body of at most `limit` bytes.
+pub(super) async fn collect<B>(body: B, limit: usize, options: &ServerOptions) -> Result<Bytes, RegistryError>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut gathered = BytesMut::new();
+    if body.size_hint().lower() > limit as u64 {
+        drain(body, options).await;
+        return Err(too_large(limit as u64));
+    }
+    loop {
+        match timeout(options.body_timeout, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                let Ok(data) = frame.into_data() else { continue };
+                if gathered.len() + data.len() > limit {
+                    drain(body, options).await;
+                    return Err(too_large(limit as u64));
+                }
+                if gathered.is_empty() && body.is_end_stream() {
+                    return Ok(data);
+                }
+                gathered.extend_from_slice(&data);
+            }
+            Ok(None) => return Ok(gathered.freeze()),
+            Ok(Some(Err(_))) | Err(_) => {
+                return Err(RegistryError::with_message(
+                    ErrorCode::SizeInvalid,
+                    "the connection ended before the content did",
+                ));
+            }
+        }
+    }
+}
+
+/// Reads and forgets a body that nobody wants, up to a limit. Otherwise a client that is still writing would find its
+/// connection reset before it could read the answer.
+pub(super) async fn drain<B: Body<Data = Bytes>>(body: B, options: &ServerOptions) {
+    let mut body = pin!(body);
+    if body.size_hint().lower() > DRAINED {
+        return;
+    }
+    let mut seen = 0;
+    while seen < DRAINED
+        && let Ok(Some(Ok(frame))) = timeout(options.body_timeout, body.frame()).await
+    {
+        seen += frame.data_ref().map_or(0, |data| data.len() as u64);
+    }
+}
+
+fn too_large(limit: u64) -> RegistryError {
+    RegistryError::with_message(
+        ErrorCode::SizeInvalid,
+        format!("the content is larger than {limit} bytes"),
+    )
+    .with_status(StatusCode::PAYLOAD_TOO_LARGE)
+}

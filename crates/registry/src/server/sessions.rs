@@ -1,0 +1,61 @@
+//! Which token began which upload.
+//!
+//! A token lives for minutes, a push of big layers for longer, and docker does not ask for another token halfway. So the
+//! token that was good when an upload began stays good for that upload, and for nothing else. This is memory only: after a
+//! restart such a client has to log in again, and loses nothing but the time.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use shipway_access::Principal;
+use shipway_oci::Digest;
+use shipway_store::UploadId;
+
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const MOST: usize = 16 * 1024;
+
+/// The uploads that tokens began.
+#[derive(Default)]
+pub(super) struct Sessions {
+    begun: Mutex<HashMap<UploadId, Session>>,
+}
+
+struct Session {
+    token: Digest,
+    principal: Principal,
+    since: Instant,
+}
+
+impl Sessions {
+    /// An upload began with this token.
+    pub(super) fn begin(&self, id: &UploadId, token: &Digest, principal: &Principal) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun.len() >= MOST {
+            begun.retain(|_, session| session.since.elapsed() < LONGEST);
+        }
+        if begun.len() < MOST {
+            let session = Session {
+                token: token.clone(),
+                principal: principal.clone(),
+                since: Instant::now(),
+            };
+            begun.insert(id.clone(), session);
+        }
+    }
+
+    /// Who began the upload with this token, if it was this one.
+    pub(super) fn owner(&self, id: &UploadId, token: &Digest) -> Option<Principal> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = begun.get(id)?;
+        (session.token == *token && session.since.elapsed() < LONGEST).then(|| session.principal.clone())
+    }
+
+    /// The upload is over.
+    pub(super) fn end(&self, id: &UploadId) {
+        self.begun
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+}

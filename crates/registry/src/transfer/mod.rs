@@ -1,0 +1,11 @@
+//! Moving bytes between sockets, which are asynchronous, and files, which are not.
+//!
+//! Both ends of the protocol need the two directions: [`FileBody`] sends a file, [`chunks`] hands what arrives to a
+//! blocking thread that hashes and writes. Memory is bounded by a few chunks per transfer in either direction.
+
+mod chunks;
+mod file_body;
+
+pub(crate) use chunks::{Chunks, Feed, Interrupted, chunks};
+pub use file_body::FileBody;
+pub(crate) use file_body::read_exactly;
