@@ -1,0 +1,314 @@
+//! The keeper: first process of a pod's pid namespace, one thread, one loop.
+//!
+//! It takes requests from the control socket. What is quick it does itself; what may take long, or must enter other
+//! namespaces, a forked worker does, which answers on the same socket, so several run at once and one that breaks
+//! breaks nothing else. Processes of containers become the keeper's children when the worker that started them ends.
+//!
+//! Order matters in one place: a worker writes a new process's pid into the registration pipe before the process may
+//! run and before it answers. The pipe is emptied before children are reaped and before a request is read, so a
+//! process is always known before it can end or be asked about.
+//!
+//! Failure: when the control socket ends, so does the keeper, and the kernel kills everything in its pid namespace.
+
+mod processes;
+mod quick;
+mod worker;
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, WaitStatus};
+
+use self::processes::{Processes, Waiter};
+use self::worker::{Job, Registration, Workshop};
+use crate::error::{Doing as _, KeeperError, Result};
+use crate::ids::{ContainerId, ProcessId};
+use crate::layout;
+use crate::net;
+use crate::protocol::{Answer, Envelope, Reply, Request};
+use crate::spec::{ExitStatus, NetworkPlan};
+use crate::sys;
+use crate::wire;
+
+pub(crate) use self::worker::Workplace;
+
+/// The keeper's state.
+pub(crate) struct Server<'socket> {
+    socket: BorrowedFd<'socket>,
+    directory: OwnedFd,
+    children: OwnedFd,
+    workshop: Workshop,
+    workers: HashMap<Pid, Worker>,
+    processes: Processes,
+    network: Option<NetworkPlan>,
+    next: u64,
+}
+
+/// A worker that has not ended.
+struct Worker {
+    request: u64,
+    /// What there will be if it succeeds, and must not be if it fails.
+    starts: Option<Starts>,
+}
+
+#[derive(Clone, Copy)]
+enum Starts {
+    Container(ContainerId, ProcessId),
+    Process(ProcessId),
+}
+
+impl<'socket> Server<'socket> {
+    /// Makes what the keeper needs in its directory.
+    pub(crate) fn new(socket: BorrowedFd<'socket>, directory: OwnedFd) -> Result<Self> {
+        layout::prepare(&directory)?;
+        Ok(Self {
+            socket,
+            directory,
+            children: sys::child_signals().doing(|| "watch children".into())?,
+            workshop: Workshop::new()?,
+            workers: HashMap::new(),
+            processes: Processes::default(),
+            network: None,
+            next: 1,
+        })
+    }
+
+    /// Serves until the other side is gone.
+    pub(crate) fn serve(mut self) -> Result<()> {
+        loop {
+            let (asked, ended) = {
+                let mut ready = [
+                    PollFd::new(&self.socket, PollFlags::IN),
+                    PollFd::new(&self.children, PollFlags::IN),
+                ];
+                match poll(&mut ready, None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(errno) => return Err(errno).doing(|| "wait for requests".into()),
+                }
+                (!ready[0].revents().is_empty(), !ready[1].revents().is_empty())
+            };
+            if ended {
+                self.reap()?;
+            }
+            if asked {
+                let Some((envelope, fds)) = wire::receive::<Envelope<Request>>(self.socket)? else {
+                    return Ok(());
+                };
+                self.register_started()?;
+                self.handle(envelope, fds)?;
+            }
+        }
+    }
+
+    fn register_started(&mut self) -> Result<()> {
+        while let Some(Registration { process, pid }) = self.workshop.registered()? {
+            self.processes.running(process, pid);
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self) -> Result<()> {
+        // Emptied first: children that end from here on raise it again.
+        let mut buffer = [0_u8; 1024];
+        while rustix::io::read(&self.children, &mut buffer).is_ok_and(|length| length > 0) {}
+        loop {
+            let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some(ended)) => ended,
+                Ok(None) | Err(Errno::CHILD) => return Ok(()),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno).doing(|| "reap a child".into()),
+            };
+            self.register_started()?;
+            if let Some(worker) = self.workers.remove(&pid) {
+                self.worker_ended(&worker, status)?;
+            } else {
+                for waiter in self.processes.ended(pid, exit_status(status)) {
+                    self.tell(waiter)?;
+                }
+            }
+        }
+    }
+
+    fn worker_ended(&mut self, worker: &Worker, status: WaitStatus) -> Result<()> {
+        let code = status.exit_status();
+        if code != Some(0) {
+            for waiter in self.forget(worker) {
+                self.tell(waiter)?;
+            }
+        }
+        // 0 and 1 are workers that have answered.
+        if matches!(code, Some(0 | 1)) {
+            return Ok(());
+        }
+        let how = match (code, status.terminating_signal()) {
+            (Some(code), _) => format!("exit code {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "unknown status".into(),
+        };
+        self.reply(worker.request, Err(KeeperError::Worker { how }), &[])
+    }
+
+    fn forget(&mut self, worker: &Worker) -> Vec<Waiter> {
+        match worker.starts {
+            Some(Starts::Container(container, process)) => {
+                self.processes.remove_container(container);
+                self.processes.abandon(process)
+            }
+            Some(Starts::Process(process)) => self.processes.abandon(process),
+            None => Vec::new(),
+        }
+    }
+
+    fn tell(&self, waiter: Waiter) -> Result<()> {
+        match waiter {
+            Waiter::Exit { request, status } => self.reply(request, Ok(Answer::Exited(status)), &[]),
+            Waiter::Stop { request } => self.reply(request, Ok(Answer::Done), &[]),
+        }
+    }
+
+    fn reply(&self, id: u64, body: Result<Answer>, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        wire::send(self.socket, &Reply { id, body }, fds)
+    }
+
+    fn handle(&mut self, Envelope { id, body }: Envelope<Request>, fds: Vec<OwnedFd>) -> Result<()> {
+        match self.dispatch(id, body, fds) {
+            Ok(None) => Ok(()),
+            Ok(Some((answer, fds))) => {
+                let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
+                self.reply(id, Ok(answer), &fds)
+            }
+            Err(error) => self.reply(id, Err(error), &[]),
+        }
+    }
+
+    /// Answers at once, or leaves the answer to a worker or to the end of a process.
+    fn dispatch(
+        &mut self,
+        id: u64,
+        request: Request,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Option<(Answer, Vec<OwnedFd>)>> {
+        match request {
+            Request::ConfigureNetwork(plan) => {
+                net::configure(&plan)?;
+                self.network = Some(plan);
+                return Ok(Some((Answer::Done, Vec::new())));
+            }
+            Request::Wait(process) => match self.processes.wait(process, id)? {
+                Some(status) => return Ok(Some((Answer::Exited(status), Vec::new()))),
+                None => return Ok(None),
+            },
+            Request::Signal { process, signal } => {
+                if let Some(pid) = self.processes.pid(process)? {
+                    signal_process(process, pid, signal)?;
+                }
+                return Ok(Some((Answer::Done, Vec::new())));
+            }
+            Request::Stop(container) => {
+                let init = self.processes.init(container)?;
+                self.processes.remove_container(container);
+                let Some(pid) = self.processes.pid(init)? else {
+                    return Ok(Some((Answer::Done, Vec::new())));
+                };
+                self.processes.stop(init, id);
+                signal_process(init, pid, libc::SIGKILL)?;
+                return Ok(None);
+            }
+            Request::Start {
+                spec,
+                streams,
+                cloned,
+            } => {
+                let container = ContainerId(self.number());
+                let process = ProcessId(self.number());
+                let others = self.processes.inits();
+                self.processes.start_container(container, process);
+                let job = Job::Start {
+                    container,
+                    process,
+                    spec,
+                    streams,
+                    cloned,
+                    others,
+                    pod: self.network,
+                };
+                self.employ(id, Some(Starts::Container(container, process)), job, fds)?;
+            }
+            Request::Exec {
+                container,
+                process: spec,
+                streams,
+            } => {
+                let init = self.running_init(container)?;
+                let process = ProcessId(self.number());
+                self.processes.start(process);
+                let job = Job::Exec {
+                    container,
+                    init,
+                    process,
+                    spec,
+                    streams,
+                };
+                self.employ(id, Some(Starts::Process(process)), job, fds)?;
+            }
+            Request::Archive(plan) => {
+                let inside = match plan.root {
+                    crate::requests::ArchiveRoot::Container(container) => Some(self.running_init(container)?),
+                    _ => None,
+                };
+                self.employ(id, None, Job::Archive { plan, inside }, fds)?;
+            }
+            other => match quick::answer(&self.directory, other, fds)? {
+                quick::Outcome::Answered(answer, fds) => return Ok(Some((answer, fds))),
+                quick::Outcome::Long(request, fds) => self.employ(id, None, Job::Files(request), fds)?,
+            },
+        }
+        Ok(None)
+    }
+
+    fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    fn running_init(&self, container: ContainerId) -> Result<Pid> {
+        let init = self.processes.init(container)?;
+        self.processes
+            .pid(init)?
+            .ok_or(KeeperError::UnknownContainer { container })
+    }
+
+    fn employ(&mut self, request: u64, starts: Option<Starts>, job: Job, fds: Vec<OwnedFd>) -> Result<()> {
+        let worker = Worker { request, starts };
+        match self
+            .workshop
+            .employ(self.socket, &self.directory, request, job, fds)
+        {
+            Ok(pid) => {
+                self.workers.insert(pid, worker);
+                Ok(())
+            }
+            Err(error) => {
+                self.forget(&worker);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn signal_process(process: ProcessId, pid: Pid, signal: i32) -> Result<()> {
+    match sys::kill(pid, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(errno).doing(|| format!("send signal {signal} to process {process}")),
+    }
+}
+
+fn exit_status(status: WaitStatus) -> ExitStatus {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => ExitStatus::Code(code),
+        (None, signal) => ExitStatus::Signal(signal.unwrap_or(libc::SIGKILL)),
+    }
+}

@@ -1,0 +1,229 @@
+//! Starting a keeper, as the calling process sees it.
+//!
+//! The calling process may have any number of threads, so it neither forks nor enters a namespace: it executes its
+//! own binary under another name, writes the id maps of the result and keeps one end of a socket.
+
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::error::KeeperError;
+use crate::id_map::{IdMap, IdRange, find_helper};
+use crate::launcher::KEEPER_NAME;
+use crate::protocol::{LaunchPlan, LaunchStep, Mapped};
+use crate::wire;
+
+/// How to start a keeper.
+#[derive(Debug, Clone)]
+pub struct LaunchOptions {
+    /// The pod's ids.
+    pub id_map: IdMap,
+    /// The keepers' directory: made if it is missing, given to the pod's root, closed to everybody else.
+    pub directory: PathBuf,
+    /// The pod's own host name; containers have theirs.
+    pub hostname: String,
+    /// A binary whose `main` begins with [`enter_keeper_if_asked`](crate::enter_keeper_if_asked); this one without.
+    pub executable: Option<PathBuf>,
+}
+
+impl LaunchOptions {
+    /// Options for a keeper that is this very binary.
+    pub fn new(id_map: IdMap, directory: impl Into<PathBuf>, hostname: impl Into<String>) -> Self {
+        Self {
+            id_map,
+            directory: directory.into(),
+            hostname: hostname.into(),
+            executable: None,
+        }
+    }
+}
+
+/// Why no keeper could be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The keepers' directory could not be prepared.
+    #[error("cannot prepare the keepers' directory {directory}", directory = directory.display())]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The binary could not be executed.
+    #[error("cannot execute {executable} as the keeper", executable = executable.display())]
+    Execute {
+        /// The binary.
+        executable: PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The id maps could not be written.
+    #[error("cannot write {file} of the keeper", file = file.display())]
+    Map {
+        /// The map.
+        file: PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `newuidmap` or `newgidmap` refused.
+    #[error("{helper} refused the id map: {message}")]
+    Helper {
+        /// The helper.
+        helper: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// The launcher could not set up the pod.
+    #[error("the keeper could not set up its namespaces")]
+    Setup {
+        /// The reason.
+        #[source]
+        source: KeeperError,
+    },
+    /// The launcher ended without a word.
+    #[error("the keeper ended while it was starting (does main() begin with enter_keeper_if_asked()?)")]
+    Ended,
+}
+
+/// A launcher that runs and the near end of its keeper's socket.
+pub(crate) struct Launched {
+    pub(crate) launcher: Child,
+    pub(crate) socket: OwnedFd,
+}
+
+/// Starts a launcher and brings its keeper up.
+pub(crate) fn launch(options: &LaunchOptions) -> Result<Launched, LaunchError> {
+    prepare_directory(options)?;
+    let (near, far) = wire::pair().map_err(|source| LaunchError::Setup { source })?;
+    let executable = options
+        .executable
+        .clone()
+        .unwrap_or_else(|| "/proc/self/exe".into());
+    // The socket is the child's standard input: the one descriptor that arrives without touching inheritance flags,
+    // which other threads' children would see.
+    let mut launcher = Command::new(&executable)
+        .arg0(KEEPER_NAME)
+        .env_clear()
+        .stdin(Stdio::from(far))
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|source| LaunchError::Execute { executable, source })?;
+    match bring_up(options, &near, launcher.id()) {
+        Ok(()) => Ok(Launched {
+            launcher,
+            socket: near,
+        }),
+        Err(error) => {
+            // Both may fail only because it has already ended.
+            let _ = launcher.kill();
+            let _ = launcher.wait();
+            Err(error)
+        }
+    }
+}
+
+fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<(), LaunchError> {
+    let setup = |source| match source {
+        KeeperError::Gone => LaunchError::Ended,
+        source => LaunchError::Setup { source },
+    };
+    let next_step = || match wire::receive(socket).map_err(setup)? {
+        Some((LaunchStep::Failed(source), _)) => Err(LaunchError::Setup { source }),
+        Some((step, _)) => Ok(step),
+        None => Err(LaunchError::Ended),
+    };
+    let directory = std::path::absolute(&options.directory).map_err(|source| LaunchError::Directory {
+        directory: options.directory.clone(),
+        source,
+    })?;
+    let plan = LaunchPlan {
+        directory,
+        hostname: options.hostname.clone(),
+    };
+    wire::send(socket, &plan, &[]).map_err(setup)?;
+    let LaunchStep::Unshared = next_step()? else {
+        return Err(LaunchError::Ended);
+    };
+    write_maps(pid, &options.id_map)?;
+    wire::send(
+        socket,
+        &Mapped {
+            map: options.id_map.clone(),
+        },
+        &[],
+    )
+    .map_err(setup)?;
+    let LaunchStep::Ready = next_step()? else {
+        return Err(LaunchError::Ended);
+    };
+    Ok(())
+}
+
+fn prepare_directory(options: &LaunchOptions) -> Result<(), LaunchError> {
+    let directory = &options.directory;
+    let failed = |source| LaunchError::Directory {
+        directory: directory.clone(),
+        source,
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(failed)?;
+    let status = std::fs::symlink_metadata(directory).map_err(failed)?;
+    if !status.is_dir() {
+        return Err(failed(ErrorKind::NotADirectory.into()));
+    }
+    let uid = options.id_map.host_uid(0);
+    let gid = options.id_map.host_gid(0);
+    if uid != Some(status.uid()) || gid != Some(status.gid()) {
+        std::os::unix::fs::chown(directory, uid, gid).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Writes the maps of the launcher's user namespace: directly as root, through the set-uid helpers as a user.
+fn write_maps(pid: u32, map: &IdMap) -> Result<(), LaunchError> {
+    if rustix::process::geteuid().is_root() {
+        write_map(pid, "uid_map", &map.uids)?;
+        return write_map(pid, "gid_map", &map.gids);
+    }
+    run_helper("newuidmap", pid, &map.uids)?;
+    run_helper("newgidmap", pid, &map.gids)
+}
+
+fn write_map(pid: u32, name: &str, ranges: &[IdRange]) -> Result<(), LaunchError> {
+    let file = Path::new("/proc").join(pid.to_string()).join(name);
+    let text: String = ranges
+        .iter()
+        .map(|range| format!("{} {} {}\n", range.inside, range.outside, range.length))
+        .collect();
+    // The kernel takes a map in one write or not at all.
+    std::fs::write(&file, text).map_err(|source| LaunchError::Map { file, source })
+}
+
+fn run_helper(helper: &'static str, pid: u32, ranges: &[IdRange]) -> Result<(), LaunchError> {
+    let executable = find_helper(helper).unwrap_or_else(|| helper.into());
+    let output = Command::new(&executable)
+        .arg(pid.to_string())
+        .args(
+            ranges
+                .iter()
+                .flat_map(|range| [range.inside, range.outside, range.length])
+                .map(|id| id.to_string()),
+        )
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| LaunchError::Execute { executable, source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(LaunchError::Helper { helper, message })
+}

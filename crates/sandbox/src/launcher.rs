@@ -1,0 +1,160 @@
+//! The re-executed binary: makes the namespaces, becomes the pod's root and forks the keeper.
+//!
+//! Two processes, because a pid namespace begins with the child of the process that asked for it. The launcher then
+//! only waits: the calling process has it as its child and so learns of the keeper's end; the keeper has asked the
+//! kernel to be killed with it. Both have one thread, which is what makes that parent-death signal sound (it fires
+//! when the thread that forked ends).
+//!
+//! Failure: every step that fails is sent to the calling process, and this process ends.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountPropagationFlags;
+use rustix::process::{Signal, WaitOptions};
+use rustix::thread::UnshareFlags;
+
+use crate::error::{Doing as _, KeeperError, Result};
+use crate::keeper;
+use crate::protocol::{LaunchPlan, LaunchStep, Mapped};
+use crate::sys::{self, Fork};
+use crate::wire;
+
+/// The name under which the binary is the keeper.
+pub(crate) const KEEPER_NAME: &str = "shipway-keeper";
+
+/// Becomes a pod's keeper if this process was started as one; otherwise returns at once.
+///
+/// Must be the first line of `main`: a keeper forks, and a process that forks must have one thread.
+pub fn enter_keeper_if_asked() {
+    let asked = std::env::args_os()
+        .next()
+        .is_some_and(|name| name == OsStr::new(KEEPER_NAME));
+    if !asked {
+        return;
+    }
+    let Ok(socket) = take_socket() else { sys::exit(3) };
+    let code = match launch(&socket) {
+        Ok(code) => code,
+        Err(error) => {
+            // If nobody listens any more, nobody needs to know.
+            let _ = wire::send(&socket, &LaunchStep::Failed(error), &[]);
+            3
+        }
+    };
+    sys::exit(code);
+}
+
+/// Moves the control socket away from standard input, which children are to have as `/dev/null`.
+fn take_socket() -> std::result::Result<OwnedFd, Errno> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    sys::place(&null, 0)?;
+    Ok(socket)
+}
+
+fn launch(socket: &OwnedFd) -> Result<i32> {
+    let Some((plan, _)) = wire::receive::<LaunchPlan>(socket)? else {
+        return Ok(0);
+    };
+    // As the user who started us: the pod's root may not be able to reach the directory from above.
+    rustix::process::chdir(&plan.directory)
+        .doing(|| format!("enter the keepers' directory {}", plan.directory.display()))?;
+    sys::unshare(
+        UnshareFlags::NEWUSER
+            | UnshareFlags::NEWNS
+            | UnshareFlags::NEWNET
+            | UnshareFlags::NEWIPC
+            | UnshareFlags::NEWUTS
+            | UnshareFlags::NEWPID,
+    )
+    .doing(|| "make a user namespace (see `shipway doctor`)".into())?;
+    wire::send(socket, &LaunchStep::Unshared, &[])?;
+    if wire::receive::<Mapped>(socket)?.is_none() {
+        return Ok(0);
+    }
+    become_root()?;
+    match sys::fork().doing(|| "fork the keeper".into())? {
+        Fork::Child => sys::exit(keep(socket, &plan)),
+        Fork::Parent(keeper) => {
+            // The keeper's end must be the end of the connection, so this process may not hold it.
+            close_socket(socket)?;
+            let waited =
+                rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(keeper), WaitOptions::empty()));
+            Ok(waited
+                .ok()
+                .flatten()
+                .and_then(|(_, status)| status.exit_status())
+                .unwrap_or(1))
+        }
+    }
+}
+
+/// Replaces the socket by `/dev/null`: the descriptor is borrowed, its number stays taken.
+fn close_socket(socket: &OwnedFd) -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .doing(|| "open /dev/null".into())?;
+    sys::place(&null, socket.as_raw_fd()).doing(|| "let go of the control socket".into())
+}
+
+/// Takes on the ids that the pod knows as root, and none of the groups of who started us.
+fn become_root() -> Result<()> {
+    use rustix::fs::{Gid, Uid};
+    let root_user = Uid::from_raw(0);
+    let root_group = Gid::from_raw(0);
+    rustix::thread::set_thread_groups(&[]).doing(|| "drop supplementary groups".into())?;
+    rustix::thread::set_thread_res_gid(root_group, root_group, root_group)
+        .doing(|| "become group 0 of the pod".into())?;
+    rustix::thread::set_thread_res_uid(root_user, root_user, root_user)
+        .doing(|| "become user 0 of the pod".into())
+}
+
+fn keep(socket: &OwnedFd, plan: &LaunchPlan) -> i32 {
+    let served = prepare(plan).and_then(|directory| {
+        let server = keeper::Server::new(socket.as_fd(), directory)?;
+        wire::send(socket, &LaunchStep::Ready, &[])?;
+        server.serve()
+    });
+    match served {
+        Ok(()) | Err(KeeperError::Gone) => 0,
+        Err(error) => {
+            // Heard only while the keeper starts; later the caller sees the end of the connection.
+            let _ = wire::send(socket, &LaunchStep::Failed(error), &[]);
+            3
+        }
+    }
+}
+
+/// Sets up what all the pod's processes begin with, and returns the keepers' directory as its mount namespace has it.
+fn prepare(plan: &LaunchPlan) -> Result<OwnedFd> {
+    // After the last change of ids, which would clear it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .doing(|| "ask to be killed with the launcher".into())?;
+    if rustix::process::getppid().is_some() {
+        // A parent that is still visible is in this pid namespace, so this process is not its first.
+        return Err(KeeperError::Message {
+            reason: "the keeper is not the first process of its pod".into(),
+        });
+    }
+    // What the pod mounts must not appear outside, nor hold mounts of outside that are to go.
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .doing(|| "make the mounts of the pod private".into())?;
+    rustix::system::sethostname(plan.hostname.as_bytes()).doing(|| "set the pod's host name".into())?;
+    rustix::process::umask(Mode::empty());
+    open_directory(Path::new("."))
+}
+
+/// Opens a directory to begin paths at.
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .doing(|| format!("open {}", path.display()))
+}

@@ -1,0 +1,171 @@
+//! The words of the control socket.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::KeeperError;
+use crate::id_map::IdMap;
+use crate::ids::{ContainerId, ProcessId};
+use crate::probe::{Finding, Question};
+use crate::requests::{
+    ApplyReport, ArchiveReport, ArchiveRoot, Conflict, DiffReport, FileStatus, UnpackLimits, UnpackReport,
+};
+use crate::spec::{ContainerSpec, ExitStatus, NetworkPlan, ProcessSpec, RootSpec};
+
+/// First message to the launcher.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LaunchPlan {
+    pub(crate) directory: PathBuf,
+    pub(crate) hostname: String,
+}
+
+/// From the launcher, in this order, or `Failed` at any point.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum LaunchStep {
+    /// The namespaces exist: the maps are to be written now.
+    Unshared,
+    /// The keeper serves.
+    Ready,
+    /// It does not go on.
+    Failed(KeeperError),
+}
+
+/// To the launcher: the maps are written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Mapped {
+    pub(crate) map: IdMap,
+}
+
+/// One request, with the number that its answer carries.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Envelope<T> {
+    pub(crate) id: u64,
+    pub(crate) body: T,
+}
+
+/// What may be asked. Descriptors are named in the order in which they travel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    ConfigureNetwork(NetworkPlan),
+    AddAddress(Ipv4Addr),
+    ListenTcp(SocketAddrV4),
+    BindUdp(SocketAddrV4),
+    Pipe,
+    MakeDirectory {
+        path: PathBuf,
+        mode: u32,
+        owner: (u32, u32),
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    RemoveTree {
+        path: PathBuf,
+    },
+    /// With a memory file.
+    WriteFile {
+        path: PathBuf,
+        mode: u32,
+        owner: (u32, u32),
+    },
+    /// With the stream.
+    Unpack {
+        into: PathBuf,
+        below: Vec<PathBuf>,
+        limits: UnpackLimits,
+    },
+    /// With the stream.
+    Apply {
+        root: RootSpec,
+        target: PathBuf,
+        conflict: Conflict,
+        limits: UnpackLimits,
+    },
+    /// With the output.
+    Archive(ArchivePlan),
+    /// With the output.
+    Diff {
+        upper: PathBuf,
+        clamp_mtime: Option<i64>,
+        omit: Vec<PathBuf>,
+    },
+    Stat {
+        root: RootSpec,
+        paths: Vec<PathBuf>,
+    },
+    Glob {
+        root: RootSpec,
+        pattern: String,
+    },
+    ResolveUser {
+        root: RootSpec,
+        user: String,
+    },
+    /// With the streams that are there, then the mounts that were cloned.
+    Start {
+        spec: Box<ContainerSpec>,
+        streams: Streams,
+        cloned: Vec<bool>,
+    },
+    /// With the streams that are there.
+    Exec {
+        container: ContainerId,
+        process: ProcessSpec,
+        streams: Streams,
+    },
+    Wait(ProcessId),
+    Signal {
+        process: ProcessId,
+        signal: i32,
+    },
+    Stop(ContainerId),
+    Probe(Question),
+}
+
+/// An archive's request without its output.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ArchivePlan {
+    pub(crate) root: ArchiveRoot,
+    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) relative_to: PathBuf,
+    pub(crate) follow: bool,
+    pub(crate) owner: Option<(u32, u32)>,
+    pub(crate) clamp_mtime: Option<i64>,
+}
+
+/// Which standard streams travel with a request.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Streams {
+    pub(crate) stdin: bool,
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// Done; a socket, a pipe's ends (read, write) or a terminal travel beside it.
+    Done,
+    Unpacked(UnpackReport),
+    Applied(ApplyReport),
+    Archived(ArchiveReport),
+    Diffed(DiffReport),
+    Statuses(Vec<Option<FileStatus>>),
+    Paths(Vec<PathBuf>),
+    User {
+        uid: u32,
+        gid: u32,
+    },
+    Started {
+        container: ContainerId,
+        process: ProcessId,
+        made: Vec<PathBuf>,
+    },
+    Exited(ExitStatus),
+    Found(Finding),
+}
+
+pub(crate) type Reply = Envelope<Result<Answer, KeeperError>>;

@@ -1,0 +1,330 @@
+//! Starting containers and processes in them.
+//!
+//! A worker of the keeper makes the namespaces and forks; the child is the first process of the container's pid
+//! namespace, builds its file system, becomes its user and executes the program. The two talk over a socket that
+//! closes at exec, so its end without a word is success. The worker then answers and ends, and the kernel makes the
+//! keeper the child's parent.
+//!
+//! Failure: whatever fails on either side is the answer; a child that is left over is killed.
+
+mod device;
+mod files;
+mod mounts;
+mod process;
+mod terminal;
+mod user;
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Doing as _, KeeperError, Result};
+use crate::ids::{ContainerId, ProcessId};
+use crate::keeper::Workplace;
+use crate::net;
+use crate::overlay;
+use crate::protocol::{Answer, Streams};
+use crate::spec::{ContainerNetwork, ContainerSpec, NetworkPlan, ProcessSpec};
+use crate::sys::{self, Fork};
+use crate::wire;
+
+pub(crate) use self::mounts::mount_proc;
+pub(crate) use self::user::resolve as resolve_user;
+
+/// A container to be started.
+pub(crate) struct Order {
+    pub(crate) container: ContainerId,
+    pub(crate) process: ProcessId,
+    pub(crate) spec: Box<ContainerSpec>,
+    pub(crate) streams: Streams,
+    pub(crate) cloned: Vec<bool>,
+    pub(crate) others: Vec<(ContainerId, Pid)>,
+    /// The pod's network, once it has one.
+    pub(crate) pod: Option<NetworkPlan>,
+}
+
+/// From the child to its worker; nothing more comes after a successful exec.
+#[derive(Serialize, Deserialize)]
+enum Word {
+    /// The root is built; these mount points had to be made.
+    Built {
+        made: Vec<PathBuf>,
+    },
+    /// With the near end of the terminal.
+    Terminal,
+    Failed(KeeperError),
+}
+
+/// From the worker to its child.
+#[derive(Serialize, Deserialize)]
+enum Go {
+    /// The child is registered: it may end from now on.
+    Registered,
+    /// The network is there: the program may run.
+    Connected,
+}
+
+/// Standard streams of a process to be.
+pub(crate) struct StreamFds {
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
+}
+
+impl StreamFds {
+    fn take(streams: Streams, fds: &mut impl Iterator<Item = OwnedFd>) -> Self {
+        let mut next = |present: bool| if present { fds.next() } else { None };
+        Self {
+            stdin: next(streams.stdin),
+            stdout: next(streams.stdout),
+            stderr: next(streams.stderr),
+        }
+    }
+}
+
+/// Starts a container; the worker's part.
+pub(crate) fn container(
+    place: &Workplace<'_>,
+    order: Order,
+    fds: Vec<OwnedFd>,
+) -> Result<(Answer, Vec<OwnedFd>)> {
+    let Order {
+        container,
+        process,
+        spec,
+        streams,
+        cloned,
+        others,
+        pod: network,
+    } = order;
+    let mut fds = fds.into_iter();
+    let streams = StreamFds::take(streams, &mut fds);
+    let mounts = mounts::prepare(place.directory, &spec.mounts, &cloned, &mut fds, &others)?;
+
+    let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    let pod = match spec.network {
+        ContainerNetwork::Pod => None,
+        ContainerNetwork::None | ContainerNetwork::Bridge(_) => {
+            flags |= UnshareFlags::NEWNET;
+            // Stays in the pod's network when this process leaves it.
+            Some(net::Links::open()?)
+        }
+    };
+    sys::unshare(flags).doing(|| "make the container's namespaces".into())?;
+    let (near, far) = wire::pair()?;
+    match sys::fork().doing(|| "fork the container's first process".into())? {
+        Fork::Child => {
+            drop(near);
+            let built = Setup {
+                spec: &spec,
+                streams,
+                mounts,
+                pod: pod.is_some(),
+            };
+            let error = init(place, &built, &far);
+            say(&far, error)
+        }
+        Fork::Parent(pid) => {
+            drop((far, streams, mounts));
+            place.register(process, pid)?;
+            let started = wire::send(&near, &Go::Registered, &[])
+                .and_then(|()| match (&pod, spec.network) {
+                    (Some(pod), ContainerNetwork::Bridge(address)) => {
+                        pod.connect(container, address, network.as_ref().ok_or_else(no_network)?)
+                    }
+                    (Some(_), _) => net::loopback_up(),
+                    (None, _) => Ok(()),
+                })
+                .and_then(|()| follow(&near, true));
+            conclude(started, pid, container, process)
+        }
+    }
+}
+
+/// Starts a process in a running container; the worker's part.
+pub(crate) fn execute(
+    place: &Workplace<'_>,
+    container: ContainerId,
+    init: Pid,
+    process: ProcessId,
+    spec: &ProcessSpec,
+    streams: Streams,
+    fds: Vec<OwnedFd>,
+) -> Result<(Answer, Vec<OwnedFd>)> {
+    let streams = StreamFds::take(streams, &mut fds.into_iter());
+    enter(container, init)?;
+    let (near, far) = wire::pair()?;
+    match sys::fork().doing(|| "fork a process in the container".into())? {
+        Fork::Child => {
+            drop(near);
+            let error = match hear(&far) {
+                Ok(()) => process::run(spec, streams, &far),
+                Err(error) => error,
+            };
+            say(&far, error)
+        }
+        Fork::Parent(pid) => {
+            drop((far, streams));
+            place.register(process, pid)?;
+            let started = wire::send(&near, &Go::Registered, &[]).and_then(|()| follow(&near, false));
+            conclude(started, pid, container, process)
+        }
+    }
+}
+
+/// Enters all of a container's namespaces; processes forked from here on are in its pid namespace too.
+pub(crate) fn enter(container: ContainerId, init: Pid) -> Result<()> {
+    let gone = |_| KeeperError::UnknownContainer { container };
+    let pidfd = pidfd_open(init, PidfdFlags::empty()).map_err(gone)?;
+    let all = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::PROCESS_ID
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
+    match move_into_thread_name_spaces(pidfd.as_fd(), all) {
+        Err(rustix::io::Errno::SRCH) => Err(KeeperError::UnknownContainer { container }),
+        other => other.doing(|| format!("enter container {container}")),
+    }
+}
+
+fn no_network() -> KeeperError {
+    KeeperError::Message {
+        reason: "a container on the bridge of a pod whose network was not configured".into(),
+    }
+}
+
+/// What the child has told its worker.
+#[derive(Default)]
+struct Heard {
+    made: Vec<PathBuf>,
+    terminal: Option<OwnedFd>,
+}
+
+/// Listens to the child until it executes its program or fails.
+fn follow(child: &OwnedFd, connects: bool) -> Result<Heard> {
+    let mut heard = Heard::default();
+    if connects {
+        // A child that failed early is heard below.
+        match wire::send(child, &Go::Connected, &[]) {
+            Ok(()) | Err(KeeperError::Gone) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    while let Some((word, fds)) = wire::receive::<Word>(child)? {
+        match word {
+            Word::Built { made } => heard.made = made,
+            Word::Terminal => heard.terminal = fds.into_iter().next(),
+            Word::Failed(error) => return Err(error),
+        }
+    }
+    Ok(heard)
+}
+
+fn conclude(
+    started: Result<Heard>,
+    pid: Pid,
+    container: ContainerId,
+    process: ProcessId,
+) -> Result<(Answer, Vec<OwnedFd>)> {
+    match started {
+        Ok(Heard { made, terminal }) => Ok((
+            Answer::Started {
+                container,
+                process,
+                made,
+            },
+            terminal.into_iter().collect(),
+        )),
+        Err(error) => {
+            // It may have ended by itself; reaped here it is gone when the caller hears of the failure.
+            let _ = sys::kill(pid, libc::SIGKILL);
+            let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()));
+            Err(error)
+        }
+    }
+}
+
+struct Setup<'a> {
+    spec: &'a ContainerSpec,
+    streams: StreamFds,
+    mounts: Vec<mounts::Prepared>,
+    pod: bool,
+}
+
+/// The first process of a container. Returns only to say why it could not run.
+fn init(place: &Workplace<'_>, setup: &Setup<'_>, worker: &OwnedFd) -> KeeperError {
+    let built = hear(worker).and_then(|()| build(place, setup)).and_then(|made| {
+        wire::send(worker, &Word::Built { made }, &[])?;
+        hear(worker)
+    });
+    match built {
+        Ok(()) => {
+            let streams = match copies(&setup.streams) {
+                Ok(streams) => streams,
+                Err(error) => return error,
+            };
+            process::run(&setup.spec.process, streams, worker)
+        }
+        Err(error) => error,
+    }
+}
+
+fn copies(streams: &StreamFds) -> Result<StreamFds> {
+    let copy = |fd: &Option<OwnedFd>| {
+        fd.as_ref()
+            .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3).doing(|| "keep a standard stream".into()))
+            .transpose()
+    };
+    Ok(StreamFds {
+        stdin: copy(&streams.stdin)?,
+        stdout: copy(&streams.stdout)?,
+        stderr: copy(&streams.stderr)?,
+    })
+}
+
+/// Builds the container's file system and makes it the root.
+fn build(place: &Workplace<'_>, setup: &Setup<'_>) -> Result<Vec<PathBuf>> {
+    let spec = setup.spec;
+    let directory = overlay::own_mounts(place.directory)?;
+    let root = overlay::mount(&directory, &spec.root, overlay::Access::AsSpecified)?;
+    let mut targets = mounts::Targets::new(&root);
+    mounts::kernel_file_systems(&mut targets, setup.pod)?;
+    device::devices(&mut targets)?;
+    for mount in &setup.mounts {
+        mount.attach(&mut targets)?;
+    }
+    files::generated(&directory, &mut targets, &spec.files)?;
+    let made = targets.into_made();
+    mounts::pivot(&root)?;
+    if !spec.hostname.is_empty() {
+        rustix::system::sethostname(spec.hostname.as_bytes())
+            .doing(|| format!("set the host name {:?}", spec.hostname))?;
+    }
+    Ok(made)
+}
+
+fn hear(worker: &OwnedFd) -> Result<()> {
+    match wire::receive::<Go>(worker)? {
+        Some(_) => Ok(()),
+        None => Err(KeeperError::Gone),
+    }
+}
+
+/// Tells the worker why the process does not run, and ends as a shell would.
+fn say(worker: &OwnedFd, error: KeeperError) -> ! {
+    let code = match error {
+        KeeperError::NotFound { .. } => 127,
+        _ => 126,
+    };
+    // A worker that no longer listens has been told by somebody else.
+    let _ = wire::send(worker, &Word::Failed(error), &[]);
+    sys::exit(code)
+}
+
+/// A path as a container sees it: absolute, whatever was given.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    Path::new("/").join(path)
+}

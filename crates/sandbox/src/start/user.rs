@@ -1,0 +1,182 @@
+//! Who a process runs as, by the container's own `/etc/passwd` and `/etc/group`.
+//!
+//! The rules are Docker's: a name must exist, a number need not; an explicit group replaces all others; without one
+//! the user's own group counts and those that list the user as a member. The files are a job's, so they are read
+//! with a limit and without waiting for a pipe that poses as one.
+
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+
+use rustix::fs::{FileType, Mode, OFlags};
+
+use crate::error::{Doing as _, KeeperError, Result};
+
+/// More than any real file of the kind has.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Ids and home of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) home: String,
+}
+
+/// Finds the user that `wanted` means. The calling process is in the container's root.
+pub(crate) fn resolve(wanted: &str) -> Result<User> {
+    resolve_in(&read("/etc/passwd")?, &read("/etc/group")?, wanted)
+}
+
+fn read(path: &str) -> Result<String> {
+    let action = || format!("read the container's {path}");
+    let file = match rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
+        Ok(file) => file,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
+        Err(errno) => return Err(errno).doing(action),
+    };
+    let status = rustix::fs::fstat(file.as_fd()).doing(action)?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Ok(String::new());
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::from(file)
+        .take(LARGEST)
+        .read_to_end(&mut bytes)
+        .doing(action)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+struct Account<'a> {
+    name: &'a str,
+    uid: u32,
+    gid: u32,
+    home: &'a str,
+}
+
+fn accounts(passwd: &str) -> impl Iterator<Item = Account<'_>> {
+    passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        let home = fields.nth(1).unwrap_or_default();
+        Some(Account { name, uid, gid, home })
+    })
+}
+
+struct Group<'a> {
+    name: &'a str,
+    gid: u32,
+    members: &'a str,
+}
+
+fn groups(group: &str) -> impl Iterator<Item = Group<'_>> {
+    group.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let gid = fields.nth(1)?.parse().ok()?;
+        Some(Group {
+            name,
+            gid,
+            members: fields.next().unwrap_or_default(),
+        })
+    })
+}
+
+fn resolve_in(passwd: &str, group: &str, wanted: &str) -> Result<User> {
+    let (user, explicit) = match wanted.split_once(':') {
+        Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
+        None => (wanted, None),
+    };
+    let user = if user.is_empty() { "0" } else { user };
+    let number = user.parse::<u32>().ok();
+    let account =
+        accounts(passwd).find(|account| account.name == user || number.is_some_and(|uid| account.uid == uid));
+    let (uid, own_gid, name, home) = match (account, number) {
+        (Some(account), _) => (account.uid, account.gid, Some(account.name), account.home),
+        (None, Some(uid)) => (uid, 0, None, ""),
+        (None, None) => return Err(KeeperError::UnknownUser { user: user.into() }),
+    };
+    let home = if home.is_empty() { "/" } else { home }.to_owned();
+    let Some(explicit) = explicit else {
+        let member_of = groups(group)
+            .filter(|group| name.is_some_and(|name| group.members.split(',').any(|member| member == name)))
+            .map(|group| group.gid)
+            .collect();
+        return Ok(User {
+            uid,
+            gid: own_gid,
+            groups: member_of,
+            home,
+        });
+    };
+    let by_name = groups(group)
+        .find(|candidate| candidate.name == explicit)
+        .map(|candidate| candidate.gid);
+    let gid = by_name
+        .or_else(|| explicit.parse().ok())
+        .ok_or_else(|| KeeperError::UnknownGroup {
+            group: explicit.into(),
+        })?;
+    Ok(User {
+        uid,
+        gid,
+        groups: Vec::new(),
+        home,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\nbad line\n42:x:7:8::/:\n";
+    const GROUP: &str = "root:x:0:\nwheel:x:10:root,ann\nann:x:1001:\nvideo:x:44:ann\n";
+
+    fn ids(wanted: &str) -> (u32, u32, Vec<u32>, String) {
+        let User {
+            uid,
+            gid,
+            groups,
+            home,
+        } = resolve_in(PASSWD, GROUP, wanted).unwrap();
+        (uid, gid, groups, home)
+    }
+
+    #[test]
+    fn users_resolve_as_docker_resolves_them() {
+        assert_eq!(ids(""), (0, 0, vec![10], "/root".into()));
+        assert_eq!(ids("ann"), (1000, 1001, vec![10, 44], "/home/ann".into()));
+        assert_eq!(ids("1000"), (1000, 1001, vec![10, 44], "/home/ann".into()));
+        assert_eq!(ids("ann:video"), (1000, 44, vec![], "/home/ann".into()));
+        assert_eq!(ids("5:6"), (5, 6, vec![], "/".into()));
+        assert_eq!(ids("5"), (5, 0, vec![], "/".into()));
+        assert_eq!(ids("42").0, 7, "a name that looks like a number is a name");
+        assert_eq!(ids("ann:").1, 1001);
+        assert_eq!(
+            resolve_in("", "", ""),
+            Ok(User {
+                uid: 0,
+                gid: 0,
+                groups: vec![],
+                home: "/".into()
+            })
+        );
+        assert_eq!(
+            resolve_in(PASSWD, GROUP, "bob"),
+            Err(KeeperError::UnknownUser { user: "bob".into() })
+        );
+        assert_eq!(
+            resolve_in(PASSWD, GROUP, "ann:nobody"),
+            Err(KeeperError::UnknownGroup {
+                group: "nobody".into()
+            })
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! The system calls that have no safe wrapper.
+//!
+//! Every `unsafe` of the keeper is here, each call as a small safe function. They
+//! run in a process with one thread: the launcher is entered before any other thread exists, and everything
+//! else descends from it by `fork`.
+
+use std::ffi::{CString, c_char, c_int};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+use std::ptr;
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+/// Which side of a fork this is.
+pub(crate) enum Fork {
+    /// The process that forked, with the new one's pid as it sees it.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+fn check(result: c_int) -> Result<c_int, Errno> {
+    if result < 0 { Err(last_errno()) } else { Ok(result) }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_raw_os_error(
+        std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO),
+    )
+}
+
+/// Splits the process in two.
+pub(crate) fn fork() -> Result<Fork, Errno> {
+    // SAFETY: the launcher and its descendants never start a thread, so no lock or allocator state can be held by a
+    // thread that the child would lack; the child may go on as any program.
+    let pid = check(unsafe { libc::fork() })?;
+    Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent))
+}
+
+/// Ends this process without running what its parent registered to run at its own end.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: `_exit` takes no pointer and does not return; skipping destructors is the point, they belong to the
+    // process that this one was forked from.
+    unsafe { libc::_exit(code) }
+}
+
+/// Leaves namespaces for new ones.
+pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+    debug_assert!(!flags.contains(UnshareFlags::FILES));
+    // SAFETY: the call is unsafe for UnshareFlags::FILES only (descriptors vanish for other threads); no caller
+    // passes it, and the process has one thread.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Blocks `SIGCHLD` and gives a descriptor that becomes readable when a child ends.
+pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
+    let mut set = empty_signal_set();
+    // SAFETY: `set` is an initialised signal set and SIGCHLD is a valid signal number.
+    check(unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) })?;
+    // SAFETY: `set` is initialised and outlives the call; a null old set is allowed.
+    check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) })?;
+    // SAFETY: `set` is initialised; -1 asks for a new descriptor.
+    let fd = check(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+    // SAFETY: the kernel has just made `fd` and nothing else in this process knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts signals as a program expects them: none blocked, every disposition the default (Rust ignores `SIGPIPE`).
+pub(crate) fn default_signals() {
+    let set = empty_signal_set();
+    // SAFETY: `set` is initialised and outlives the call; a null old set is allowed.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut()) };
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL is a valid disposition for any number; the kernel refuses those that cannot be set.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+fn empty_signal_set() -> libc::sigset_t {
+    // SAFETY: `sigset_t` is an array of integers, for which all zeroes is a value (and the empty set on Linux).
+    unsafe { std::mem::zeroed() }
+}
+
+/// Sends a signal by number; 0 and unknown numbers are the kernel's to refuse.
+pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
+    // SAFETY: `kill` takes two integers and touches no memory of this process.
+    check(unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) }).map(drop)
+}
+
+/// Marks every descriptor from `first` on to be closed at exec.
+pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: with CLOSE_RANGE_CLOEXEC the call closes nothing, it sets a flag on descriptors; no memory is passed.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Puts `fd` at the number `target`, open across exec.
+pub(crate) fn place(fd: impl AsFd, target: i32) -> Result<(), Errno> {
+    let source = fd.as_fd().as_raw_fd();
+    if source == target {
+        return rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty());
+    }
+    // SAFETY: both are plain numbers; what was open at `target` (0, 1 or 2) is a standard stream that no Rust value
+    // of a forked child owns.
+    check(unsafe { libc::dup2(source, target) }).map(drop)
+}
+
+/// Replaces the program. Returns only to say why it could not.
+pub(crate) fn execute(program: &CString, argv: &[CString], env: &[CString]) -> Errno {
+    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
+        strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain([ptr::null()])
+            .collect()
+    };
+    let argv = pointers(argv);
+    let env = pointers(env);
+    // SAFETY: both arrays end with a null pointer, their strings are NUL-terminated and outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    last_errno()
+}
+
+/// Makes a mount and all mounts below it read-only, whatever other restrictions they carry.
+pub(crate) fn make_read_only(mount: impl AsFd) -> Result<(), Errno> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: the path is an empty NUL-terminated string (AT_EMPTY_PATH names the descriptor itself), `attributes`
+    // is initialised and its true size is given.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Sets an extended attribute of the thing itself, a symbolic link included.
+pub(crate) fn set_attribute(path: &Path, name: &[u8], value: &[u8]) -> Result<(), Errno> {
+    rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty())
+}
+
+/// Makes a device node; overlayfs's whiteout is the one with number 0:0.
+pub(crate) fn make_whiteout(directory: impl AsFd, name: impl rustix::path::Arg) -> Result<(), Errno> {
+    use rustix::fs::{FileType, Mode, makedev, mknodat};
+    mknodat(
+        directory,
+        name,
+        FileType::CharacterDevice,
+        Mode::empty(),
+        makedev(0, 0),
+    )
+}

@@ -1,0 +1,187 @@
+//! What every test needs: a keeper in a directory of its own, a root with busybox in it, and a runner.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::net::Ipv4Addr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use shipway_sandbox::{
+    ContainerNetwork, ContainerSpec, ExitStatus, IdMap, Keeper, LaunchOptions, ProcessSpec, RootSpec,
+    Started, Stdio,
+};
+
+/// A test and its name.
+pub(crate) type Test = (&'static str, fn());
+
+/// Understands as much of the test harness's arguments as `cargo test` and `cargo nextest` use: `--list`, `--exact`,
+/// filters.
+pub(crate) fn run(groups: &[&[Test]]) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let tests: Vec<Test> = groups.concat();
+    if has("--list") {
+        // No test is ignored, and that is what nextest asks with --ignored.
+        if !has("--ignored") {
+            for (name, _) in &tests {
+                println!("{name}: test");
+            }
+        }
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let chosen: Vec<Test> = tests
+        .into_iter()
+        .filter(|(name, _)| {
+            filters.is_empty()
+                || filters.iter().any(|filter| {
+                    if has("--exact") {
+                        name == filter
+                    } else {
+                        name.contains(filter.as_str())
+                    }
+                })
+        })
+        .collect();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, test) in chosen {
+        match catch_unwind(AssertUnwindSafe(test)) {
+            Ok(()) => {
+                println!("test {name} ... ok");
+                passed += 1;
+            }
+            Err(_) => {
+                println!("test {name} ... FAILED");
+                failed += 1;
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// A keeper with its directory.
+pub(crate) struct House {
+    pub(crate) keeper: Keeper,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = LaunchOptions::new(IdMap::detect().unwrap(), directory.path().join("keeper"), "pod");
+        let keeper = Keeper::launch(&options).unwrap();
+        Self { keeper, directory }
+    }
+
+    /// A layer with busybox under every name that the tests use.
+    pub(crate) fn with_busybox() -> Self {
+        let house = Self::new();
+        let keeper = &house.keeper;
+        for path in ["base", "base/bin", "base/etc", "base/tmp", "base/root"] {
+            keeper.make_directory(Path::new(path), 0o755, (0, 0)).unwrap();
+        }
+        let busybox = std::fs::read("/bin/busybox").expect("install the package busybox-static");
+        keeper
+            .write_file(Path::new("base/bin/busybox"), &busybox, 0o755, (0, 0))
+            .unwrap();
+        for applet in [
+            "sh", "id", "cat", "ls", "sleep", "ip", "hostname", "mount", "nc", "stat",
+        ] {
+            let script = format!("#!/bin/busybox sh\nexec /bin/busybox {applet} \"$@\"\n");
+            let script = if applet == "sh" {
+                busybox.clone()
+            } else {
+                script.into_bytes()
+            };
+            keeper
+                .write_file(&Path::new("base/bin").join(applet), &script, 0o755, (0, 0))
+                .unwrap();
+        }
+        house.write(
+            "base/etc/passwd",
+            "root:x:0:0::/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n",
+        );
+        house.write("base/etc/group", "root:x:0:\nann:x:1001:\nvideo:x:44:ann\n");
+        house
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        self.keeper
+            .write_file(Path::new(path), text.as_bytes(), 0o644, (0, 0))
+            .unwrap();
+    }
+
+    /// The root of a new container on the busybox layer.
+    pub(crate) fn root(&self, name: &str) -> RootSpec {
+        self.keeper
+            .make_directory(Path::new(name), 0o700, (0, 0))
+            .unwrap();
+        RootSpec {
+            layers: vec!["base".into()],
+            upper: Some(name.into()),
+        }
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.directory.path().join("keeper").join(below)
+    }
+
+    /// Starts `spec` with its output in a pipe.
+    pub(crate) fn start(&self, spec: ContainerSpec) -> (Started, File) {
+        let (read, write) = self.keeper.pipe().unwrap();
+        let stderr = write.try_clone().unwrap();
+        let stdio = Stdio {
+            stdin: None,
+            stdout: Some(write),
+            stderr: Some(stderr),
+        };
+        (self.keeper.start(spec, stdio).unwrap(), File::from(read))
+    }
+
+    /// Runs `spec` to its end.
+    pub(crate) fn run(&self, spec: ContainerSpec) -> (ExitStatus, String) {
+        let (started, mut output) = self.start(spec);
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        (self.keeper.wait(started.process).unwrap(), text)
+    }
+
+    /// Runs a shell script in a new container.
+    pub(crate) fn script(&self, name: &str, script: &str) -> (ExitStatus, String) {
+        self.run(container(self.root(name), &["/bin/sh", "-c", script]))
+    }
+}
+
+/// A container without network.
+pub(crate) fn container(root: RootSpec, argv: &[&str]) -> ContainerSpec {
+    ContainerSpec {
+        root,
+        mounts: Vec::new(),
+        hostname: "box".into(),
+        network: ContainerNetwork::None,
+        process: process(argv),
+        files: Vec::new(),
+    }
+}
+
+pub(crate) fn process(argv: &[&str]) -> ProcessSpec {
+    ProcessSpec {
+        argv: argv.iter().map(ToString::to_string).collect(),
+        env: vec!["PATH=/bin".into()],
+        cwd: "/".into(),
+        user: String::new(),
+        terminal: false,
+    }
+}
+
+/// The address of the pod's bridge.
+pub(crate) const BRIDGE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
