@@ -19,6 +19,12 @@ pub trait FileSource {
     /// Files that differ from `compare_to`, or from what was there before the push; `None` when there is nothing to compare
     /// with, in which case `rules:changes` holds.
     fn changed(&self, compare_to: Option<&str>) -> io::Result<Option<Vec<String>>>;
+
+    /// The bytes of a file of GitLab's collection (`include:template`); `None` where there is no collection, or no such
+    /// file.
+    fn template(&self, _name: &str, _limit: usize) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
 }
 
 /// Files in memory: what a server read from its git store, or a client sent for linting.

@@ -92,7 +92,7 @@ impl Resolver<'_> {
                     Some(near) => {
                         context
                             .reports
-                            .error_with_help(span, message, format!("did you mean `{near}`?"))
+                            .error_with_help(span, message, format!("did you mean `{near}`?"));
                     }
                     None => context.reports.error(span, message),
                 }

@@ -202,11 +202,11 @@ impl Settled<'_> {
                 continue;
             }
             let targets = self.targets(name);
-            if let Some(needs) = needs
-                && targets
-                    .iter()
-                    .any(|target| !needs.iter().any(|need| need.job == **target))
-            {
+            let needed =
+                draft.needs.iter().flatten().any(|need| {
+                    need.name == *name || targets.iter().any(|target| target.as_str() == need.name)
+                });
+            if needs.is_some() && !needed {
                 let message = format!("{job} job: dependency {shown} should be one of its needs");
                 context.reports.error(*span, message);
                 continue;

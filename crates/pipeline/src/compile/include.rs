@@ -22,6 +22,22 @@ const FILES: usize = 150;
 /// Bytes read of one file.
 const BYTES: usize = 1024 * 1024;
 
+/// A file to read.
+#[derive(Clone, Debug)]
+enum Wanted {
+    Local(String),
+    Template(String),
+}
+
+impl Wanted {
+    fn name(&self) -> &str {
+        match self {
+            Self::Local(path) => path,
+            Self::Template(name) => name,
+        }
+    }
+}
+
 struct Loader {
     count: usize,
     variables: Vec<Variable>,
@@ -37,17 +53,22 @@ pub(super) fn load(context: &mut Context<'_>, config_path: &str) -> Option<Node>
         values: variables::values(&all),
         variables: all,
     };
-    let node = loader.file(context, config_path, None)?;
+    let node = loader.file(context, &Wanted::Local(config_path.to_owned()), None)?;
     (!context.reports.has_errors()).then_some(node)
 }
 
 impl Loader {
     /// A file with everything that it includes; `from` is the place that asks for it.
-    fn file(&mut self, context: &mut Context<'_>, path: &str, from: Option<Span>) -> Option<Node> {
-        let bytes = match context.source.read(path, BYTES) {
+    fn file(&mut self, context: &mut Context<'_>, wanted: &Wanted, from: Option<Span>) -> Option<Node> {
+        let path = wanted.name();
+        let found = match wanted {
+            Wanted::Local(path) => context.source.read(path, BYTES),
+            Wanted::Template(name) => context.source.template(name, BYTES),
+        };
+        let bytes = match found {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {
-                missing(context, path, from);
+                missing(context, wanted, from);
                 return None;
             }
             Err(error) => {
@@ -76,7 +97,7 @@ impl Loader {
             return Some(own);
         };
         let mut merged = Mapping::default();
-        for path in self.paths(context, &include) {
+        for wanted in self.wanted(context, &include) {
             self.count += 1;
             if self.count > FILES {
                 context
@@ -84,20 +105,21 @@ impl Loader {
                     .error(include.span, format!("more than {FILES} files are included"));
                 return None;
             }
-            let included = self.file(context, &path, Some(include.span))?;
+            // What is wrong with one file does not keep the others from being looked at.
+            let Some(included) = self.file(context, &wanted, Some(include.span)) else { continue };
             merged = extends::merge(context, &merged, included.as_mapping()?, include.span)?;
         }
         let merged = extends::merge(context, &merged, own.as_mapping()?, own.span)?;
         Some(Node::mapping(own.span, merged))
     }
 
-    /// The local files that an `include` names, where its rules let it.
-    fn paths(&self, context: &mut Context<'_>, include: &Node) -> Vec<String> {
+    /// The files that an `include` names, where its rules let it.
+    fn wanted(&self, context: &mut Context<'_>, include: &Node) -> Vec<Wanted> {
         let items = match &include.value {
             Value::Sequence(_) => context.flat(include, "include").unwrap_or_default(),
             _ => vec![include],
         };
-        let mut paths = Vec::new();
+        let mut wanted = Vec::new();
         for item in items {
             let local = if let Some(text) = item.as_text() {
                 if text.starts_with("http://") || text.starts_with("https://") {
@@ -106,25 +128,36 @@ impl Loader {
                 }
                 Some((item.span, text.to_owned()))
             } else if let Some(mapping) = item.as_mapping() {
-                self.entry(context, mapping, item.span)
+                self.entry(context, mapping, item.span, &mut wanted)
             } else {
                 context.expected(item, "include", "a path or a mapping");
                 None
             };
             if let Some((span, local)) = local {
-                self.local(context, span, &local, &mut paths);
+                self.local(context, span, &local, &mut wanted);
             }
         }
-        paths
+        wanted
     }
 
-    fn entry(&self, context: &mut Context<'_>, mapping: &Mapping, span: Span) -> Option<(Span, String)> {
+    /// The local path of an entry; a template goes into the list at once.
+    fn entry(
+        &self,
+        context: &mut Context<'_>,
+        mapping: &Mapping,
+        span: Span,
+        wanted: &mut Vec<Wanted>,
+    ) -> Option<(Span, String)> {
         keyword::check(context, Place::Include, mapping);
         if let Some(node) = given(mapping, "rules") {
             match rules::evaluate(context, node, Place::Include, &self.values, &self.variables) {
                 rules::Verdict::Matched(rule) if !rule.never => {}
                 _ => return None,
             }
+        }
+        if let Some(node) = given(mapping, "template") {
+            wanted.extend(context.text(node, "include:template").map(Wanted::Template));
+            return None;
         }
         match given(mapping, "local") {
             Some(node) => context.text(node, "include:local").map(|text| (node.span, text)),
@@ -145,7 +178,7 @@ impl Loader {
         }
     }
 
-    fn local(&self, context: &mut Context<'_>, span: Span, text: &str, paths: &mut Vec<String>) {
+    fn local(&self, context: &mut Context<'_>, span: Span, text: &str, wanted: &mut Vec<Wanted>) {
         let expanded = expand(text, &self.variables);
         let path = expanded.trim_start_matches('/');
         if !path.ends_with(".yml") && !path.ends_with(".yaml") {
@@ -167,25 +200,33 @@ impl Loader {
                     .reports
                     .error(span, format!("no file matches the included `{path}`"));
             }
-            paths.extend(found);
+            wanted.extend(found.into_iter().map(Wanted::Local));
         } else {
-            paths.push(path.to_owned());
+            wanted.push(Wanted::Local(path.to_owned()));
         }
     }
 }
 
-fn missing(context: &mut Context<'_>, path: &str, from: Option<Span>) {
-    match from {
-        Some(span) => context
-            .reports
-            .error(span, format!("the included file `{path}` does not exist")),
-        None => {
+fn missing(context: &mut Context<'_>, wanted: &Wanted, from: Option<Span>) {
+    let path = wanted.name();
+    match (wanted, from) {
+        (Wanted::Template(_), Some(span)) => {
+            let help = "copy the template into the repository and include it with `local`";
+            context
+                .reports
+                .error_with_help(span, format!("the template `{path}` is not at hand"), help);
+        }
+        (Wanted::Local(_), Some(span)) => {
+            context
+                .reports
+                .error(span, format!("the included file `{path}` does not exist"));
+        }
+        (_, None) => {
             let file = context.reports.add_file(path, "".into());
-            context.reports.error_with_help(
-                Span::whole(file),
-                "the file does not exist",
-                "a pipeline is described in a file of this name",
-            );
+            let help = "a pipeline is described in a file of this name";
+            context
+                .reports
+                .error_with_help(Span::whole(file), "the file does not exist", help);
         }
     }
 }

@@ -122,7 +122,7 @@ fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Draft
         if context.reports.is_full() {
             return;
         }
-        if included {
+        if included && !is_elsewhere(&mapping) {
             expand_server_side(root, context, &mut draft.job);
             drafts.jobs.push(draft);
         }
@@ -183,23 +183,23 @@ fn allowed_names(context: &mut Context<'_>, node: Option<&Node>, what: &str) -> 
     }
 }
 
+/// Whether a job works without a script, by keywords that are not supported: the keyword check has named them, and there is
+/// nothing left to run.
+fn is_elsewhere(mapping: &Mapping) -> bool {
+    given(mapping, "script").is_none() && ["trigger", "run"].iter().any(|key| given(mapping, key).is_some())
+}
+
 /// Everything that does not depend on rules and copies.
 fn template(context: &mut Context<'_>, root: &Root, entry: &Entry, mapping: &Mapping) -> Option<(Job, Span)> {
-    let script = given(mapping, "script");
-    let replaced = ["trigger", "run"].iter().any(|key| given(mapping, key).is_some());
-    if script.is_none() {
-        // Without `trigger` and `run`, which the keyword check has named, there is nothing left of such a job.
-        if !replaced {
-            let message = format!(
-                "jobs:{} config should implement the script:, run:, or trigger: keyword",
-                keyword::shorten(&entry.key)
-            );
-            let help = "give it a `script`, or hide it with a dot before its name";
-            context.reports.error_with_help(entry.key_span, message, help);
-        }
-        return None;
+    let script = given(mapping, "script").and_then(|node| context.script(node, "script"));
+    if given(mapping, "script").is_none() && !is_elsewhere(mapping) {
+        let message = format!(
+            "jobs:{} config should implement the script:, run:, or trigger: keyword",
+            keyword::shorten(&entry.key)
+        );
+        let help = "give it a `script`, or hide it with a dot before its name";
+        context.reports.error_with_help(entry.key_span, message, help);
     }
-    let script = context.script(script?, "script");
     let stage = stage(context, root, mapping, entry.key_span);
     let when = when(context, mapping);
     let has_rules = given(mapping, "rules").is_some();
@@ -223,9 +223,10 @@ fn template(context: &mut Context<'_>, root: &Root, entry: &Entry, mapping: &Map
     let job = Job {
         name: entry.key.parse().ok()?,
         group: entry.key.to_string(),
-        stage: stage?,
+        // What is missing here has been named: the job goes on for the sake of further errors, the pipeline does not.
+        stage: stage.or_else(|| "test".parse().ok())?,
         before_script,
-        script: script?,
+        script: script.unwrap_or_default(),
         after_script,
         pre_get_sources_script: hooks(context, mapping),
         image: given(mapping, "image").and_then(|node| image::image(context, node)),
@@ -235,7 +236,7 @@ fn template(context: &mut Context<'_>, root: &Root, entry: &Entry, mapping: &Map
         variables,
         when: when.unwrap_or_default(),
         start_in: delay,
-        allow_failure: allow_failure?,
+        allow_failure: allow_failure.unwrap_or(AllowFailure::No),
         needs: None,
         dependencies: None,
         artifacts: given(mapping, "artifacts").and_then(|node| keep::artifacts(context, node)),

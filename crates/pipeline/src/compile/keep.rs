@@ -73,7 +73,7 @@ pub(super) fn artifacts(context: &mut Context<'_>, node: &Node) -> Option<Artifa
         && let Some(reports) = context.mapping(node, "reports")
     {
         keyword::check(context, Place::Reports, reports);
-        for entry in reports.iter() {
+        for entry in reports.iter().filter(|entry| !entry.value.is_null()) {
             if let Some((kind, paths)) = report(context, &entry.key, &entry.value) {
                 artifacts.reports.insert(kind, paths);
             }

@@ -288,17 +288,12 @@ const TABLE: &[(Place, &[&str], Support)] = &[
     (AllowFailure, &["exit_codes"], Full),
     (Inherit, &["default", "variables"], Full),
     (Hooks, &["pre_get_sources_script"], Full),
-    (Include, &["local", "rules"], Full),
+    (Include, &["local", "rules", "template"], Full),
     (Include, &["project", "file", "ref"], Missing(OTHER_PROJECT)),
     (
         Include,
         &["remote", "integrity"],
         Missing("files of other servers cannot be included"),
-    ),
-    (
-        Include,
-        &["template"],
-        Missing("GitLab's templates are not part of this program"),
     ),
     (Include, &["component"], Missing("components cannot be included")),
     (
@@ -343,21 +338,26 @@ fn check_one(context: &mut Context<'_>, place: Place, entry: &Entry) {
                 .warn(entry.key_span, format!("`{keyword}` has no effect: {why}"), None);
         }
         Some(Missing(why)) => {
-            context.unsupported(entry.key_span, &format!("`{keyword}` is not supported: {why}"))
+            context.unsupported(entry.key_span, &format!("`{keyword}` is not supported: {why}"));
         }
         None => {
-            let help = nearest(keyword, known(place)).map_or_else(
-                || {
-                    let words: Vec<String> = known(place).map(|word| format!("`{word}`")).collect();
-                    format!("known here: {}", words.join(", "))
-                },
-                |word| format!("did you mean `{word}`?"),
-            );
-            context.reports.error_with_help(
-                entry.key_span,
-                format!("unknown keyword `{}`", shorten(keyword)),
-                help,
-            );
+            let message = format!("unknown keyword `{}`", shorten(keyword));
+            match nearest(keyword, known(place)) {
+                Some(word) => {
+                    let help = format!("did you mean `{word}`?");
+                    context.reports.error_with_help(entry.key_span, message, help);
+                }
+                None => {
+                    let words: Vec<String> = known(place).take(12).map(|word| format!("`{word}`")).collect();
+                    let more = if known(place).count() > words.len() {
+                        ", …"
+                    } else {
+                        ""
+                    };
+                    let help = format!("known here: {}{more}", words.join(", "));
+                    context.reports.error_with_help(entry.key_span, message, help);
+                }
+            }
         }
     }
 }

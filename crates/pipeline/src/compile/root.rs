@@ -60,6 +60,7 @@ pub(super) fn read(context: &mut Context<'_>, node: &Node, config_path: &str) ->
             return None;
         }
     }
+    let runs = workflow(context, mapping, &mut root);
     if root.jobs.is_empty() {
         context.reports.error_with_help(
             Span::whole(node.span.file),
@@ -68,8 +69,8 @@ pub(super) fn read(context: &mut Context<'_>, node: &Node, config_path: &str) ->
         );
         return None;
     }
-    let runs = workflow(context, mapping, &mut root);
-    (runs && !context.reports.has_errors()).then_some(root)
+    // Errors so far do not keep the jobs from being looked at: all is said at once.
+    runs.then_some(root)
 }
 
 /// A key at the top is a keyword, a hidden thing or a job.
@@ -110,7 +111,7 @@ fn classify(context: &mut Context<'_>, root: &mut Root, entry: &Entry) {
             Some(near) => {
                 context
                     .reports
-                    .error_with_help(entry.key_span, message, format!("did you mean `{near}`?"))
+                    .error_with_help(entry.key_span, message, format!("did you mean `{near}`?"));
             }
             None => context.reports.error(entry.key_span, message),
         }
@@ -118,15 +119,16 @@ fn classify(context: &mut Context<'_>, root: &mut Root, entry: &Entry) {
 }
 
 fn stages(context: &mut Context<'_>, mapping: &Mapping) -> Vec<String> {
-    let written = match given(mapping, "stages") {
-        None => DEFAULT_STAGES.map(str::to_owned).to_vec(),
-        Some(node) => context
-            .flat(node, "stages")
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|item| context.text(item, "stages"))
-            .collect(),
-    };
+    let written: Option<Vec<String>> = given(mapping, "stages").and_then(|node| {
+        let items = context.flat(node, "stages")?;
+        Some(
+            items
+                .into_iter()
+                .filter_map(|item| context.text(item, "stages"))
+                .collect(),
+        )
+    });
+    let written = written.unwrap_or_else(|| DEFAULT_STAGES.map(str::to_owned).to_vec());
     let mut stages = vec![".pre".to_owned()];
     for stage in written {
         if stage != ".post" && !stages.contains(&stage) {

@@ -103,10 +103,10 @@ fn holds(
             holds = holds && context.changed(found.key_span, &paths, compare_to.as_deref());
         }
     }
-    if let Some(found) = mapping.entry("exists") {
-        if let Some(paths) = globs(context, &found.value, "exists", Place::Exists, all) {
-            holds = holds && context.exists(found.key_span, &paths);
-        }
+    if let Some(found) = mapping.entry("exists")
+        && let Some(paths) = globs(context, &found.value, "exists", Place::Exists, all)
+    {
+        holds = holds && context.exists(found.key_span, &paths);
     }
     holds
 }

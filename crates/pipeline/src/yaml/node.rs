@@ -57,10 +57,6 @@ impl Node {
         }
     }
 
-    pub(crate) fn null(span: Span) -> Self {
-        Self::scalar(span, "", Resolved::Null)
-    }
-
     pub(crate) fn text_node(span: Span, text: &str) -> Self {
         Self::scalar(span, text, Resolved::Text)
     }

@@ -3,6 +3,12 @@
 //!
 //! `UPDATE_EXPECTED=1` writes `expected` anew; read the difference before you commit it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+
 mod render;
 mod shared;
 

@@ -1,11 +1,11 @@
 //! Files that other projects publish, where they are at hand: real pipelines, GitLab's templates and its schema cases.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use shipway_pipeline::{Directory, JobName, Options, compile, job::PayloadFacts};
+use shipway_pipeline::{Directory, FileSource, JobName, Options, Severity, compile, job::PayloadFacts};
 
 fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -106,4 +106,129 @@ fn the_payload_of_a_published_pipeline_is_what_a_runner_needs() {
     assert_eq!(payload.credentials[0].username, "gitlab-ci-token");
     let again = serde_json::from_str(&serde_json::to_string(&payload).unwrap()).unwrap();
     assert_eq!(payload, again);
+}
+
+fn yaml_files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in directories(root) {
+        if path.is_dir() {
+            found.extend(yaml_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "yml") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Complaints about a file, without those about what a fragment cannot have: a script, a visible job, a file beside it.
+fn complaints(path: &Path, source: &dyn FileSource, options: Options) -> Vec<String> {
+    const FRAGMENT: [&str; 4] = [
+        "config should implement the script:",
+        "should contain at least one visible job",
+        "prevented any jobs from being added",
+        "the included file",
+    ];
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let situation = super::situation(Path::new("absent"));
+    match compile(source, name, &situation, options) {
+        Ok(_) => Vec::new(),
+        Err(diagnostics) => diagnostics
+            .into_iter()
+            .filter(|found| found.severity == Severity::Error)
+            .filter(|found| !FRAGMENT.iter().any(|part| found.message.contains(part)))
+            .map(|found| format!("{}:{} {}", found.line, found.column, found.message))
+            .collect(),
+    }
+}
+
+/// Files for which our verdict differs from the schema's; the reasons stand beside them.
+fn known_differences(text: &'static str) -> Vec<&'static str> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split('\t').next())
+        .collect()
+}
+
+#[test]
+fn schema_cases_are_accepted_and_rejected() {
+    let Some(root) = shared("vectors/gitlab-schema") else {
+        return;
+    };
+    let differs = known_differences(include_str!("../gitlab-schema-differs.tsv"));
+    let mut report = Vec::new();
+    for path in yaml_files(&root) {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let source = Directory::new(path.parent().unwrap());
+        // What is valid but not supported is refused by default, which is right for a negative case and no fault of a
+        // positive one.
+        let positive = name.starts_with("positive/");
+        let complaints = complaints(
+            &path,
+            &source,
+            Options {
+                allow_unsupported: positive,
+            },
+        );
+        let agrees = complaints.is_empty() == positive;
+        match (agrees, differs.contains(&name.as_str())) {
+            (false, false) => report.push(format!("{name}: {complaints:?}")),
+            (true, true) => report.push(format!("{name} agrees, take it off the list")),
+            _ => {}
+        }
+    }
+    assert!(report.is_empty(), "{}", report.join("\n"));
+}
+
+/// Published templates, where they include one another.
+struct Beside {
+    own: Directory,
+    templates: Directory,
+}
+
+impl FileSource for Beside {
+    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        self.own.read(path, limit)
+    }
+
+    fn paths(&self) -> io::Result<Vec<String>> {
+        self.own.paths()
+    }
+
+    fn changed(&self, compare_to: Option<&str>) -> io::Result<Option<Vec<String>>> {
+        self.own.changed(compare_to)
+    }
+
+    fn template(&self, name: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        self.templates.read(name, limit)
+    }
+}
+
+#[test]
+fn templates_are_understood() {
+    let Some(root) = shared("vectors/gitlab-templates") else {
+        return;
+    };
+    let differs = known_differences(include_str!("../gitlab-templates-differs.tsv"));
+    let mut report = Vec::new();
+    for path in yaml_files(&root) {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        // The template is the configuration here, so it is read from its own folder; what it includes comes from the root.
+        let source = Beside {
+            own: Directory::new(path.parent().unwrap()),
+            templates: Directory::new(&root),
+        };
+        let complaints = complaints(
+            &path,
+            &source,
+            Options {
+                allow_unsupported: true,
+            },
+        );
+        match (complaints.is_empty(), differs.contains(&name.as_str())) {
+            (false, false) => report.push(format!("{name}: {complaints:?}")),
+            (true, true) => report.push(format!("{name} agrees, take it off the list")),
+            _ => {}
+        }
+    }
+    assert!(report.is_empty(), "{}", report.join("\n"));
 }
