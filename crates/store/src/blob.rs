@@ -8,7 +8,7 @@ use rusqlite::Transaction;
 use shipway_oci::{Algorithm, Digest, Hasher};
 
 use crate::blob_files::IncomingFile;
-use crate::database::{change, now, row, signed, size};
+use crate::database::{change, exists, now, row, signed, size};
 use crate::{Result, Store, StoreError};
 
 /// A lease younger than this is not written again: asking for a blob in a loop costs no disk.
@@ -187,19 +187,7 @@ impl Store {
         alongside: impl Fn(&Transaction<'_>, i64) -> Result<(), CommitError>,
     ) -> Result<(), CommitError> {
         let digest = &info.digest;
-        // Somebody had the same bytes before: nothing to sync.
-        let known = self.database().write(|db| -> Result<bool, CommitError> {
-            let sql = "UPDATE blobs SET touched = ?2 WHERE digest = ?1 AND doomed IS NULL RETURNING id";
-            let Some(id) = row(db, sql, (digest.as_str(), now()), |row| row.get(0))? else {
-                return Ok(false);
-            };
-            if self.files().size(digest)? != Some(info.size) {
-                return Ok(false);
-            }
-            alongside(db, id)?;
-            Ok(true)
-        })?;
-        if known {
+        if self.keep_known(info, &alongside)? {
             return Ok(());
         }
         file.sync_all().map_err(StoreError::file("sync", path))?;
@@ -215,6 +203,30 @@ impl Store {
             let parameters = (digest.as_str(), signed(info.size), now());
             let id = db.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?;
             alongside(db, id)
+        })
+    }
+
+    /// The same for bytes that somebody had before: nothing to sync. False if nobody had.
+    fn keep_known(
+        &self,
+        info: &BlobInfo,
+        alongside: &impl Fn(&Transaction<'_>, i64) -> Result<(), CommitError>,
+    ) -> Result<bool, CommitError> {
+        let digest = info.digest.as_str();
+        let sql = "SELECT 1 FROM blobs WHERE digest = ?1 AND doomed IS NULL";
+        if !self.database().read(|db| exists(db, sql, [digest]))? {
+            return Ok(false);
+        }
+        self.database().write(|db| {
+            let sql = "UPDATE blobs SET touched = ?2 WHERE digest = ?1 AND doomed IS NULL RETURNING id";
+            let Some(id) = row(db, sql, (digest, now()), |row| row.get(0))? else {
+                return Ok(false);
+            };
+            if self.files().size(&info.digest)? != Some(info.size) {
+                return Ok(false);
+            }
+            alongside(db, id)?;
+            Ok(true)
         })
     }
 }

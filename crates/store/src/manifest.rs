@@ -172,8 +172,8 @@ impl Store {
     /// The manifests of a repository that say something about another one, which need not exist; oldest first.
     pub fn referrers(&self, repository: &RepositoryName, subject: &Digest) -> Result<Vec<Descriptor>> {
         let sql = "SELECT h.media_type, m.digest, length(m.bytes), h.artifact_type, h.annotations
-            FROM spaces s JOIN held_manifests h ON h.space = s.id AND h.subject = ?3
-            JOIN manifests m ON m.id = h.manifest
+            FROM spaces s JOIN held_manifests h INDEXED BY held_manifests_by_subject
+            ON h.space = s.id AND h.subject = ?3 JOIN manifests m ON m.id = h.manifest
             WHERE s.kind = ?1 AND s.name = ?2 ORDER BY h.held, m.id";
         self.database().read(|db| {
             rows(

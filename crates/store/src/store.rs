@@ -1,9 +1,9 @@
 //! Opening a store: its directory, its owner, its identity and its secrets.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,6 +13,9 @@ use rustix::fs::{FlockOperation, flock};
 use crate::blob_files::BlobFiles;
 use crate::database::{self, Database, Layout, row};
 use crate::{Result, StoreError};
+
+/// For the owner alone.
+const PRIVATE: u32 = 0o700;
 
 /// An open store. Clones share it.
 #[derive(Clone)]
@@ -105,10 +108,10 @@ impl Store {
         let directory = &fs::canonicalize(directory)
             .map_err(StoreError::file("find", directory))
             .map_err(failed)?;
-        let owner = fs::metadata(directory)
+        let metadata = fs::metadata(directory)
             .map_err(StoreError::file("look at", directory))
-            .map_err(failed)?
-            .uid();
+            .map_err(failed)?;
+        let owner = metadata.uid();
         let user = rustix::process::geteuid().as_raw();
         if owner != user {
             return Err(OpenError::ForeignOwner {
@@ -117,6 +120,7 @@ impl Store {
                 user,
             });
         }
+        close_to_others(directory, metadata.mode()).map_err(failed)?;
 
         // Two processes that make one store at the same time would disturb each other: SQLite does not wait
         // for a change of the journal's mode.
@@ -219,9 +223,18 @@ fn store_id(database: &Database) -> Result<StoreId> {
 fn make_directory(directory: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(PRIVATE)
         .create(directory)
         .map_err(StoreError::file("make the directory", directory))
+}
+
+/// Somebody else may have made the directory, with the modes that directories have.
+fn close_to_others(directory: &Path, mode: u32) -> Result<()> {
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(directory, Permissions::from_mode(PRIVATE))
+        .map_err(StoreError::file("close to others", directory))
 }
 
 fn lock(path: &Path) -> Result<File> {

@@ -121,7 +121,7 @@ fn pushes() -> u64 {
     std::env::var("SHIPWAY_TEST_PUSHES")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(60)
+        .unwrap_or(120)
 }
 
 /// Pushes the same few blobs again and again, in one of the ways there are, and lets go of them again. Gives how often

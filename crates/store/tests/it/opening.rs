@@ -79,10 +79,15 @@ fn a_stranger_s_store_is_refused() {
 #[test]
 fn nobody_else_may_look() {
     use std::os::unix::fs::PermissionsExt;
-    let place = place();
-    let mode = std::fs::metadata(place.store.directory())
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o700);
+    let directory = tempfile::tempdir().unwrap();
+    let (made, found) = (directory.path().join("made"), directory.path().join("found"));
+    std::fs::create_dir(&found).unwrap();
+    std::fs::set_permissions(&found, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for path in [made, found] {
+        Store::open(&path).unwrap();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+    }
 }
