@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use shipway_oci::{
     Descriptor, Digest, ImageIndex, ImageManifest, Manifest, Platform, Reference, RegistryName,
+    RepositoryName,
 };
 use shipway_store::{ManifestWrite, Store};
 
@@ -108,21 +109,12 @@ async fn pull_from(
     for blob in &blobs {
         progress.blob(blob, BlobProgress::Waiting);
     }
-    let moves = stream::iter(blobs.iter().map(|blob| async move {
-        match source {
-            Source::Ours(ours) => {
-                ours.bring_blob(&reference.repository, blob, into).await?;
-                progress.blob(blob, BlobProgress::Present);
-                Ok(())
-            }
-            Source::Remote(session) => {
-                download(session, &reference.repository, blob, into, progress).await?;
-                inner.remember_origin(&session.endpoint.registry, &reference.repository, &blob.digest);
-                Ok(())
-            }
-        }
-    }));
-    moves
+    // Collected first: a stream over the closure itself would not be `Send` for every lifetime.
+    let moves: Vec<_> = blobs
+        .iter()
+        .map(|blob| bring(inner, source, &reference.repository, blob, into, progress))
+        .collect();
+    stream::iter(moves)
         .buffer_unordered(inner.options.parallel_blobs.max(1))
         .try_collect::<()>()
         .await?;
@@ -131,6 +123,27 @@ async fn pull_from(
         manifest,
         image,
     })
+}
+
+async fn bring(
+    inner: &Inner,
+    source: &Source,
+    repository: &RepositoryName,
+    blob: &Descriptor,
+    into: &Store,
+    progress: &dyn PullProgress,
+) -> Result<(), ClientError> {
+    match source {
+        Source::Ours(ours) => {
+            ours.bring_blob(repository, blob, into).await?;
+            progress.blob(blob, BlobProgress::Present);
+        }
+        Source::Remote(session) => {
+            download(session, repository, blob, into, progress).await?;
+            inner.remember_origin(&session.endpoint.registry, repository, &blob.digest);
+        }
+    }
+    Ok(())
 }
 
 /// Goes down from an index to the one image that fits.

@@ -168,27 +168,39 @@ impl Target {
             }
             return Ok(());
         }
-        let moves = stream::iter(blobs.iter().map(|blob| async move {
-            match self {
-                Self::Ours(ours) => {
-                    let moved = ours.put_blob(repository, &blob.digest, from).await?;
-                    progress.blob(
-                        blob,
-                        if moved {
-                            BlobProgress::Done
-                        } else {
-                            BlobProgress::Present
-                        },
-                    );
-                    Ok(())
-                }
-                Self::Remote(session) => upload(session, repository, blob, from, progress).await,
-            }
-        }));
-        moves
+        // Collected first: a stream over the closure itself would not be `Send` for every lifetime.
+        let moves: Vec<_> = blobs
+            .iter()
+            .map(|blob| self.put_blob(repository, blob, from, progress))
+            .collect();
+        stream::iter(moves)
             .buffer_unordered(inner.options.parallel_blobs.max(1))
             .try_collect()
             .await
+    }
+
+    async fn put_blob(
+        &self,
+        repository: &RepositoryName,
+        blob: &Descriptor,
+        from: &Store,
+        progress: &dyn PushProgress,
+    ) -> Result<(), ClientError> {
+        match self {
+            Self::Ours(ours) => {
+                let moved = ours.put_blob(repository, &blob.digest, from).await?;
+                progress.blob(
+                    blob,
+                    if moved {
+                        BlobProgress::Done
+                    } else {
+                        BlobProgress::Present
+                    },
+                );
+                Ok(())
+            }
+            Self::Remote(session) => upload(session, repository, blob, from, progress).await,
+        }
     }
 
     async fn has_manifest(&self, repository: &RepositoryName, digest: &Digest) -> bool {

@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
+use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use http::{Response, StatusCode};
 use http_body::Body;
 use shipway_access::Action;
@@ -211,11 +211,7 @@ impl Call<'_> {
                 let message = "the Content-Range header cannot be read: use `first-last`";
                 RegistryError::with_message(ErrorCode::BlobUploadInvalid, message)
             })?;
-        let length = self
-            .head
-            .headers
-            .get(CONTENT_LENGTH)
-            .map(|_| body.size_hint().lower());
+        let length = body.size_hint().exact();
         if length.is_some_and(|length| length != range.length()) {
             let message = "Content-Length and Content-Range do not agree";
             return Err(RegistryError::with_message(ErrorCode::SizeInvalid, message));

@@ -1,0 +1,220 @@
+//! Connections that are cut, and how little is lost with them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use shipway_oci::{Digest, Platform, RepositoryName};
+use shipway_registry::{BlobProgress, Server, ServerOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::fixture::{Ask, Image, Journal, Place, Registry, basic, client, eventually, reference};
+
+/// A raw request that announces more than it sends, and then hangs up.
+async fn send_and_hang_up(address: SocketAddr, head: String, body: &[u8]) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(
+        !answer.starts_with(b"HTTP/1.1 2"),
+        "acknowledged: {}",
+        String::from_utf8_lossy(&answer)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_cut_in_the_middle_is_not_acknowledged_and_goes_on() {
+    let registry = Registry::new();
+    let (address, job) = (registry.listen(None).await, registry.job("a"));
+    let data: Vec<u8> = (0..1_000_000u32).map(|at| (at % 251) as u8).collect();
+    let digest = Digest::sha256(&data);
+    for kept in [10, 300_000] {
+        let place = registry
+            .ask(&job, Ask::post("/v2/a/blobs/uploads/"))
+            .await
+            .header("location")
+            .to_owned();
+        let head = |method: &str, query: &str| {
+            format!(
+                "{method} {place}{query} HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nContent-Length: 1000000\r\n\r\n",
+                basic(&job)
+            )
+        };
+        send_and_hang_up(address, head("PATCH", ""), &data[..kept]).await;
+        let range = format!("0-{}", kept - 1);
+        let stands_at =
+            async |range: &str| registry.ask(&job, Ask::get(&place)).await.header("range") == range;
+        eventually("what arrived is kept", async || stands_at(&range).await).await;
+        let blob = registry
+            .ask(&job, Ask::head(format!("/v2/a/blobs/{digest}")))
+            .await;
+        assert_eq!(blob.status, 404);
+
+        // A PUT that is cut is no commit either.
+        send_and_hang_up(
+            address,
+            head("PUT", &format!("?digest={digest}")),
+            &data[kept..kept + 5],
+        )
+        .await;
+        let range = format!("0-{}", kept + 4);
+        eventually("what arrived is kept", async || stands_at(&range).await).await;
+
+        let rest = Ask::put(format!("{place}?digest={digest}")).body(data[kept + 5..].to_vec());
+        let done = eventually_not_busy(&registry, &job, rest).await;
+        assert_eq!(done, 201);
+        let blob = registry
+            .ask(&job, Ask::get(format!("/v2/a/blobs/{digest}")))
+            .await;
+        assert!(blob.body == data);
+        assert_eq!(
+            registry
+                .ask(&job, Ask::delete(format!("/v2/a/blobs/{digest}")))
+                .await
+                .status,
+            202
+        );
+    }
+}
+
+/// The writer of the cut request may need a moment to let go of the upload.
+async fn eventually_not_busy(
+    registry: &Registry,
+    job: &shipway_registry::RegistryCredentials,
+    ask: Ask,
+) -> u16 {
+    let mut status = 0;
+    let ask = Arc::new(ask);
+    eventually("the upload is free", async || {
+        status = registry.ask(job, (*ask).clone()).await.status;
+        status != 409
+    })
+    .await;
+    status
+}
+
+/// Passes connections on, but cuts each of the first `cuts` after so many bytes of answers.
+async fn cutting_proxy(to: SocketAddr, cuts: usize, after: u64) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let passed = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&passed);
+    tokio::spawn(async move {
+        for at in 0.. {
+            let (near, _) = listener.accept().await.unwrap();
+            let far = TcpStream::connect(to).await.unwrap();
+            let limit = if at < cuts { after } else { u64::MAX };
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let (mut near_in, mut near_out) = near.into_split();
+                let (far_in, mut far_out) = far.into_split();
+                let up = tokio::spawn(async move { copy(&mut near_in, &mut far_out).await });
+                let copied = copy(&mut far_in.take(limit), &mut near_out).await.unwrap_or(0);
+                counted.fetch_add(usize::try_from(copied).unwrap(), Ordering::Relaxed);
+                up.abort();
+            });
+        }
+    });
+    (address, passed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_goes_on_where_it_was_cut() {
+    let (registry, from, into) = (Registry::open_to_all(), Place::new(), Place::new());
+    let (address, job) = (registry.listen(None).await, registry.job("a"));
+    let image = Image::random(&from.store, 9, &[8_000_000], false);
+    let direct = reference(&address.to_string().parse().unwrap(), "a/big");
+    client()
+        .push(&from.store, &image.digest, &direct, Some(&job), &())
+        .await
+        .unwrap();
+
+    let (proxy, passed) = cutting_proxy(address, 6, 1_500_000).await;
+    let through = reference(&proxy.to_string().parse().unwrap(), "a/big");
+    let journal = Journal::default();
+    let pulled = client()
+        .pull(&through, &Platform::host(), None, &into.store, &journal)
+        .await
+        .unwrap();
+    assert_eq!(pulled.manifest.digest, image.digest);
+    image.assert_in(&into.store);
+    assert!(journal.count(BlobProgress::Retrying) >= 2);
+    eventually("the proxy has counted", async || {
+        passed.load(Ordering::Relaxed) > 0
+    })
+    .await;
+    let total = passed.load(Ordering::Relaxed);
+    assert!(
+        total < 10_000_000,
+        "{total} bytes passed: it began again instead of going on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_always_cuts_is_given_up() {
+    let (registry, from, into) = (Registry::open_to_all(), Place::new(), Place::new());
+    let (address, job) = (registry.listen(None).await, registry.job("a"));
+    let image = Image::random(&from.store, 9, &[8_000_000], false);
+    let direct = reference(&address.to_string().parse().unwrap(), "a/big");
+    client()
+        .push(&from.store, &image.digest, &direct, Some(&job), &())
+        .await
+        .unwrap();
+    let (proxy, _) = cutting_proxy(address, usize::MAX, 900).await;
+    let through = reference(&proxy.to_string().parse().unwrap(), "a/big");
+    let error = client()
+        .pull(&through, &Platform::host(), None, &into.store, &())
+        .await
+        .unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    assert_eq!(into.store.blob(&image.manifest.layers[0].digest).unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_lets_requests_end() {
+    let registry = Registry::new();
+    let job = registry.job("a");
+    let server = Server::new(registry.authority.clone(), ServerOptions::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(async move { server.serve(listener, None, stopped).await });
+
+    let digest = Digest::sha256(b"slow");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nContent-Length: 4\r\n\
+         Expect: 100-continue\r\n\r\n",
+        basic(&job)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut line = [0; 25];
+    stream.read_exact(&mut line).await.unwrap();
+    assert!(line.starts_with(b"HTTP/1.1 100 Continue"));
+    stop.send(()).unwrap();
+    eventually("new connections are refused", async || {
+        TcpStream::connect(address).await.is_err()
+    })
+    .await;
+    stream.write_all(b"slow").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with(b"HTTP/1.1 201"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    serving.await.unwrap().unwrap();
+    let name: RepositoryName = "a".parse().unwrap();
+    assert!(
+        registry
+            .store()
+            .repository_blob(&name, &digest)
+            .unwrap()
+            .is_some()
+    );
+}

@@ -1,0 +1,148 @@
+//! Challenges, tokens, passwords.
+
+use shipway_registry::RegistryCredentials;
+
+use crate::fixture::{Ask, Registry, basic, secret};
+
+#[tokio::test]
+async fn the_ping_challenges_with_a_realm_on_the_clients_host() {
+    let registry = Registry::new();
+    let ping = registry.ask_with("", Ask::get("/v2/")).await;
+    assert_eq!((ping.status, ping.code().as_str()), (401, "UNAUTHORIZED"));
+    assert_eq!(
+        ping.header("www-authenticate"),
+        r#"Bearer realm="http://registry.test:5000/v2/token",service="registry.test:5000""#
+    );
+    assert_eq!(ping.header("docker-distribution-api-version"), "registry/2.0");
+    assert_eq!(ping.header("shipway-store"), registry.authority.id().as_str());
+    let proxied = registry
+        .ask_with("", Ask::get("/v2/").header("x-forwarded-proto", "https"))
+        .await;
+    assert!(
+        proxied
+            .header("www-authenticate")
+            .contains(r#"realm="https://registry.test:5000/v2/token""#)
+    );
+
+    let ping = registry.ask(&registry.job("a"), Ask::get("/v2/")).await;
+    assert_eq!(
+        (ping.status, ping.header("shipway-store")),
+        (200, registry.authority.id().as_str())
+    );
+    let scoped = registry.ask_with("", Ask::put("/v2/a/manifests/x")).await;
+    assert!(
+        scoped
+            .header("www-authenticate")
+            .contains(r#"scope="repository:a:pull,push""#),
+        "{scoped:?}"
+    );
+}
+
+#[tokio::test]
+async fn tokens_by_get_and_by_form() {
+    let registry = Registry::new();
+    let job = registry.job("a");
+    let form = format!(
+        "grant_type=password&service=x&client_id=y&username={}&password={}&scope=repository:a:pull%20repository:b:pull",
+        job.username,
+        job.password.expose()
+    );
+    let by_form = Ask::post("/v2/token")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form);
+    let by_get = registry
+        .ask(
+            &job,
+            Ask::get("/v2/token?service=x&scope=repository:a:pull&scope=junk"),
+        )
+        .await;
+    for answer in [by_get, registry.ask_with("", by_form).await] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let json = answer.json();
+        assert_eq!(json["token"], json["access_token"]);
+        assert!(json["expires_in"].as_u64().unwrap() >= 60 && json["issued_at"].is_string());
+        let bearer = format!("Bearer {}", json["token"].as_str().unwrap());
+        assert_eq!(registry.ask_with(&bearer, Ask::get("/v2/")).await.status, 200);
+        // Its scope lets it look (and find nothing), but not write: a better token would help, so this is a challenge.
+        assert_eq!(
+            registry
+                .ask_with(&bearer, Ask::get("/v2/a/manifests/x"))
+                .await
+                .status,
+            404
+        );
+        let write = registry
+            .ask_with(&bearer, Ask::post("/v2/a/blobs/uploads/"))
+            .await;
+        assert_eq!(write.status, 401);
+        assert!(
+            write
+                .header("www-authenticate")
+                .ends_with(r#"error="insufficient_scope""#)
+        );
+        // No token of this job would help here.
+        assert_eq!(
+            registry
+                .ask_with(&bearer, Ask::get("/v2/b/manifests/x"))
+                .await
+                .status,
+            403
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_logins_are_401_everywhere() {
+    let registry = Registry::new();
+    let wrong = basic(&RegistryCredentials::new("gitlab-ci-token", secret("wrong")));
+    for path in ["/v2/", "/v2/token", "/v2/a/manifests/x"] {
+        let refused = registry.ask_with(&wrong, Ask::get(path)).await;
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (401, "UNAUTHORIZED"),
+            "{path}"
+        );
+        assert!(!refused.header("www-authenticate").is_empty());
+        assert!(
+            !String::from_utf8_lossy(&refused.body).contains("wrong\""),
+            "no echo"
+        );
+    }
+    for header in [
+        "Bearer nonsense",
+        "Bearer a.b.c",
+        "Basic !!!",
+        "Basic YQ==",
+        "Digest x",
+        "x",
+    ] {
+        let refused = registry.ask_with(header, Ask::get("/v2/")).await;
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (401, "UNAUTHORIZED"),
+            "{header}"
+        );
+    }
+    let refresh = Ask::post("/v2/token").body("grant_type=refresh_token&refresh_token=x");
+    assert_eq!(registry.ask_with("", refresh).await.status, 401);
+    let long = Ask::post("/v2/token").body(vec![b'a'; 1 << 20]);
+    assert_eq!(registry.ask_with("", long).await.status, 413);
+}
+
+#[tokio::test]
+async fn anybody_may_pull_where_that_is_permitted() {
+    let registry = Registry::open_to_all();
+    let job = registry.job("a");
+    let digest = registry.put_blob(&job, "a", b"x").await;
+    let path = format!("/v2/a/blobs/{digest}");
+    assert_eq!(registry.ask_with("", Ask::get(&path)).await.status, 200);
+    let token = registry
+        .ask_with("", Ask::get("/v2/token?scope=repository:a:pull"))
+        .await
+        .json();
+    let bearer = format!("Bearer {}", token["token"].as_str().unwrap());
+    assert_eq!(registry.ask_with(&bearer, Ask::get(&path)).await.status, 200);
+    for refused in [Ask::post("/v2/a/blobs/uploads/"), Ask::delete(&path)] {
+        assert_eq!(registry.ask_with("", refused).await.status, 401);
+    }
+}

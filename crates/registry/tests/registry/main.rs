@@ -1,0 +1,16 @@
+//! Our client against our server, both against the protocol, and skopeo against both.
+
+mod client;
+mod connection;
+mod egress;
+mod fixture;
+mod in_process;
+mod lists;
+mod login;
+mod manifests;
+mod mirrors;
+mod mounts;
+mod round_trip;
+mod skopeo;
+mod tls;
+mod uploads;

@@ -1,0 +1,1 @@
+//! A peer that is not ours: skopeo, both ways.
