@@ -1,1 +1,40 @@
 //! One job, start to end: sources, images, services, engine, scripts, trace, artifacts.
+//!
+//! The way in is [`run_job`]: it takes a job as GitLab's runner API describes it
+//! ([`shipway_pipeline::job::JobPayload`]), runs it in a pod of its own, and says how it ended. Who hands out jobs (a
+//! local pipeline, a server) is none of its business, nor what a pipeline is.
+//!
+//! - [`script`](mod@script) turns commands and variables into what a shell reads; `execution` feeds it to the container.
+//! - [`trace`](mod@trace) is the one way to the job's log; secrets end there.
+//! - [`Sources`] fill the project's directory, [`ArtifactStore`]s carry files from job to job.
+//! - `services` runs what stands beside a job, `engine` takes the place of a Docker daemon, `registry` gives the
+//!   registry its name inside.
+//! - `job` walks through the stages and closes everything, whatever happened.
+
+mod artifacts;
+mod builds;
+mod cancellation;
+mod context;
+mod credentials;
+mod engine;
+mod execution;
+mod images;
+mod job;
+mod outcome;
+mod registry;
+pub mod script;
+mod services;
+mod sources;
+mod token;
+pub mod trace;
+mod variables;
+
+pub use artifacts::{ArtifactDirectory, ArtifactStore};
+pub use cancellation::Cancellation;
+pub use context::{HostCredentials, ImageFreshness, RunnerContext, Substitution};
+pub use engine::is_docker_daemon;
+pub use job::{JobRun, run_job};
+pub use outcome::{FailureReason, JobOutcome, JobStatus};
+pub use sources::{GitError, SourceError, SourceReport, Sources, WorkTree};
+pub use token::JobToken;
+pub use trace::{Masker, Stage, Trace, TraceEvent, TraceListener};

@@ -1,0 +1,281 @@
+//! Patterns of `artifacts:paths`, as GitLab's runner reads them.
+//!
+//! `*` and `?` stop at a slash, `**` as a whole path element stands for any number of elements, `[…]` and `{a,b}`
+//! are known. A pattern that matches a directory stands for all below it. Patterns are taken relative to the project
+//! directory, and nothing outside it is ever matched.
+//!
+//! Matching is bounded: a pattern that needs more steps than [`STEPS`] on one path does not match.
+
+/// A ceiling on the work for one path, so that `**/**/**/…` in a foreign file costs nothing.
+const STEPS: usize = 100_000;
+
+/// A ceiling on what braces unfold to.
+const ALTERNATIVES: usize = 256;
+
+/// One entry of `artifacts:paths`.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    alternatives: Vec<Vec<Vec<u8>>>,
+}
+
+impl Pattern {
+    /// Reads a pattern; none when it points outside the project.
+    pub(super) fn parse(text: &str, project_directory: &str) -> Option<Self> {
+        let text = text.trim();
+        let relative = match text.strip_prefix('/') {
+            None => text,
+            Some(_) => {
+                let below = text.strip_prefix(project_directory.trim_end_matches('/'))?;
+                if !below.is_empty() && !below.starts_with('/') {
+                    return None;
+                }
+                below
+            }
+        };
+        let mut alternatives = Vec::new();
+        for alternative in unfold(relative) {
+            let mut elements: Vec<Vec<u8>> = Vec::new();
+            for element in alternative.split('/') {
+                match element {
+                    "" | "." => {}
+                    ".." => {
+                        elements.pop()?;
+                    }
+                    element => elements.push(element.as_bytes().to_vec()),
+                }
+            }
+            alternatives.push(elements);
+        }
+        Some(Self { alternatives })
+    }
+
+    /// Whether the pattern takes in this path (relative, without a leading slash), itself or by a directory above.
+    pub(super) fn takes_in(&self, path: &str) -> bool {
+        let path: Vec<&[u8]> = path
+            .split('/')
+            .filter(|element| !element.is_empty())
+            .map(str::as_bytes)
+            .collect();
+        self.alternatives.iter().any(|pattern| {
+            let mut steps = STEPS;
+            (0..=path.len()).any(|length| elements_match(pattern, &path[..length], &mut steps))
+        })
+    }
+
+    /// Whether the pattern matches exactly this path.
+    pub(super) fn matches(&self, path: &str) -> bool {
+        let path: Vec<&[u8]> = path
+            .split('/')
+            .filter(|element| !element.is_empty())
+            .map(str::as_bytes)
+            .collect();
+        self.alternatives
+            .iter()
+            .any(|pattern| elements_match(pattern, &path, &mut STEPS.clone()))
+    }
+
+    /// The part before the first wildcard, as far as every alternative shares it: where a search may start.
+    pub(super) fn fixed_prefix(&self) -> String {
+        let Some((first, rest)) = self.alternatives.split_first() else {
+            return String::new();
+        };
+        let fixed = |pattern: &[Vec<u8>]| pattern.iter().take_while(|element| !is_wild(element)).count();
+        let mut length = fixed(first);
+        for other in rest {
+            let same = first.iter().zip(other).take_while(|(a, b)| a == b).count();
+            length = length.min(same);
+        }
+        first[..length]
+            .iter()
+            .map(|element| String::from_utf8_lossy(element))
+            .collect::<Vec<_>>()
+            .join("/")
+    }
+}
+
+fn is_wild(element: &[u8]) -> bool {
+    element
+        .iter()
+        .any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'))
+}
+
+fn unfold(text: &str) -> Vec<String> {
+    let mut open = vec![text.to_owned()];
+    let mut done = Vec::new();
+    while let Some(text) = open.pop() {
+        match innermost_braces(&text) {
+            Some((start, end)) if open.len() + done.len() < ALTERNATIVES => {
+                for choice in text[start + 1..end].rsplit(',') {
+                    open.push(format!("{}{choice}{}", &text[..start], &text[end + 1..]));
+                }
+            }
+            _ => done.push(text),
+        }
+    }
+    done
+}
+
+fn innermost_braces(text: &str) -> Option<(usize, usize)> {
+    let end = text.find('}')?;
+    let start = text[..end].rfind('{')?;
+    Some((start, end))
+}
+
+fn elements_match(pattern: &[Vec<u8>], path: &[&[u8]], steps: &mut usize) -> bool {
+    if *steps == 0 {
+        return false;
+    }
+    *steps -= 1;
+    match pattern.split_first() {
+        None => path.is_empty(),
+        Some((first, rest)) if first == b"**" => {
+            (0..=path.len()).any(|skipped| elements_match(rest, &path[skipped..], steps))
+        }
+        Some((first, rest)) => match path.split_first() {
+            Some((element, below)) => {
+                element_matches(first, element, steps) && elements_match(rest, below, steps)
+            }
+            None => false,
+        },
+    }
+}
+
+fn element_matches(pattern: &[u8], text: &[u8], steps: &mut usize) -> bool {
+    if *steps == 0 {
+        return false;
+    }
+    *steps -= 1;
+    match pattern.split_first() {
+        None => text.is_empty(),
+        Some((b'*', rest)) => (0..=text.len()).any(|taken| element_matches(rest, &text[taken..], steps)),
+        Some((b'?', rest)) => {
+            let width = text
+                .iter()
+                .skip(1)
+                .take_while(|byte| (**byte & 0xC0) == 0x80)
+                .count()
+                + 1;
+            !text.is_empty() && element_matches(rest, &text[width..], steps)
+        }
+        Some((b'[', rest)) => match (class(rest), text.split_first()) {
+            (Some((class, rest)), Some((byte, text))) => {
+                class.contains(*byte) && element_matches(rest, text, steps)
+            }
+            (None, Some((b'[', text))) => element_matches(rest, text, steps),
+            _ => false,
+        },
+        Some((b'\\', [escaped, rest @ ..])) => {
+            text.first() == Some(escaped) && element_matches(rest, &text[1..], steps)
+        }
+        Some((byte, rest)) => text.first() == Some(byte) && element_matches(rest, &text[1..], steps),
+    }
+}
+
+struct Class<'a> {
+    members: &'a [u8],
+    negated: bool,
+}
+
+impl Class<'_> {
+    fn contains(&self, byte: u8) -> bool {
+        let mut members = self.members;
+        let mut found = false;
+        while let Some((first, rest)) = members.split_first() {
+            match rest {
+                [b'-', last, after @ ..] => {
+                    found |= (*first..=*last).contains(&byte);
+                    members = after;
+                }
+                _ => {
+                    found |= *first == byte;
+                    members = rest;
+                }
+            }
+        }
+        found != self.negated
+    }
+}
+
+fn class(rest: &[u8]) -> Option<(Class<'_>, &[u8])> {
+    let negated = matches!(rest.first(), Some(b'!' | b'^'));
+    let start = usize::from(negated);
+    let end = start + 1 + rest.get(start + 1..)?.iter().position(|byte| *byte == b']')?;
+    Some((
+        Class {
+            members: &rest[start..end],
+            negated,
+        },
+        &rest[end + 1..],
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    #[test]
+    fn patterns_take_in_what_gitlab_takes_in() {
+        let table = [
+            ("build", "build/a/b.o", true),
+            ("build/", "build/a", true),
+            ("./build", "build", true),
+            ("build", "rebuild/a", false),
+            ("*.txt", "a.txt", true),
+            ("*.txt", "dir/a.txt", false),
+            ("**/*.txt", "a.txt", true),
+            ("**/*.txt", "x/y/a.txt", true),
+            ("out/**/*.o", "out/a.o", true),
+            ("out/**/*.o", "out/x/y/a.o", true),
+            ("out/**", "out/x/y", true),
+            ("*/", "dir/below", true),
+            ("report-[0-9].xml", "report-7.xml", true),
+            ("report-[!0-9].xml", "report-7.xml", false),
+            ("{a,b/c}/x", "b/c/x", true),
+            ("{a,b}.{txt,md}", "b.md", true),
+            ("file?.log", "file1.log", true),
+            ("file?.log", "fileä.log", true),
+            ("file?.log", "file/.log", false),
+            (".config", ".config/x", true),
+            ("*", ".hidden", true),
+            ("/builds/g/p/dist", "dist/app", true),
+            ("a/../b", "b", true),
+            ("a\\*", "a*", true),
+            ("a\\*", "ab", false),
+        ];
+        for (pattern, path, expected) in table {
+            let parsed = Pattern::parse(pattern, "/builds/g/p").unwrap();
+            assert_eq!(parsed.takes_in(path), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn nothing_outside_the_project_is_a_pattern() {
+        for outside in ["/etc/passwd", "../other", "a/../../b", "/builds/g/project2"] {
+            assert!(Pattern::parse(outside, "/builds/g/p").is_none(), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_search_starts_where_wildcards_do() {
+        for (pattern, prefix) in [
+            ("a/b/*.o", "a/b"),
+            ("*.o", ""),
+            ("a/{b,c}/d", "a"),
+            ("dist", "dist"),
+        ] {
+            assert_eq!(
+                Pattern::parse(pattern, "/p").unwrap().fixed_prefix(),
+                prefix,
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hostile_pattern_ends() {
+        let pattern = Pattern::parse(&"**/".repeat(200), "/p").unwrap();
+        let star = Pattern::parse(&"*a".repeat(200), "/p").unwrap();
+        assert!(pattern.takes_in("a/b"));
+        assert!(!star.takes_in(&"a".repeat(150)));
+    }
+}

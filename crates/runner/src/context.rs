@@ -1,0 +1,63 @@
+//! What a runner works with, whatever the job.
+
+use shipway_build::Builder;
+use shipway_container::{Egress, Runtime};
+use shipway_engine::certificates::CertificateAuthority;
+use shipway_oci::RegistryName;
+use shipway_registry::authority::Authority;
+use shipway_registry::client::{Client, RegistryCredentials};
+use shipway_store::Store;
+use std::sync::Arc;
+
+/// The credentials of the person or the machine that the runner works for.
+pub trait HostCredentials: Send + Sync {
+    /// What to show this registry, if anything.
+    fn find(&self, registry: &RegistryName) -> Option<RegistryCredentials>;
+}
+
+/// What to do with a service that is a Docker daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Substitution {
+    /// An engine of ours takes its place; so does one behind `/var/run/docker.sock` where no daemon is asked for.
+    Engine,
+    /// The job is refused: its daemon would need a privileged container.
+    Refuse,
+}
+
+/// When an image that is here is asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageFreshness {
+    /// The registry is asked each time, as GitLab's runner does by default.
+    Always,
+    /// What is here is good enough, unless the job says otherwise.
+    IfNotPresent,
+}
+
+/// What a runner works with. Cheap to clone.
+#[derive(Clone)]
+pub struct RunnerContext {
+    /// Pods and images.
+    pub runtime: Runtime,
+    /// Bytes and names.
+    pub store: Store,
+    /// Builds images for the engines of jobs.
+    pub builder: Builder,
+    /// Reaches other registries, and our own without a network.
+    pub client: Client,
+    /// What jobs may reach.
+    pub egress: Egress,
+    /// The registry that jobs find under `registry_name`.
+    pub authority: Authority,
+    /// Its name inside jobs.
+    pub registry_name: RegistryName,
+    /// Signs its certificate.
+    pub certificates: Arc<CertificateAuthority>,
+    /// Credentials for images of jobs that bring none.
+    pub credentials: Arc<dyn HostCredentials>,
+    /// About Docker daemons.
+    pub substitution: Substitution,
+    /// About images.
+    pub freshness: ImageFreshness,
+    /// The image of a job that names none.
+    pub default_image: String,
+}

@@ -1,0 +1,173 @@
+//! Docker for a job, without Docker.
+//!
+//! A service that is a Docker daemon is not started: an engine of ours takes its place in the job's own network, on
+//! the daemon's names and ports, with the certificates where the daemon would have put them. They are there before
+//! the job's container starts, because the `docker` image decides by them in its entrypoint whether to use TLS.
+//! The trace says so. With [`Substitution::Refuse`](crate::Substitution) such a job is refused by name instead.
+
+mod plan;
+mod recognition;
+
+pub(crate) use plan::{EnginePlan, Face};
+pub use recognition::is_docker_daemon;
+
+use crate::outcome::{Doing, JobError};
+use crate::{RunnerContext, Trace};
+use shipway_container::{Container, Pod};
+use shipway_engine::certificates::{CertificateAuthority, TlsIdentity};
+use shipway_engine::{Engine, EngineOptions, HostPaths};
+use shipway_sandbox::{Mount, MountSource};
+use shipway_store::Scope;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::path::Path;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+const DOING: &str = "starting the job's engine";
+const SOCKET_MODE: u32 = 0o666;
+
+/// An engine that serves one job; it ends when this is closed or dropped.
+pub(crate) struct JobEngine {
+    engine: Engine,
+    tasks: Vec<JoinHandle<()>>,
+    mounts: Vec<Mount>,
+    _socket: Option<TempDir>,
+}
+
+impl JobEngine {
+    /// Starts an engine as planned. Its certificates and its socket exist when this returns.
+    pub(crate) async fn start(
+        context: &RunnerContext,
+        pod: &Pod,
+        plan: &EnginePlan,
+        scopes: (Scope, Scope),
+        trace: &Trace,
+    ) -> Result<Self, JobError> {
+        let (scope, cache_scope) = scopes;
+        let address = pod.reserve_address().doing(DOING)?;
+        for alias in &plan.aliases {
+            pod.add_name(alias, address);
+        }
+        let engine = Engine::new(EngineOptions {
+            runtime: context.runtime.clone(),
+            pod: pod.clone(),
+            client: context.client.clone(),
+            builder: context.builder.clone(),
+            scope,
+            cache_scope,
+            host_paths: HostPaths::Unset,
+            name: "shipway".to_owned(),
+            address: Some(address),
+        });
+        let mut started = Self {
+            engine,
+            tasks: Vec::new(),
+            mounts: Vec::new(),
+            _socket: None,
+        };
+        for face in &plan.faces {
+            started.open(pod, plan, face, address).await?;
+        }
+        for note in &plan.notes {
+            trace.warn(note);
+        }
+        Ok(started)
+    }
+
+    /// What the job's container and its services have to see.
+    pub(crate) fn mounts(&self) -> &[Mount] {
+        &self.mounts
+    }
+
+    /// Paths in `docker run -v` are the job's from here on.
+    pub(crate) fn set_view(&self, container: &Container) {
+        self.engine.set_view(container.clone());
+    }
+
+    /// Ends the engine and what it started.
+    pub(crate) async fn close(&self) {
+        self.engine.close().await;
+    }
+
+    async fn open(
+        &mut self,
+        pod: &Pod,
+        plan: &EnginePlan,
+        face: &Face,
+        address: Ipv4Addr,
+    ) -> Result<(), JobError> {
+        match face {
+            Face::Plain { port } => {
+                let listener = pod.listen(SocketAddrV4::new(address, *port)).await.doing(DOING)?;
+                let engine = self.engine.clone();
+                self.tasks
+                    .push(tokio::spawn(async move { engine.serve_tcp(listener).await }));
+            }
+            Face::Tls { port, directory } => {
+                let tls = self.certificates(pod, plan, directory, address).await?;
+                let listener = pod.listen(SocketAddrV4::new(address, *port)).await.doing(DOING)?;
+                let engine = self.engine.clone();
+                self.tasks
+                    .push(tokio::spawn(async move { engine.serve_tls(listener, tls).await }));
+            }
+            Face::Socket { path } => self.socket(path)?,
+        }
+        Ok(())
+    }
+
+    /// Certificates of this job only, the client's where the job looks for them.
+    async fn certificates(
+        &mut self,
+        pod: &Pod,
+        plan: &EnginePlan,
+        directory: &Path,
+        address: Ipv4Addr,
+    ) -> Result<TlsIdentity, JobError> {
+        let authority = CertificateAuthority::ephemeral("Shipway job engine").doing(DOING)?;
+        let addresses = [IpAddr::V4(address), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let server = authority
+            .issue_server(&plan.server_names(), &addresses)
+            .doing(DOING)?;
+        let client = authority.issue_client("job").doing(DOING)?;
+        let files = [
+            ("ca.pem", authority.ca_pem()),
+            ("cert.pem", &client.cert_pem),
+            ("key.pem", &client.key_pem),
+        ];
+        let source = crate::builds::directory_of(pod, "certs-client", &files).await?;
+        let target = directory.join("client");
+        self.mounts.push(Mount {
+            target,
+            source: MountSource::Keeper(source),
+            read_only: false,
+        });
+        authority.mutual_tls(&server).doing(DOING)
+    }
+
+    /// A socket in a directory that only we may enter; every id of the job may connect to what is mounted from it.
+    fn socket(&mut self, path: &Path) -> Result<(), JobError> {
+        let directory = tempfile::Builder::new()
+            .prefix("shipway-")
+            .tempdir()
+            .doing(DOING)?;
+        let socket = directory.path().join("docker.sock");
+        let engine = self.engine.clone();
+        let serving = engine.serve_unix(&socket, SOCKET_MODE).doing(DOING)?;
+        self.tasks.push(tokio::spawn(serving));
+        self.mounts.push(Mount {
+            target: path.to_owned(),
+            source: MountSource::Host(socket),
+            read_only: false,
+        });
+        self._socket = Some(directory);
+        Ok(())
+    }
+}
+
+impl Drop for JobEngine {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}

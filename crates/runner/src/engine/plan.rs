@@ -1,0 +1,194 @@
+//! What an engine has to look like to pass for the daemon that a job asks for. Pure.
+
+use super::recognition::DaemonFlags;
+use std::path::PathBuf;
+
+/// What the `docker` images set where nobody else does.
+const DEFAULT_CERTIFICATES: &str = "/certs";
+const PLAIN_PORT: u16 = 2375;
+const TLS_PORT: u16 = 2376;
+const USUAL_SOCKET: &str = "/var/run/docker.sock";
+
+/// A way to reach the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Face {
+    /// HTTP.
+    Plain {
+        /// On this port.
+        port: u16,
+    },
+    /// HTTPS with certificates on both sides.
+    Tls {
+        /// On this port.
+        port: u16,
+        /// The job finds its certificates in `client` below.
+        directory: PathBuf,
+    },
+    /// A Unix socket.
+    Socket {
+        /// Where the job finds it.
+        path: PathBuf,
+    },
+}
+
+/// An engine to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EnginePlan {
+    /// Names under which it is found.
+    pub(crate) aliases: Vec<String>,
+    /// Ways to reach it.
+    pub(crate) faces: Vec<Face>,
+    /// Mirrors it is to ask first.
+    pub(crate) mirrors: Vec<String>,
+    /// Registries it may speak plainly to.
+    pub(crate) insecure: Vec<String>,
+    /// What the reader of the trace should know.
+    pub(crate) notes: Vec<String>,
+}
+
+impl EnginePlan {
+    /// The engine in place of a daemon service, which would see `environment` and `command`.
+    pub(crate) fn for_service(
+        aliases: Vec<String>,
+        command: &[String],
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        let flags = DaemonFlags::parse(command);
+        let directory = environment("DOCKER_TLS_CERTDIR").unwrap_or_else(|| DEFAULT_CERTIFICATES.to_owned());
+        let mut faces = vec![if directory.is_empty() || flags.plain {
+            Face::Plain { port: PLAIN_PORT }
+        } else {
+            Face::Tls {
+                port: TLS_PORT,
+                directory: PathBuf::from(directory),
+            }
+        }];
+        let asked = environment("DOCKER_HOST");
+        let socket = flags
+            .socket
+            .or_else(|| Some(PathBuf::from(asked.as_deref()?.strip_prefix("unix://")?)));
+        faces.extend(socket.map(|path| Face::Socket { path }));
+        let mut notes: Vec<String> = flags
+            .ignored
+            .iter()
+            .map(|flag| format!("the flag {flag} of the Docker service means nothing here"))
+            .collect();
+        if let (Some(Face::Tls { .. }), Some(host)) = (faces.first(), &asked)
+            && host.ends_with(":2375")
+        {
+            notes.push(format!(
+                "DOCKER_HOST is {host}, but with DOCKER_TLS_CERTDIR set the daemon listens on port {TLS_PORT} with TLS \
+                 only: remove DOCKER_HOST, or set DOCKER_TLS_CERTDIR to \"\""
+            ));
+        }
+        Self {
+            aliases,
+            faces,
+            mirrors: flags.mirrors,
+            insecure: flags.insecure,
+            notes,
+        }
+    }
+
+    /// The engine behind a socket, for jobs that expect the machine's own.
+    pub(crate) fn for_socket() -> Self {
+        Self {
+            aliases: Vec::new(),
+            faces: vec![Face::Socket {
+                path: PathBuf::from(USUAL_SOCKET),
+            }],
+            mirrors: Vec::new(),
+            insecure: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The names its certificate is good for, as the `docker` image would issue it.
+    pub(crate) fn server_names(&self) -> Vec<String> {
+        let mut names = self.aliases.clone();
+        for usual in ["docker", "localhost"] {
+            if !names.iter().any(|name| name == usual) {
+                names.push(usual.to_owned());
+            }
+        }
+        // An underscore is no letter of a host name, and certificates hold host names only.
+        names.retain(|name| !name.contains('_'));
+        names
+    }
+
+    /// Where the engine is, for the trace.
+    pub(crate) fn describe(&self) -> String {
+        let host = self.aliases.first().map_or("localhost", String::as_str);
+        let faces = self.faces.iter().map(|face| match face {
+            Face::Plain { port } => format!("tcp://{host}:{port}"),
+            Face::Tls { port, .. } => format!("tcp://{host}:{port} (TLS)"),
+            Face::Socket { path } => format!("unix://{}", path.display()),
+        });
+        faces.collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EnginePlan, Face};
+
+    fn plan(environment: &[(&str, &str)], command: &[&str]) -> EnginePlan {
+        let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        EnginePlan::for_service(vec!["docker".to_owned()], &command, |name| {
+            environment
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn tls(directory: &str) -> Face {
+        Face::Tls {
+            port: 2376,
+            directory: directory.into(),
+        }
+    }
+
+    #[test]
+    fn the_port_is_chosen_as_the_docker_image_chooses_it() {
+        assert_eq!(plan(&[], &[]).faces, [tls("/certs")]);
+        assert_eq!(plan(&[("DOCKER_TLS_CERTDIR", "/x")], &[]).faces, [tls("/x")]);
+        assert_eq!(
+            plan(&[("DOCKER_TLS_CERTDIR", "")], &[]).faces,
+            [Face::Plain { port: 2375 }]
+        );
+        assert_eq!(plan(&[], &["--tls=false"]).faces, [Face::Plain { port: 2375 }]);
+        let socket = Face::Socket {
+            path: "/shared/docker.sock".into(),
+        };
+        let asked = [("DOCKER_HOST", "unix:///shared/docker.sock")];
+        assert_eq!(plan(&asked, &[]).faces, [tls("/certs"), socket.clone()]);
+        assert_eq!(
+            plan(&[], &["--host=unix:///shared/docker.sock"]).faces,
+            [tls("/certs"), socket]
+        );
+    }
+
+    #[test]
+    fn the_classic_mistake_gets_a_hint() {
+        let mistaken = plan(&[("DOCKER_HOST", "tcp://docker:2375")], &[]);
+        assert!(
+            mistaken.notes[0].contains("DOCKER_TLS_CERTDIR"),
+            "{:?}",
+            mistaken.notes
+        );
+        assert!(
+            plan(&[("DOCKER_HOST", "tcp://docker:2376")], &[])
+                .notes
+                .is_empty()
+        );
+        assert_eq!(plan(&[], &["--bip", "10.0.0.1/8"]).notes.len(), 1);
+    }
+
+    #[test]
+    fn certificates_name_what_clients_connect_to() {
+        let mut plan = plan(&[], &[]);
+        plan.aliases = vec!["registry__docker".to_owned(), "registry-docker".to_owned()];
+        assert_eq!(plan.server_names(), ["registry-docker", "docker", "localhost"]);
+    }
+}

@@ -1,0 +1,375 @@
+//! One job from its payload to its outcome, as a walk through stages.
+//!
+//! The stages, their order and what follows which failure are GitLab's: a script that fails or is canceled is still
+//! followed by `after_script`, one that took too long is not; artifacts are kept by how the script ended; nothing a
+//! later stage does repairs an earlier failure. Whatever happens, the pod is closed last, and with it everything the
+//! job started or wrote.
+//!
+//! A stage that is told to stop is dropped where it stands. That is safe because everything it has begun lives in the
+//! pod.
+
+mod fetch;
+mod prepare;
+mod state;
+mod workplace;
+
+pub(crate) use workplace::Workplace;
+
+use crate::artifacts::{self, Kept};
+use crate::execution::run_script;
+use crate::outcome::{JobError, JobOutcome, JobStatus};
+use crate::script::ScriptSource;
+use crate::variables::Variables;
+use crate::{ArtifactStore, Cancellation, RunnerContext, Sources, Stage, Trace};
+use shipway_container::Pod;
+use shipway_pipeline::job::{JobPayload, Step};
+use state::State;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// What `after_script` may take, whatever the job's timeout is.
+const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// What a job may take whose payload does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// What a job is run with, besides the runner's context.
+pub struct JobRun<'a> {
+    /// The job.
+    pub payload: &'a JobPayload,
+    /// The project's files.
+    pub sources: Arc<dyn Sources>,
+    /// Where earlier jobs left theirs, and this one leaves its own.
+    pub artifacts: &'a dyn ArtifactStore,
+    /// Where it is told.
+    pub trace: &'a Trace,
+    /// How it is stopped.
+    pub cancellation: &'a Cancellation,
+}
+
+/// Runs a job. Never fails: what goes wrong is the job's outcome, and said in its trace.
+pub async fn run_job(context: &RunnerContext, run: JobRun<'_>) -> JobOutcome {
+    let began = Instant::now();
+    let (trace, cancellation) = (run.trace.clone(), run.cancellation.clone());
+    let mut job = Job::new(context, run);
+    let verdict = tokio::select! {
+        verdict = job.walk() => verdict,
+        () = cancellation.aborted() => Err(JobError::Canceled),
+    };
+    job.clean_up().await;
+    let status = verdict
+        .as_ref()
+        .map_or_else(JobError::status, |()| JobStatus::Success);
+    match &status {
+        JobStatus::Success => trace.good("Job succeeded"),
+        JobStatus::Failed { message, .. } => trace.error(format!("Job failed: {message}")),
+        JobStatus::Canceled => trace.error("Job failed: canceled"),
+    }
+    let trace_failure = trace.finish().err().map(|error| error.to_string());
+    let Kept { dotenv, archive } = job.kept;
+    JobOutcome {
+        status,
+        duration: began.elapsed(),
+        dotenv,
+        artifacts: archive,
+        trace_failure,
+    }
+}
+
+/// A job on its way.
+struct Job<'a> {
+    context: &'a RunnerContext,
+    run: JobRun<'a>,
+    variables: Variables,
+    limit: Duration,
+    deadline: Instant,
+    stage: Option<Stage>,
+    pod: Option<Pod>,
+    workplace: Option<Workplace>,
+    kept: Kept,
+}
+
+impl<'a> Job<'a> {
+    fn new(context: &'a RunnerContext, run: JobRun<'a>) -> Self {
+        let limit = match run.payload.runner_info.timeout {
+            0 => DEFAULT_TIMEOUT,
+            seconds => Duration::from_secs(seconds),
+        };
+        let variables = prepare::variables(context, run.payload, limit);
+        let mut secrets = variables.secrets();
+        secrets.push(run.payload.token.clone());
+        secrets.extend(
+            run.payload
+                .credentials
+                .iter()
+                .map(|credential| credential.password.clone()),
+        );
+        run.trace.mask(secrets);
+        let deadline = Instant::now() + limit;
+        let kept = Kept::default();
+        Self {
+            context,
+            run,
+            variables,
+            limit,
+            deadline,
+            stage: None,
+            pod: None,
+            workplace: None,
+            kept,
+        }
+    }
+
+    async fn walk(&mut self) -> Result<(), JobError> {
+        let mut state = State::Prepare;
+        loop {
+            state = match state {
+                State::Prepare => state.after(self.prepare().await),
+                State::Fetch => state.after(self.fetch().await),
+                State::Script => state.after(self.script().await),
+                State::AfterScript(verdict) => State::Keep(self.after_script(verdict).await),
+                State::Keep(verdict) => State::Ended(self.keep(verdict).await),
+                State::Ended(verdict) => return verdict,
+            };
+        }
+    }
+
+    /// Pod, registry, images, services, engine, container.
+    async fn prepare(&mut self) -> Result<(), JobError> {
+        self.begin(Stage::PrepareExecutor);
+        let trace = self.run.trace.clone();
+        trace.say(format!(
+            "Using the container executor with image {} ...",
+            self.image_name()
+        ));
+        let pod = bounded(
+            self.deadline,
+            self.limit,
+            self.run.cancellation,
+            prepare::pod(self.context, self.run.payload),
+        );
+        self.pod = Some(pod.await?);
+        let Some(pod) = self.pod.clone() else {
+            return Err(JobError::Canceled);
+        };
+        let image = self.image_name();
+        let preparing = Workplace::prepare(prepare::Preparation {
+            context: self.context,
+            payload: self.run.payload,
+            sources: self.run.sources.clone(),
+            trace: &trace,
+            pod,
+            image: &image,
+            variables: &mut self.variables,
+        });
+        let prepared = bounded(self.deadline, self.limit, self.run.cancellation, preparing).await?;
+        self.workplace = Some(prepared);
+        self.begin(Stage::PrepareScript);
+        trace.say(format!(
+            "Running on job-{} via {}...",
+            self.run.payload.id,
+            prepare::host_name()
+        ));
+        Ok(())
+    }
+
+    /// The project's files and what earlier jobs left.
+    async fn fetch(&mut self) -> Result<(), JobError> {
+        self.begin(Stage::GetSources);
+        let trace = self.run.trace.clone();
+        let Some(workplace) = &mut self.workplace else {
+            return Err(JobError::Canceled);
+        };
+        fetch::report(workplace.take_fetched(), &trace)?;
+        let dependencies = &self.run.payload.dependencies;
+        if !dependencies.is_empty() {
+            begin(&mut self.stage, &trace, Stage::DownloadArtifacts);
+            let restoring = artifacts::restore(workplace.builds(), dependencies, self.run.artifacts, &trace);
+            bounded(self.deadline, self.limit, self.run.cancellation, restoring).await?;
+        }
+        Ok(())
+    }
+
+    /// `before_script` and `script`.
+    async fn script(&mut self) -> Result<(), JobError> {
+        self.begin(Stage::StepScript);
+        let steps: Vec<&Step> = self
+            .run
+            .payload
+            .steps
+            .iter()
+            .filter(|step| step.name != AFTER_SCRIPT)
+            .collect();
+        for step in steps {
+            let stop = stopped(self.deadline, self.limit, self.run.cancellation);
+            let verdict = self.run_step(step, stop).await;
+            if verdict.is_err() && !(step.allow_failure && matches!(verdict, Err(JobError::Script { .. }))) {
+                return verdict;
+            }
+        }
+        Ok(())
+    }
+
+    /// `after_script`: another shell, its own time, and no say in how the job ended unless the job wants it so.
+    async fn after_script(&mut self, verdict: Result<(), JobError>) -> Result<(), JobError> {
+        let Some(step) = self
+            .run
+            .payload
+            .steps
+            .iter()
+            .find(|step| step.name == AFTER_SCRIPT)
+        else {
+            return verdict;
+        };
+        self.begin(Stage::AfterScript);
+        self.run.trace.say("Running after script...");
+        let status = verdict
+            .as_ref()
+            .map_or_else(JobError::status, |()| JobStatus::Success);
+        self.variables.set("CI_JOB_STATUS", status.as_str());
+        let stop = async {
+            sleep(AFTER_SCRIPT_TIMEOUT).await;
+            JobError::Timeout {
+                limit: AFTER_SCRIPT_TIMEOUT,
+            }
+        };
+        match self.run_step(step, stop).await {
+            Err(error)
+                if verdict.is_ok()
+                    && self.variables.get("AFTER_SCRIPT_IGNORE_ERRORS").as_deref() == Some("false") =>
+            {
+                Err(error)
+            }
+            Err(error) => {
+                self.run.trace.warn(format!(
+                    "after_script failed, but the job goes on unaffected: {error}"
+                ));
+                verdict
+            }
+            Ok(()) => verdict,
+        }
+    }
+
+    /// Artifacts, by how the script ended.
+    async fn keep(&mut self, verdict: Result<(), JobError>) -> Result<(), JobError> {
+        let status = verdict
+            .as_ref()
+            .map_or_else(JobError::status, |()| JobStatus::Success);
+        // A job that was stopped keeps nothing: what it left is half done.
+        if matches!(verdict, Err(JobError::Canceled | JobError::Timeout { .. })) {
+            return verdict;
+        }
+        let Some(workplace) = &self.workplace else {
+            return verdict;
+        };
+        if !artifacts::due(self.run.payload, &status) {
+            return verdict;
+        }
+        let success = status == JobStatus::Success;
+        let stage = if success {
+            Stage::UploadArtifactsOnSuccess
+        } else {
+            Stage::UploadArtifactsOnFailure
+        };
+        begin(&mut self.stage, self.run.trace, stage);
+        let JobRun {
+            payload,
+            artifacts: store,
+            trace,
+            cancellation,
+            ..
+        } = &self.run;
+        let keeping = artifacts::keep(
+            workplace.builds(),
+            payload,
+            &self.variables,
+            &status,
+            *store,
+            trace,
+        );
+        match bounded(self.deadline, self.limit, cancellation, keeping).await {
+            Ok(kept) => {
+                self.kept = kept;
+                verdict
+            }
+            // The script's failure is the job's; a runner's failure after it only adds to it.
+            Err(error) if success => Err(error),
+            Err(error) => {
+                trace.error(crate::outcome::chain(&error));
+                verdict
+            }
+        }
+    }
+
+    async fn run_step(&self, step: &Step, stop: impl Future<Output = JobError>) -> Result<(), JobError> {
+        let Some(workplace) = &self.workplace else {
+            return Err(JobError::Canceled);
+        };
+        let environment = self
+            .variables
+            .script_environment(&workplace.builds().project_directory());
+        let script = ScriptSource {
+            environment: &environment,
+            commands: &step.script,
+        }
+        .text();
+        run_script(workplace.container(), script, self.run.trace, stop).await
+    }
+
+    /// Everything the job started ends here, in an order in which nothing outlives what it needs.
+    async fn clean_up(&mut self) {
+        self.begin(Stage::CleanupFileVariables);
+        if let Some(workplace) = self.workplace.take() {
+            workplace.close().await;
+        }
+        if let Some(pod) = self.pod.take() {
+            pod.close().await;
+        }
+        prepare::forget(self.context, self.run.payload).await;
+        if let Some(stage) = self.stage.take() {
+            self.run.trace.end(stage);
+        }
+    }
+
+    fn image_name(&self) -> String {
+        match self.variables.expand(&self.run.payload.image.name) {
+            name if name.is_empty() => self.context.default_image.clone(),
+            name => name,
+        }
+    }
+
+    fn begin(&mut self, stage: Stage) {
+        begin(&mut self.stage, self.run.trace, stage);
+    }
+}
+
+const AFTER_SCRIPT: &str = "after_script";
+
+/// Ends the stage before and begins the next.
+fn begin(current: &mut Option<Stage>, trace: &Trace, stage: Stage) {
+    if let Some(before) = current.replace(stage) {
+        trace.end(before);
+    }
+    trace.begin(stage);
+}
+
+/// Does something for as long as the job may run and nobody stops it.
+async fn bounded<T>(
+    deadline: Instant,
+    limit: Duration,
+    cancellation: &Cancellation,
+    work: impl Future<Output = Result<T, JobError>>,
+) -> Result<T, JobError> {
+    tokio::select! {
+        done = work => done,
+        error = stopped(deadline, limit, cancellation) => Err(error),
+    }
+}
+
+/// Returns when the job has to end, with the reason.
+async fn stopped(deadline: Instant, limit: Duration, cancellation: &Cancellation) -> JobError {
+    tokio::select! {
+        () = cancellation.cancelled() => JobError::Canceled,
+        () = sleep_until(deadline) => JobError::Timeout { limit },
+    }
+}

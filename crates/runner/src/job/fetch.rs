@@ -1,0 +1,59 @@
+//! The project's files, from where they are into the job's builds volume.
+
+use crate::builds::{Builds, pipe};
+use crate::outcome::{Doing, JobError};
+use crate::variables::Variables;
+use crate::{SourceReport, Sources, Trace};
+use std::sync::Arc;
+
+/// What came of fetching.
+pub(crate) enum Fetched {
+    /// The files are there.
+    Files(SourceReport),
+    /// The job wants none.
+    Nothing,
+}
+
+/// Fills the project's directory, as `GIT_STRATEGY` says.
+pub(crate) async fn fetch(
+    builds: &Builds,
+    sources: Arc<dyn Sources>,
+    variables: &Variables,
+) -> Result<Fetched, JobError> {
+    if matches!(variables.get("GIT_STRATEGY").as_deref(), Some("none" | "empty")) {
+        return Ok(Fetched::Nothing);
+    }
+    let (read, mut write) = pipe()?;
+    let writer = tokio::task::spawn_blocking(move || sources.write(&mut write));
+    let extracted = builds.extract(read).await;
+    // A source that fails cuts the stream: its reason is the one that helps.
+    let report = writer
+        .await
+        .doing("getting the sources")?
+        .doing("getting the sources")?;
+    extracted?;
+    Ok(Fetched::Files(report))
+}
+
+/// Says what was fetched, once the stage for it has begun.
+pub(crate) fn report(fetched: Result<Fetched, JobError>, trace: &Trace) -> Result<(), JobError> {
+    match fetched? {
+        Fetched::Nothing => trace.say("Skipping Git repository setup"),
+        Fetched::Files(report) => {
+            trace.say(format!(
+                "{} files of the work tree at {}",
+                report.files, report.revision
+            ));
+            if report.differs {
+                trace.warn(format!(
+                    "the job does not see exactly the commit {}",
+                    report.revision
+                ));
+            }
+            for note in &report.notes {
+                trace.warn(note);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! What a job needs before there is anything to run in.
+
+use crate::outcome::{Doing, JobError};
+use crate::variables::{Variables, fact};
+use crate::{RunnerContext, Sources, Trace};
+use shipway_container::{Pod, PodOptions};
+use shipway_pipeline::job::JobPayload;
+use shipway_pipeline::variables::Variable;
+use shipway_store::Scope;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a workplace is made from.
+pub(crate) struct Preparation<'a> {
+    pub(crate) context: &'a RunnerContext,
+    pub(crate) payload: &'a JobPayload,
+    pub(crate) sources: Arc<dyn Sources>,
+    pub(crate) trace: &'a Trace,
+    pub(crate) pod: Pod,
+    pub(crate) image: &'a str,
+    pub(crate) variables: &'a mut Variables,
+}
+
+/// A pod with a network.
+pub(super) async fn pod(context: &RunnerContext, payload: &JobPayload) -> Result<Pod, JobError> {
+    let options = PodOptions {
+        name: format!("job-{}", payload.id),
+        egress: context.egress.clone(),
+    };
+    let pod = context
+        .runtime
+        .start_pod(options)
+        .await
+        .doing("starting the job's pod")?;
+    pod.ensure_network().await.doing("starting the job's network")?;
+    Ok(pod)
+}
+
+/// The job's variables with what only the runner knows.
+pub(super) fn variables(context: &RunnerContext, payload: &JobPayload, limit: Duration) -> Variables {
+    let project = &payload.job_info.project_full_path;
+    let before = vec![
+        Variable {
+            file: true,
+            ..fact("CI_SERVER_TLS_CA_FILE", context.certificates.ca_pem())
+        },
+        fact("CI_BUILDS_DIR", "/builds"),
+        fact("CI_PROJECT_DIR", format!("/builds/{project}")),
+        fact("CI_CONCURRENT_ID", "0"),
+        fact("CI_CONCURRENT_PROJECT_ID", "0"),
+        fact("CI_SERVER", "yes"),
+        fact("CI_JOB_STATUS", "running"),
+        fact("CI_JOB_TIMEOUT", limit.as_secs().to_string()),
+        // The files belong to the container's root; git refuses other users' repositories unless told.
+        fact("GIT_CONFIG_COUNT", "1"),
+        fact("GIT_CONFIG_KEY_0", "safe.directory"),
+        fact("GIT_CONFIG_VALUE_0", format!("/builds/{project}")),
+    ];
+    let mut after = vec![
+        fact("CI_DISPOSABLE_ENVIRONMENT", "true"),
+        fact("CI_RUNNER_VERSION", env!("CARGO_PKG_VERSION")),
+        fact("CI_RUNNER_EXECUTABLE_ARCH", format!("linux/{}", architecture())),
+    ];
+    if !payload.image.name.is_empty() {
+        after.push(fact("CI_JOB_IMAGE", payload.image.name.clone()));
+    }
+    Variables::new(
+        before,
+        &payload.variables,
+        after,
+        &format!("/builds/{project}.tmp"),
+    )
+}
+
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// The names of the job's images go; their bytes stay as long as anything else refers to them.
+pub(super) async fn forget(context: &RunnerContext, payload: &JobPayload) {
+    let (store, scope) = (context.store.clone(), Scope::job(payload.id));
+    let forgotten = tokio::task::spawn_blocking(move || store.forget_scope(&scope)).await;
+    if let Ok(Err(error)) = forgotten {
+        tracing::warn!(%error, job = payload.id, "the image names of a job stay");
+    }
+}
+
+/// This machine's name.
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

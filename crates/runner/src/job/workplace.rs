@@ -1,0 +1,307 @@
+//! The pod of a job with everything in it: registry, services, engine, the project's directory, the container.
+
+use super::fetch::{Fetched, fetch};
+use super::prepare::Preparation;
+use crate::builds::{Builds, directory_of};
+use crate::credentials::JobCredentials;
+use crate::engine::{EnginePlan, JobEngine, is_docker_daemon};
+use crate::images::{Wanted, pull};
+use crate::outcome::{Doing, JobError};
+use crate::registry::{RegistryEndpoint, trust_directories};
+use crate::script::shell_command;
+use crate::services::{self, Names, Service, effective_entrypoint};
+use crate::variables::Variables;
+use crate::{RunnerContext, Substitution, Trace};
+use futures::future::try_join_all;
+use shipway_container::{Container, ContainerOptions, Image, Pod};
+use shipway_pipeline::job::{JobPayload, JobService};
+use shipway_sandbox::{Mount, MountSource};
+use shipway_store::Scope;
+
+/// Where a job runs.
+pub(crate) struct Workplace {
+    builds: Builds,
+    container: Container,
+    engine: Option<JobEngine>,
+    /// Held: a container that nobody holds is forgotten.
+    _services: Vec<Service>,
+    _registry: RegistryEndpoint,
+    /// What fetching gave, until its stage says so.
+    fetched: Option<Result<Fetched, JobError>>,
+}
+
+/// A service with its image's name, as it will be started or replaced.
+enum Beside<'a> {
+    Daemon(&'a JobService, String),
+    Container(&'a JobService, String),
+}
+
+impl Workplace {
+    /// Makes all of it. Files are fetched while images are pulled.
+    pub(crate) async fn prepare(preparation: Preparation<'_>) -> Result<Self, JobError> {
+        let Preparation {
+            context,
+            payload,
+            sources,
+            trace,
+            pod,
+            image,
+            variables,
+        } = preparation;
+        let services = sort(context, payload, variables)?;
+        let registry = RegistryEndpoint::open(context, &pod).await?;
+        let builds = Builds::create(&pod, &payload.job_info.project_full_path).await?;
+        let mut mounts = vec![builds.mount()];
+        mounts.extend(trust(context, &pod).await?);
+
+        let auth_config = variables.get_filled("DOCKER_AUTH_CONFIG");
+        let (credentials, problem) =
+            JobCredentials::new(payload, auth_config.as_deref(), context.credentials.clone());
+        if let Some(problem) = problem {
+            trace.warn(crate::outcome::chain(&problem));
+        }
+        let (images, fetched) = tokio::join!(
+            pull_all(context, payload, &credentials, image, &services, variables, trace),
+            fetch(&builds, sources, variables)
+        );
+        let (image, service_images) = images?;
+
+        let engine = start_engine(context, &pod, payload, &services, variables, trace).await?;
+        if let Some(engine) = &engine {
+            mounts.extend_from_slice(engine.mounts());
+        }
+        let services = start_services(&pod, &services, service_images, variables, &mounts, trace).await?;
+        let container = make_container(&pod, payload, image, variables, mounts).await?;
+        if let Some(engine) = &engine {
+            engine.set_view(&container);
+        }
+        let fetched = Some(fetched);
+        Ok(Self {
+            builds,
+            container,
+            engine,
+            _services: services,
+            _registry: registry,
+            fetched,
+        })
+    }
+
+    /// The project's directory.
+    pub(crate) fn builds(&self) -> &Builds {
+        &self.builds
+    }
+
+    /// Where the scripts run.
+    pub(crate) fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// What fetching the sources gave; asked for once.
+    pub(crate) fn take_fetched(&mut self) -> Result<Fetched, JobError> {
+        self.fetched.take().unwrap_or(Ok(Fetched::Nothing))
+    }
+
+    /// Ends the engine with its containers; the pod's end takes the rest.
+    pub(crate) async fn close(self) {
+        if let Some(engine) = &self.engine {
+            engine.close().await;
+        }
+    }
+}
+
+/// Divides the services into daemons and others, and refuses what may not be replaced.
+fn sort<'a>(
+    context: &RunnerContext,
+    payload: &'a JobPayload,
+    variables: &Variables,
+) -> Result<Vec<Beside<'a>>, JobError> {
+    payload
+        .services
+        .iter()
+        .map(|service| {
+            let name = variables.expand(&service.name);
+            if !is_docker_daemon(&name) {
+                return Ok(Beside::Container(service, name));
+            }
+            match context.substitution {
+                Substitution::Engine => Ok(Beside::Daemon(service, name)),
+                Substitution::Refuse => Err(JobError::Configuration {
+                    message: format!(
+                        "the service {name} needs a privileged container, which this runner never gives; allow Shipway's \
+                         engine to take its place, or remove the service"
+                    ),
+                }),
+            }
+        })
+        .collect()
+}
+
+/// The root of the registry's certificate, where tools look for it.
+async fn trust(context: &RunnerContext, pod: &Pod) -> Result<Vec<Mount>, JobError> {
+    let source = directory_of(pod, "registry-ca", &[("ca.crt", context.certificates.ca_pem())]).await?;
+    let mount = |target: String| Mount {
+        target: target.into(),
+        source: MountSource::Keeper(source.clone()),
+        read_only: true,
+    };
+    Ok(trust_directories(context).into_iter().map(mount).collect())
+}
+
+async fn pull_all(
+    context: &RunnerContext,
+    payload: &JobPayload,
+    credentials: &JobCredentials,
+    image: &str,
+    services: &[Beside<'_>],
+    variables: &Variables,
+    trace: &Trace,
+) -> Result<(Image, Vec<Image>), JobError> {
+    let platform = payload
+        .image
+        .executor_opts
+        .docker
+        .platform
+        .as_deref()
+        .map(|text| variables.expand(text));
+    let wanted = Wanted {
+        name: image,
+        policy: &payload.image.pull_policy,
+        platform: platform.as_deref(),
+    };
+    let of_services = services.iter().filter_map(|beside| match beside {
+        Beside::Daemon(..) => None,
+        Beside::Container(service, name) => Some((*service, name)),
+    });
+    let of_services = try_join_all(of_services.map(|(service, name)| async move {
+        let platform = service.executor_opts.docker.platform.as_deref();
+        pull(
+            context,
+            credentials,
+            &Wanted {
+                name,
+                policy: &service.pull_policy,
+                platform,
+            },
+            trace,
+        )
+        .await
+    }));
+    tokio::try_join!(pull(context, credentials, &wanted, trace), of_services)
+}
+
+/// The engine that a job asks for: by a daemon service, or by expecting the machine's socket.
+async fn start_engine(
+    context: &RunnerContext,
+    pod: &Pod,
+    payload: &JobPayload,
+    services: &[Beside<'_>],
+    variables: &mut Variables,
+    trace: &Trace,
+) -> Result<Option<JobEngine>, JobError> {
+    let kept = kept_scope(payload)?;
+    let daemon = services.iter().find_map(|beside| match beside {
+        Beside::Daemon(service, name) => Some((*service, name)),
+        Beside::Container(..) => None,
+    });
+    let (plan, scope) = match daemon {
+        Some((service, name)) => {
+            let aliases = Names::default().claim(service, name, trace);
+            let environment = services::environment(service, variables);
+            let command: Vec<String> = service
+                .command
+                .iter()
+                .flatten()
+                .map(|word| variables.expand(word))
+                .collect();
+            let plan = EnginePlan::for_service(aliases, &command, |wanted| {
+                environment
+                    .iter()
+                    .find(|(name, _)| name == wanted)
+                    .map(|(_, value)| value.clone())
+            });
+            trace.say(format!(
+                "The service {name} is replaced by Shipway's engine at {}.",
+                plan.describe()
+            ));
+            (plan, Scope::job(payload.id))
+        }
+        // With the machine's socket, images of one job are there for the next: such pipelines build on it.
+        None if context.substitution == Substitution::Engine => (EnginePlan::for_socket(), kept.clone()),
+        None => return Ok(None),
+    };
+    if !shipway_engine::OFFERS_BUILDKIT && variables.get_filled("DOCKER_BUILDKIT").is_none() {
+        variables.set("DOCKER_BUILDKIT", "0");
+        if daemon.is_some() {
+            trace.say("DOCKER_BUILDKIT=0 is set: the engine builds through the classic API.");
+        }
+    }
+    JobEngine::start(context, pod, &plan, (scope, kept), trace)
+        .await
+        .map(Some)
+}
+
+/// Where a project keeps images and build steps from job to job. What unprotected branches write, protected ones do not
+/// read.
+fn kept_scope(payload: &JobPayload) -> Result<Scope, JobError> {
+    let class = if payload.git_info.protected == Some(false) {
+        "unprotected"
+    } else {
+        "protected"
+    };
+    format!("project/{}:{class}", payload.job_info.project_full_path)
+        .parse()
+        .doing("naming the project's images")
+}
+
+async fn start_services(
+    pod: &Pod,
+    services: &[Beside<'_>],
+    images: Vec<Image>,
+    variables: &Variables,
+    mounts: &[Mount],
+    trace: &Trace,
+) -> Result<Vec<Service>, JobError> {
+    let mut names = Names::default();
+    let mut images = images.into_iter();
+    let mut started = Vec::new();
+    for beside in services {
+        match beside {
+            // Its names are taken although no container has them.
+            Beside::Daemon(service, name) => drop(names.claim(service, name, trace)),
+            Beside::Container(service, name) => {
+                let Some(image) = images.next() else { continue };
+                trace.say(format!("Starting service {name} ..."));
+                let names = names.claim(service, name, trace);
+                started.push(Service::start(pod, service, image, names, variables, mounts.to_vec()).await?);
+            }
+        }
+    }
+    services::wait_for_all(&started, pod, trace).await;
+    Ok(started)
+}
+
+async fn make_container(
+    pod: &Pod,
+    payload: &JobPayload,
+    image: Image,
+    variables: &Variables,
+    mounts: Vec<Mount>,
+) -> Result<Container, JobError> {
+    let mut options = ContainerOptions::new(image);
+    options.entrypoint = payload.image.entrypoint.clone().map(effective_entrypoint);
+    options.command = Some(shell_command());
+    options.env = variables.container_environment();
+    options.user = payload
+        .image
+        .executor_opts
+        .docker
+        .user
+        .as_deref()
+        .map(|user| variables.expand(user));
+    options.hostname = Some(format!("job-{}", payload.id));
+    options.mounts = mounts;
+    options.stdin_open = true;
+    // `after_script` comes on the same container's next standard input.
+    options.stdin_stays_open = true;
+    pod.create(options).await.doing("making the job's container")
+}

@@ -1,0 +1,268 @@
+//! Containers beside the job: databases, caches, anything but a Docker daemon (that is `engine`'s business).
+//!
+//! They are started in the order of the file and found by their aliases; the first one to claim a name has it. The
+//! job waits until each accepts a connection on any of its ports. One that never does is a warning with its logs, and
+//! the job goes on: GitLab decides so too, because many services never listen where their image says.
+
+mod alias;
+
+pub(crate) use alias::aliases;
+
+use crate::Trace;
+use crate::outcome::{Doing, JobError};
+use crate::variables::Variables;
+use shipway_container::{Container, ContainerOptions, ContainerState, Image, Pod};
+use shipway_pipeline::job::JobService;
+use shipway_sandbox::Mount;
+use std::collections::HashSet;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long services may take until the job starts without them.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a port is tried.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Ports that are tried of one service, lowest first.
+const PORTS: usize = 20;
+/// How much of a service's log the trace shows when it does not answer.
+const LOG_BYTES: usize = 16 * 1024;
+
+/// A service that was started.
+pub(crate) struct Service {
+    image: String,
+    container: Container,
+    ports: Vec<u16>,
+}
+
+/// Names that are taken, so that a second service with the same alias does not silently replace the first.
+#[derive(Default)]
+pub(crate) struct Names(HashSet<String>);
+
+impl Names {
+    /// The names of a service that are still free; the others are said.
+    pub(crate) fn claim(&mut self, service: &JobService, image: &str, trace: &Trace) -> Vec<String> {
+        let mut names = aliases(image, Some(&service.alias));
+        names.retain(|name| {
+            let free = self.0.insert(name.clone());
+            if !free {
+                trace.warn(format!(
+                    "the name {name} belongs to an earlier service: {image} is not found under it"
+                ));
+            }
+            free
+        });
+        names
+    }
+}
+
+impl Service {
+    /// Starts a service's container.
+    pub(crate) async fn start(
+        pod: &Pod,
+        definition: &JobService,
+        image: Image,
+        names: Vec<String>,
+        variables: &Variables,
+        mounts: Vec<Mount>,
+    ) -> Result<Self, JobError> {
+        let name = variables.expand(&definition.name);
+        let doing = format!("starting the service {name}");
+        let ports = ports(&image, definition);
+        let mut options = ContainerOptions::new(image);
+        options.entrypoint = definition.entrypoint.clone().map(effective_entrypoint);
+        options.command = definition.command.clone();
+        options.env = environment(definition, variables)
+            .into_iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        options.hostname = names.first().map(|name| name.replace('_', "-"));
+        options.names = names;
+        options.mounts = mounts;
+        let container = pod.create(options).await.doing(&doing)?;
+        container.start().await.doing(&doing)?;
+        Ok(Self {
+            image: name,
+            container,
+            ports,
+        })
+    }
+
+    /// Returns when the service accepts connections, or says what is wrong and returns too.
+    pub(crate) async fn wait_until_up(&self, pod: &Pod, deadline: Instant, trace: &Trace) {
+        let Some(address) = self.container.address().filter(|_| !self.ports.is_empty()) else {
+            return;
+        };
+        let up = timeout_at(deadline, async {
+            loop {
+                for port in &self.ports {
+                    if pod.connect(SocketAddrV4::new(address, *port)).await.is_ok() {
+                        return true;
+                    }
+                }
+                if !matches!(self.container.state(), ContainerState::Running { .. }) {
+                    return false;
+                }
+                sleep(INTERVAL).await;
+            }
+        })
+        .await;
+        let problem = match up {
+            Ok(true) => return,
+            Ok(false) => "ended before it accepted a connection".to_owned(),
+            Err(_) => format!(
+                "accepts no connection on {} after {} seconds",
+                listed(&self.ports),
+                PATIENCE.as_secs()
+            ),
+        };
+        trace.warn(format!(
+            "the service {} {problem}; the job goes on without waiting. Its log:",
+            self.image
+        ));
+        trace.output(&self.log().await);
+    }
+
+    async fn log(&self) -> Vec<u8> {
+        let mut log = Vec::new();
+        let mut output = self.container.logs(false);
+        // A log that cannot be read any further is shown as far as it goes.
+        while let Ok(Some(chunk)) = output.chunk().await {
+            log.extend_from_slice(&chunk.bytes);
+        }
+        let from = log.len().saturating_sub(LOG_BYTES);
+        log.split_off(from)
+    }
+}
+
+/// Waits for all services at once.
+pub(crate) async fn wait_for_all(services: &[Service], pod: &Pod, trace: &Trace) {
+    if services.iter().all(|service| service.ports.is_empty()) {
+        return;
+    }
+    trace.say(format!(
+        "Waiting for services to be up and running (timeout {} seconds)...",
+        PATIENCE.as_secs()
+    ));
+    let deadline = Instant::now() + PATIENCE;
+    futures::future::join_all(
+        services
+            .iter()
+            .map(|service| service.wait_until_up(pod, deadline, trace)),
+    )
+    .await;
+}
+
+/// `entrypoint: [""]` means none.
+pub(crate) fn effective_entrypoint(entrypoint: Vec<String>) -> Vec<String> {
+    if entrypoint.iter().all(String::is_empty) {
+        Vec::new()
+    } else {
+        entrypoint
+    }
+}
+
+/// What a service finds in its environment: what is public of the job, then its own.
+pub(crate) fn environment(definition: &JobService, variables: &Variables) -> Vec<(String, String)> {
+    let mut environment = variables.service_environment();
+    for own in &definition.variables {
+        let value = if own.raw {
+            own.value.clone()
+        } else {
+            variables.expand(&own.value)
+        };
+        environment.retain(|(name, _)| *name != own.key);
+        environment.push((own.key.clone(), value));
+    }
+    environment
+}
+
+fn ports(image: &Image, definition: &JobService) -> Vec<u16> {
+    let named = definition
+        .variables
+        .iter()
+        .rev()
+        .find(|variable| variable.key == "HEALTHCHECK_TCP_PORT");
+    if let Some(port) = named.and_then(|variable| variable.value.trim().parse().ok()) {
+        return vec![port];
+    }
+    tcp_ports(image.config.config.exposed_ports.iter().map(String::as_str))
+}
+
+/// `5432/tcp`, `5432`, `8000-8002/tcp`; never UDP.
+fn tcp_ports<'a>(exposed: impl Iterator<Item = &'a str>) -> Vec<u16> {
+    let mut ports: Vec<u16> = exposed
+        .filter_map(|text| match text.split_once('/') {
+            None => Some(text),
+            Some((range, protocol)) => protocol.eq_ignore_ascii_case("tcp").then_some(range),
+        })
+        .filter_map(|range| match range.split_once('-') {
+            None => range.parse().ok().map(|port: u16| port..=port),
+            Some((first, last)) => Some(first.parse().ok()?..=last.parse().ok()?),
+        })
+        .flat_map(|range| range.take(PORTS))
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.truncate(PORTS);
+    ports
+}
+
+fn listed(ports: &[u16]) -> String {
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    format!("port {}", ports.join(" or "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Names, Variables, effective_entrypoint, environment, tcp_ports};
+    use crate::Trace;
+    use shipway_pipeline::job::JobService;
+    use shipway_pipeline::variables::Variable;
+
+    #[test]
+    fn only_tcp_ports_are_tried() {
+        assert_eq!(
+            tcp_ports(["5432/tcp", "53/udp", "80", "8001-8000/tcp", "9000-9001/TCP"].into_iter()),
+            [80, 5432, 9000, 9001]
+        );
+        assert_eq!(tcp_ports(["1-65535/tcp"].into_iter()).len(), 20);
+    }
+
+    #[test]
+    fn the_first_service_keeps_its_name() {
+        let (mut names, trace) = (Names::default(), Trace::new(std::io::sink(), Vec::new()));
+        let service = JobService {
+            alias: "db".into(),
+            ..Default::default()
+        };
+        assert_eq!(names.claim(&service, "postgres:16", &trace), ["postgres", "db"]);
+        assert_eq!(names.claim(&service, "mysql:8", &trace), ["mysql"]);
+    }
+
+    #[test]
+    fn a_service_sees_its_own_variables_last() {
+        let job = [
+            Variable::public("A", "1"),
+            Variable::public("B", "2"),
+            Variable::secret("SECRET", "3"),
+        ];
+        let variables = Variables::new(vec![], &job, vec![], "/tmp");
+        let own = vec![Variable::public("B", "own-$A")];
+        let service = JobService {
+            variables: own,
+            ..Default::default()
+        };
+        let expected = [
+            ("A".to_owned(), "1".to_owned()),
+            ("B".to_owned(), "own-1".to_owned()),
+        ];
+        assert_eq!(environment(&service, &variables), expected);
+    }
+
+    #[test]
+    fn an_empty_entrypoint_is_none() {
+        assert!(effective_entrypoint(vec![String::new()]).is_empty());
+        assert_eq!(effective_entrypoint(vec!["sh".into(), String::new()]).len(), 2);
+    }
+}

@@ -1,0 +1,378 @@
+//! The work tree on this machine, as it is on disk.
+//!
+//! Tracked files go into the job with the content they have now, committed or not: that is what a person who tries a
+//! pipeline means. Untracked files do not, because a clone would not have them; the trace says so, as it says that
+//! a file differs from the commit. A `.git` of its own comes with them, cut to some depth, so that `git describe` and
+//! `git log` work in the job and nothing the job does reaches the user's repository.
+//!
+//! Assumptions: nobody writes to the work tree while it is copied (a file that shrinks is an error, one that grows is
+//! cut); submodules are left out with a note, as GitLab leaves them out unless asked.
+
+use super::git::git;
+use super::{GitError, SourceError, SourceReport, Sources};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use tempfile::TempDir;
+
+/// How many notes name a file each before the rest is only counted.
+const NAMED: usize = 5;
+
+/// A work tree of a git repository.
+#[derive(Debug)]
+pub struct WorkTree {
+    root: PathBuf,
+    depth: u32,
+    /// What a job's `git remote -v` shows.
+    remote: String,
+    scratch: PathBuf,
+    copy: Mutex<Option<RepositoryCopy>>,
+}
+
+#[derive(Debug)]
+struct RepositoryCopy {
+    directory: TempDir,
+    revision: String,
+}
+
+impl WorkTree {
+    /// The work tree whose top is `root`; its history, `depth` commits of it (0: all), is copied below `scratch`.
+    pub fn new(
+        root: impl Into<PathBuf>,
+        depth: u32,
+        remote: impl Into<String>,
+        scratch: impl Into<PathBuf>,
+    ) -> Self {
+        let (root, remote, scratch) = (root.into(), remote.into(), scratch.into());
+        Self {
+            root,
+            depth,
+            remote,
+            scratch,
+            copy: Mutex::new(None),
+        }
+    }
+
+    /// Copies the history once, for all jobs of a pipeline.
+    fn with_copy<T>(&self, action: impl FnOnce(&RepositoryCopy) -> T) -> Result<T, SourceError> {
+        let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+        if copy.is_none() {
+            *copy = Some(self.copy_history()?);
+        }
+        match &*copy {
+            Some(copy) => Ok(action(copy)),
+            None => Err(SourceError::HandOver {
+                source: io::ErrorKind::NotFound.into(),
+            }),
+        }
+    }
+
+    fn copy_history(&self) -> Result<RepositoryCopy, SourceError> {
+        let place = |source| SourceError::Read {
+            path: self.scratch.display().to_string(),
+            source,
+        };
+        fs::create_dir_all(&self.scratch).map_err(place)?;
+        let directory = TempDir::with_prefix_in("history-", &self.scratch).map_err(place)?;
+        let revision = text(git(&self.root, ["rev-parse", "--verify", "HEAD^{commit}"])?);
+        let mut arguments: Vec<String> = [
+            "clone",
+            "--quiet",
+            "--no-checkout",
+            "--template=",
+            "--single-branch",
+        ]
+        .map(str::to_owned)
+        .into();
+        if self.depth > 0 {
+            arguments.push(format!("--depth={}", self.depth));
+        }
+        // `file://` and not a path: a path would be hard-linked whole, whatever the depth.
+        arguments.push(format!("file://{}", self.root.display()));
+        arguments.push(directory.path().display().to_string());
+        git(&self.root, &arguments)?;
+        // Detached at the commit, as every CI job is.
+        let head = directory.path().join(".git/HEAD");
+        fs::write(&head, format!("{revision}\n")).map_err(|source| SourceError::Read {
+            path: head.display().to_string(),
+            source,
+        })?;
+        git(directory.path(), ["read-tree", "HEAD"])?;
+        git(
+            directory.path(),
+            ["remote", "set-url", "origin", self.remote.as_str()],
+        )?;
+        Ok(RepositoryCopy { directory, revision })
+    }
+
+    fn notes(&self, submodules: &[PathBuf]) -> Result<(bool, Vec<String>), GitError> {
+        let (mut changed, mut untracked) = (Vec::new(), Vec::new());
+        let status = git(
+            &self.root,
+            ["status", "--porcelain=v1", "-z", "--untracked-files=normal"],
+        )?;
+        let mut entries = status.split(|byte| *byte == 0).filter(|entry| entry.len() > 3);
+        while let Some(entry) = entries.next() {
+            let (code, path) = entry.split_at(3);
+            let path = String::from_utf8_lossy(path).into_owned();
+            match code[0] {
+                b'?' => untracked.push(path),
+                b'R' | b'C' => {
+                    entries.next();
+                    changed.push(path);
+                }
+                _ => changed.push(path),
+            }
+        }
+        let mut notes = Vec::new();
+        if !changed.is_empty() {
+            notes.push(format!(
+                "not committed, and taken as on disk: {}",
+                listed(&changed)
+            ));
+        }
+        if !untracked.is_empty() {
+            notes.push(format!(
+                "not tracked by git, and left out: {} (`git add` brings a file in)",
+                listed(&untracked)
+            ));
+        }
+        if !submodules.is_empty() {
+            let names: Vec<String> = submodules.iter().map(|path| path.display().to_string()).collect();
+            notes.push(format!("submodules are left out: {}", listed(&names)));
+        }
+        Ok((!changed.is_empty(), notes))
+    }
+}
+
+impl Sources for WorkTree {
+    fn write(&self, into: &mut dyn Write) -> Result<SourceReport, SourceError> {
+        let (history, revision) =
+            self.with_copy(|copy| (copy.directory.path().join(".git"), copy.revision.clone()))?;
+        let mut archive = Archive::new(into);
+        archive.directory(Path::new("."))?;
+        let mut submodules = Vec::new();
+        for entry in tracked(&self.root)? {
+            match entry {
+                Tracked::File(path) => archive.tracked(&self.root, &path)?,
+                Tracked::Submodule(path) => submodules.push(path),
+            }
+        }
+        let files = archive.files;
+        archive.tree(&history, Path::new(".git"))?;
+        archive.finish()?;
+        let (differs, notes) = self.notes(&submodules)?;
+        Ok(SourceReport {
+            revision,
+            files,
+            differs,
+            notes,
+        })
+    }
+}
+
+enum Tracked {
+    File(PathBuf),
+    Submodule(PathBuf),
+}
+
+fn tracked(root: &Path) -> Result<Vec<Tracked>, GitError> {
+    let listing = git(root, ["ls-files", "-z", "--stage"])?;
+    let mut entries = Vec::new();
+    let mut last: &[u8] = &[];
+    for entry in listing.split(|byte| *byte == 0) {
+        // "<mode> <object> <stage>\t<path>"; an unmerged path has several stages and is one file.
+        let Some(tab) = entry.iter().position(|byte| *byte == b'\t') else {
+            continue;
+        };
+        let (facts, path) = (&entry[..tab], &entry[tab + 1..]);
+        if path == last {
+            continue;
+        }
+        last = path;
+        let owned = PathBuf::from(OsStr::from_bytes(path));
+        entries.push(if facts.starts_with(b"160000") {
+            Tracked::Submodule(owned)
+        } else {
+            Tracked::File(owned)
+        });
+    }
+    Ok(entries)
+}
+
+fn listed(names: &[String]) -> String {
+    match names.len().checked_sub(NAMED) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..NAMED].join(", ")),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+/// A tar of a tree in which everybody may write, as GitLab's helper leaves it (umask 0000, owner root).
+struct Archive<'a> {
+    tar: tar::Builder<BufWriter<&'a mut dyn Write>>,
+    files: u64,
+    directories: std::collections::HashSet<PathBuf>,
+}
+
+impl<'a> Archive<'a> {
+    fn new(into: &'a mut dyn Write) -> Self {
+        let tar = tar::Builder::new(BufWriter::with_capacity(256 * 1024, into));
+        Self {
+            tar,
+            files: 0,
+            directories: std::collections::HashSet::new(),
+        }
+    }
+
+    fn directory(&mut self, path: &Path) -> Result<(), SourceError> {
+        if !self.directories.insert(path.to_owned()) {
+            return Ok(());
+        }
+        let mut header = header(tar::EntryType::Directory, 0o777, 0, 0);
+        let name = path.join("");
+        self.tar
+            .append_data(&mut header, name, io::empty())
+            .map_err(|source| SourceError::HandOver { source })
+    }
+
+    fn parents(&mut self, path: &Path) -> Result<(), SourceError> {
+        let mut parents: Vec<&Path> = path
+            .ancestors()
+            .skip(1)
+            .filter(|p| !p.as_os_str().is_empty())
+            .collect();
+        parents.reverse();
+        parents.into_iter().try_for_each(|parent| self.directory(parent))
+    }
+
+    /// A tracked file; one that the user deleted is left out, which the status already told.
+    fn tracked(&mut self, root: &Path, path: &Path) -> Result<(), SourceError> {
+        match fs::symlink_metadata(root.join(path)) {
+            Ok(metadata) if metadata.is_dir() => Ok(()),
+            Ok(metadata) => {
+                self.parents(path)?;
+                self.files += 1;
+                self.entry(&root.join(path), path, &metadata)
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(())
+            }
+            Err(source) => Err(SourceError::Read {
+                path: path.display().to_string(),
+                source,
+            }),
+        }
+    }
+
+    fn entry(&mut self, source: &Path, name: &Path, metadata: &fs::Metadata) -> Result<(), SourceError> {
+        let unreadable = |source| SourceError::Read {
+            path: name.display().to_string(),
+            source,
+        };
+        let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
+        if metadata.is_symlink() {
+            let target = fs::read_link(source).map_err(unreadable)?;
+            let mut header = header(tar::EntryType::Symlink, 0o777, 0, seconds);
+            return self
+                .tar
+                .append_link(&mut header, name, target)
+                .map_err(|source| SourceError::HandOver { source });
+        }
+        if !metadata.is_file() {
+            return Ok(());
+        }
+        let executable = metadata.permissions().mode() & 0o100 != 0;
+        let mut header = header(
+            tar::EntryType::Regular,
+            if executable { 0o777 } else { 0o666 },
+            metadata.len(),
+            seconds,
+        );
+        let file = File::open(source).map_err(unreadable)?;
+        let mut exact = Exact {
+            file,
+            left: metadata.len(),
+            short: false,
+        };
+        let appended = self.tar.append_data(&mut header, name, &mut exact);
+        if exact.short {
+            return Err(SourceError::Changed {
+                path: name.display().to_string(),
+            });
+        }
+        appended.map_err(|source| SourceError::HandOver { source })
+    }
+
+    /// A whole directory, untracked by anything: the copied history.
+    fn tree(&mut self, source: &Path, name: &Path) -> Result<(), SourceError> {
+        let unreadable = |error| SourceError::Read {
+            path: source.display().to_string(),
+            source: error,
+        };
+        self.directory(name)?;
+        let mut entries: Vec<_> = fs::read_dir(source)
+            .map_err(unreadable)?
+            .collect::<Result<_, _>>()
+            .map_err(unreadable)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (path, name) = (entry.path(), name.join(entry.file_name()));
+            let metadata = fs::symlink_metadata(&path).map_err(unreadable)?;
+            if metadata.is_dir() {
+                self.tree(&path, &name)?;
+            } else {
+                self.entry(&path, &name, &metadata)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), SourceError> {
+        let broken = |source| SourceError::HandOver { source };
+        self.tar.into_inner().map_err(broken)?.flush().map_err(broken)
+    }
+}
+
+fn header(kind: tar::EntryType, mode: u32, size: u64, seconds: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(size);
+    header.set_mtime(seconds);
+    header
+}
+
+/// A file that has exactly the length its header says.
+struct Exact {
+    file: File,
+    left: u64,
+    short: bool,
+}
+
+impl Read for Exact {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read(&mut buffer[..wanted])?;
+        self.short |= read == 0 && wanted > 0;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Against a real repository, unpacked with a real tar reader.
+
+use super::{Sources, WorkTree};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+fn git(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(directory)
+        .args([
+            "-c",
+            "user.name=T",
+            "-c",
+            "user.email=t@example.com",
+            "-c",
+            "init.defaultBranch=main",
+        ])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_job_gets_the_tracked_files_as_they_are_on_disk() {
+    let repository = tempfile::tempdir().unwrap();
+    let root = repository.path();
+    git(root, &["init", "-q"]);
+    fs::create_dir_all(root.join("src/deep")).unwrap();
+    fs::write(root.join("src/deep/file"), "committed").unwrap();
+    fs::write(root.join("gone"), "gone").unwrap();
+    fs::write(root.join("run.sh"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(root.join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("run.sh", root.join("link")).unwrap();
+    git(root, &["add", "."]);
+    git(root, &["commit", "-q", "-m", "first"]);
+    git(root, &["tag", "v1.0"]);
+    let head = git(root, &["rev-parse", "HEAD"]);
+    fs::write(root.join("src/deep/file"), "changed").unwrap();
+    fs::write(root.join("stray"), "stray").unwrap();
+    fs::remove_file(root.join("gone")).unwrap();
+
+    let scratch = tempfile::tempdir().unwrap();
+    let tree = WorkTree::new(root, 20, "https://example.com/group/project.git", scratch.path());
+    let mut archive = Vec::new();
+    let report = tree.write(&mut archive).unwrap();
+
+    let job = tempfile::tempdir().unwrap();
+    let mut reader = tar::Archive::new(archive.as_slice());
+    reader.set_preserve_permissions(true);
+    reader.unpack(job.path()).unwrap();
+    assert_eq!(
+        fs::read_to_string(job.path().join("src/deep/file")).unwrap(),
+        "changed"
+    );
+    assert_eq!(
+        fs::metadata(job.path().join("run.sh"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o777
+    );
+    assert_eq!(
+        fs::metadata(job.path().join("src/deep/file"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o666
+    );
+    assert_eq!(
+        fs::read_link(job.path().join("link")).unwrap(),
+        Path::new("run.sh")
+    );
+    assert!(!job.path().join("stray").exists() && !job.path().join("gone").exists());
+    assert_eq!(git(job.path(), &["describe", "--tags"]), "v1.0");
+    assert_eq!(git(job.path(), &["rev-parse", "HEAD"]), head);
+    assert_eq!(
+        git(job.path(), &["remote", "get-url", "origin"]),
+        "https://example.com/group/project.git"
+    );
+    let status = git(job.path(), &["-c", "core.fileMode=true", "status", "--porcelain"]);
+    assert_eq!(status, "D gone\n M src/deep/file");
+
+    assert_eq!((report.revision, report.files, report.differs), (head, 3, true));
+    assert!(
+        report.notes[0].contains("gone, src/deep/file"),
+        "{:?}",
+        report.notes
+    );
+    assert!(report.notes[1].contains("left out: stray"), "{:?}", report.notes);
+}

@@ -1,0 +1,219 @@
+//! What stands beside a job: services, the registry, the engine.
+
+use crate::place::{Place, block_on, job, local};
+use crate::runner::Test;
+use shipway_pipeline::job::JobService;
+use shipway_pipeline::variables::Variable;
+use shipway_runner::{FailureReason, JobStatus, Substitution};
+
+pub(crate) const TESTS: &[Test] = &[
+    (
+        "a_service_is_up_before_the_job_and_found_by_its_names",
+        a_service_is_up_before_the_job_and_found_by_its_names,
+    ),
+    (
+        "a_service_that_ends_is_a_warning_with_its_log",
+        a_service_that_ends_is_a_warning_with_its_log,
+    ),
+    (
+        "the_registry_is_reached_by_its_name",
+        the_registry_is_reached_by_its_name,
+    ),
+    (
+        "a_docker_service_is_replaced_with_its_certificates",
+        a_docker_service_is_replaced_with_its_certificates,
+    ),
+    (
+        "a_docker_service_may_speak_plainly",
+        a_docker_service_may_speak_plainly,
+    ),
+    (
+        "without_a_service_the_socket_is_there",
+        without_a_service_the_socket_is_there,
+    ),
+    ("a_docker_service_may_be_refused", a_docker_service_may_be_refused),
+];
+
+fn service(name: &str) -> JobService {
+    JobService {
+        name: name.into(),
+        pull_policy: local(),
+        ..Default::default()
+    }
+}
+
+fn a_service_is_up_before_the_job_and_found_by_its_names() {
+    block_on(async {
+        let place = Place::new().await;
+        let command =
+            "CMD [\"sh\", \"-c\", \"while true; do echo hello from $OPEN$CLOSED$OWN | nc -l -p 8080; done\"]";
+        place.import("busybox.test/web:1", &["ENV PATH=/bin", "EXPOSE 8080", command]);
+        let mut payload = job(
+            1,
+            &["nc busybox.test-web 8080 < /dev/null", "nc web 8080 < /dev/null"],
+        );
+        payload.variables.push(Variable::public("OPEN", "open"));
+        payload
+            .variables
+            .push(Variable::secret("CLOSED", "closed-secret"));
+        let own = vec![Variable::public("OWN", "-own")];
+        payload.services = vec![JobService {
+            alias: "web".into(),
+            variables: own,
+            ..service("busybox.test/web:1")
+        }];
+        let ended = place.run(&payload).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert_eq!(
+            ended.trace.matches("hello from open-own\n").count(),
+            2,
+            "{}",
+            ended.trace
+        );
+        assert!(!ended.trace.contains("the job goes on"), "{}", ended.trace);
+    });
+}
+
+fn a_service_that_ends_is_a_warning_with_its_log() {
+    block_on(async {
+        let place = Place::new().await;
+        place.import(
+            "busybox.test/broken:1",
+            &[
+                "ENV PATH=/bin",
+                "EXPOSE 5432",
+                "CMD [\"sh\", \"-c\", \"echo no disk; exit 1\"]",
+            ],
+        );
+        let mut payload = job(1, &["echo went on"]);
+        payload.services = vec![service("busybox.test/broken:1")];
+        let ended = place.run(&payload).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert!(
+            ended.trace.contains("ended before it accepted a connection"),
+            "{}",
+            ended.trace
+        );
+        assert!(
+            ended.trace.contains("no disk") && ended.trace.contains("\nwent on\n"),
+            "{}",
+            ended.trace
+        );
+    });
+}
+
+fn the_registry_is_reached_by_its_name() {
+    block_on(async {
+        let place = Place::new().await;
+        let name = place.context.registry_name.to_string();
+        let lines = [
+            &format!("nc -z {name} 443 || nc {name} 443 < /dev/null"),
+            &format!("cat /etc/docker/certs.d/{name}/ca.crt /etc/containers/certs.d/{name}/ca.crt"),
+            "cat \"$CI_SERVER_TLS_CA_FILE\"",
+        ];
+        let ended = place.run(&job(1, &lines)).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert_eq!(
+            ended.trace.matches("-----BEGIN CERTIFICATE-----").count(),
+            3,
+            "{}",
+            ended.trace
+        );
+    });
+}
+
+fn a_docker_service_is_replaced_with_its_certificates() {
+    block_on(async {
+        let place = Place::new().await;
+        let entrypoint = "ENTRYPOINT [\"sh\", \"-c\", \"test -s /certs/client/key.pem && export FOUND=in-time; exec \\\"$@\\\"\", \"--\"]";
+        place.import("busybox.test/entrypoint:1", &["ENV PATH=/bin", entrypoint]);
+        let lines = [
+            "echo \"certificates: $FOUND\"",
+            "ls /certs/client",
+            "nc docker 2376 < /dev/null",
+            "echo \"buildkit: $DOCKER_BUILDKIT\"",
+        ];
+        let mut payload = job(1, &lines);
+        payload.image.name = "busybox.test/entrypoint:1".into();
+        payload.services = vec![service("docker:24.0.5-dind")];
+        let ended = place.run(&payload).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert!(
+            ended.trace.contains("The service docker:24.0.5-dind is replaced"),
+            "{}",
+            ended.trace
+        );
+        assert!(ended.trace.contains("certificates: in-time\n"), "{}", ended.trace);
+        assert!(
+            ended.trace.contains("ca.pem\ncert.pem\nkey.pem\n"),
+            "{}",
+            ended.trace
+        );
+        let expected = if shipway_engine::OFFERS_BUILDKIT {
+            "buildkit: \n"
+        } else {
+            "buildkit: 0\n"
+        };
+        assert!(ended.trace.contains(expected), "{}", ended.trace);
+    });
+}
+
+fn a_docker_service_may_speak_plainly() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(
+            1,
+            &[
+                "wget -q -O - http://docker:2375/_ping",
+                "wget -q -O - http://daemon:2375/_ping",
+            ],
+        );
+        payload.variables.push(Variable::public("DOCKER_TLS_CERTDIR", ""));
+        payload.services = vec![JobService {
+            alias: "daemon".into(),
+            ..service("docker:24-dind")
+        }];
+        let ended = place.run(&payload).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert_eq!(ended.trace.matches("OK").count(), 2, "{}", ended.trace);
+    });
+}
+
+fn without_a_service_the_socket_is_there() {
+    block_on(async {
+        let place = Place::new().await;
+        let ended = place
+            .run(&job(
+                1,
+                &[
+                    "test -S /var/run/docker.sock && echo \"a socket\"",
+                    "stat -c 'mode %a' /var/run/docker.sock",
+                ],
+            ))
+            .await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert!(
+            ended.trace.contains("a socket\n") && ended.trace.contains("mode 666\n"),
+            "{}",
+            ended.trace
+        );
+    });
+}
+
+fn a_docker_service_may_be_refused() {
+    block_on(async {
+        let mut place = Place::new().await;
+        place.context.substitution = Substitution::Refuse;
+        let mut payload = job(1, &["true"]);
+        payload.services = vec![service("docker:dind")];
+        let ended = place.run(&payload).await;
+        let JobStatus::Failed { reason, message, .. } = ended.outcome.status else {
+            panic!("{}", ended.trace)
+        };
+        assert_eq!(reason, FailureReason::RunnerConfigurationError);
+        assert!(
+            message.contains("docker:dind") && message.contains("privileged"),
+            "{message}"
+        );
+    });
+}

@@ -1,0 +1,106 @@
+//! What jobs find and what they leave.
+
+use crate::place::{Files, Place, artifact, block_on, job};
+use crate::runner::Test;
+use shipway_pipeline::job::Dependency;
+use shipway_runner::{FailureReason, JobStatus};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("artifacts_reach_the_next_job", artifacts_reach_the_next_job),
+    (
+        "a_failed_job_leaves_what_is_for_failures",
+        a_failed_job_leaves_what_is_for_failures,
+    ),
+    (
+        "sources_that_break_fail_the_runner",
+        sources_that_break_fail_the_runner,
+    ),
+];
+
+fn artifacts_reach_the_next_job() {
+    block_on(async {
+        let place = Place::new().await;
+        let lines = [
+            "mkdir -p out/deep other",
+            "echo app > out/deep/app && echo left > out/deep/app.tmp && echo no > other/no && echo top > top.txt",
+            "echo RELEASE=1.2.3 > vars.env",
+        ];
+        let mut first = job(1, &lines);
+        let mut archive = artifact("archive", &["out", "**/*.txt", "missing/*"]);
+        archive.exclude = vec!["out/**/*.tmp".into()];
+        first.artifacts = vec![archive, artifact("dotenv", &["vars.env"])];
+        let ended = place.run(&first).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert!(ended.outcome.artifacts, "{}", ended.trace);
+        assert_eq!(ended.outcome.dotenv, [("RELEASE".to_owned(), "1.2.3".to_owned())]);
+        assert!(
+            ended.trace.contains("missing/*: no matching files"),
+            "{}",
+            ended.trace
+        );
+
+        let mut second = job(
+            2,
+            &[
+                "cat out/deep/app top.txt README",
+                "echo more >> out/deep/app",
+                "ls out/deep other || echo absent",
+            ],
+        );
+        second.dependencies = vec![Dependency {
+            id: 1,
+            name: "job 1".into(),
+            ..Default::default()
+        }];
+        let ended = place
+            .run_with(
+                &second,
+                Files(vec![("README", "readme\n"), ("out/deep/app", "older\n")]),
+                None,
+            )
+            .await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert!(ended.trace.contains("\napp\ntop\nreadme\n"), "{}", ended.trace);
+        assert!(
+            ended.trace.contains("absent") && !ended.trace.contains("app.tmp"),
+            "{}",
+            ended.trace
+        );
+    });
+}
+
+fn a_failed_job_leaves_what_is_for_failures() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(1, &["echo log > log.txt", "exit 3"]);
+        let mut artifact = artifact("archive", &["log.txt"]);
+        artifact.when = "on_failure".into();
+        payload.artifacts = vec![artifact];
+        let ended = place.run(&payload).await;
+        assert!(ended.outcome.artifacts, "{}", ended.trace);
+        assert!(
+            ended.trace.contains("Uploading artifacts for failed job"),
+            "{}",
+            ended.trace
+        );
+        let JobStatus::Failed { exit_code, .. } = ended.outcome.status else {
+            panic!("{}", ended.trace)
+        };
+        assert_eq!(exit_code, Some(3));
+    });
+}
+
+fn sources_that_break_fail_the_runner() {
+    block_on(async {
+        let place = Place::new().await;
+        // A tar path that nothing may extract.
+        let ended = place
+            .run_with(&job(1, &["true"]), Files(vec![("bad\u{0}name", "x")]), None)
+            .await;
+        let JobStatus::Failed { reason, .. } = ended.outcome.status else {
+            panic!("{}", ended.trace)
+        };
+        assert_eq!(reason, FailureReason::RunnerSystemFailure, "{}", ended.trace);
+        assert_eq!(place.pods(), Vec::<std::path::PathBuf>::new());
+    });
+}

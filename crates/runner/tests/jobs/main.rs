@@ -1,0 +1,12 @@
+//! Jobs for real: one binary with its own main, since the keeper of every pod is this binary re-executed.
+
+mod beside;
+mod files;
+mod place;
+mod runner;
+mod script;
+
+fn main() -> std::process::ExitCode {
+    shipway_sandbox::enter_keeper_if_asked();
+    runner::run(&[script::TESTS, files::TESTS, beside::TESTS])
+}

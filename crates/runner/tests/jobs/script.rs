@@ -1,0 +1,211 @@
+//! How scripts run and end.
+
+use crate::place::{Files, Place, block_on, job, step};
+use crate::runner::Test;
+use shipway_pipeline::variables::Variable;
+use shipway_runner::{FailureReason, JobStatus};
+
+pub(crate) const TESTS: &[Test] = &[
+    (
+        "the_first_failure_ends_the_script_and_after_script_knows",
+        the_first_failure_ends_the_script_and_after_script_knows,
+    ),
+    ("secrets_do_not_reach_the_trace", secrets_do_not_reach_the_trace),
+    (
+        "a_job_that_takes_too_long_is_ended",
+        a_job_that_takes_too_long_is_ended,
+    ),
+    ("a_canceled_job_leaves_nothing", a_canceled_job_leaves_nothing),
+    (
+        "an_entrypoint_runs_first_with_all_variables",
+        an_entrypoint_runs_first_with_all_variables,
+    ),
+    ("a_job_may_run_as_anybody", a_job_may_run_as_anybody),
+    (
+        "an_image_that_is_nowhere_is_an_image_failure",
+        an_image_that_is_nowhere_is_an_image_failure,
+    ),
+];
+
+fn the_first_failure_ends_the_script_and_after_script_knows() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(1, &["echo one", "(exit 42)", "echo two"]);
+        payload.steps.push(step(
+            "after_script",
+            &["echo \"after: $CI_JOB_STATUS\"", "exit 7"],
+        ));
+        let ended = place.run(&payload).await;
+        let JobStatus::Failed {
+            reason, exit_code, ..
+        } = &ended.outcome.status
+        else {
+            panic!("{:?}\n{}", ended.outcome.status, ended.trace)
+        };
+        assert_eq!(
+            (*reason, *exit_code),
+            (FailureReason::ScriptFailure, Some(42)),
+            "{}",
+            ended.trace
+        );
+        assert!(
+            ended.trace.contains("\none\n") && !ended.trace.contains("\ntwo\n"),
+            "{}",
+            ended.trace
+        );
+        assert!(ended.trace.contains("\nafter: failed\n"), "{}", ended.trace);
+        assert!(
+            ended.trace.contains("ERROR: Job failed: exit code 42"),
+            "{}",
+            ended.trace
+        );
+        assert_eq!(place.pods(), Vec::<std::path::PathBuf>::new());
+    });
+}
+
+fn secrets_do_not_reach_the_trace() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(
+            2,
+            &[
+                "echo $PASSWORD",
+                "printf sword",
+                "sleep 0.2",
+                "printf 'fish99\\n'",
+                "echo $CI_JOB_TOKEN",
+            ],
+        );
+        payload
+            .variables
+            .push(Variable::secret("PASSWORD", "swordfish99"));
+        payload
+            .variables
+            .push(Variable::secret("CI_JOB_TOKEN", payload.token.clone()));
+        let ended = place.run(&payload).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert!(
+            !ended.trace.contains("swordfish99") && !ended.trace.contains("token-of-job"),
+            "{}",
+            ended.trace
+        );
+        assert_eq!(ended.trace.matches("[MASKED]").count(), 3, "{}", ended.trace);
+    });
+}
+
+fn a_job_that_takes_too_long_is_ended() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(3, &["echo started", "sleep 1000"]);
+        payload.steps.push(step("after_script", &["echo never"]));
+        payload.runner_info.timeout = 3;
+        let ended = place.run(&payload).await;
+        let JobStatus::Failed { reason, .. } = ended.outcome.status else {
+            panic!("{}", ended.trace)
+        };
+        assert_eq!(reason, FailureReason::JobExecutionTimeout, "{}", ended.trace);
+        assert!(
+            ended.trace.contains("execution took longer than 3s") && !ended.trace.contains("\nnever\n"),
+            "{}",
+            ended.trace
+        );
+        assert_eq!(place.pods(), Vec::<std::path::PathBuf>::new());
+    });
+}
+
+fn a_canceled_job_leaves_nothing() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(4, &["sleep 1001 & echo \"has $((1 + 1)) started\"", "sleep 1001"]);
+        payload
+            .steps
+            .push(step("after_script", &["echo \"after: $CI_JOB_STATUS\""]));
+        let ended = place
+            .run_with(&payload, Files(Vec::new()), Some("has 2 started"))
+            .await;
+        assert_eq!(ended.outcome.status, JobStatus::Canceled, "{}", ended.trace);
+        assert!(ended.trace.contains("\nafter: canceled\n"), "{}", ended.trace);
+        assert_eq!(place.pods(), Vec::<std::path::PathBuf>::new());
+        assert!(
+            !processes().iter().any(|line| line.contains("sleep\x001001")),
+            "a process of the job outlived it"
+        );
+    });
+}
+
+/// The command lines of this machine.
+fn processes() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    entries
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("cmdline")).ok())
+        .collect()
+}
+
+fn an_entrypoint_runs_first_with_all_variables() {
+    block_on(async {
+        let place = Place::new().await;
+        let entrypoint =
+            "ENTRYPOINT [\"sh\", \"-c\", \"export SEEN=entrypoint-saw-$GIVEN; exec \\\"$@\\\"\", \"--\"]";
+        place.import("busybox.test/entrypoint:1", &["ENV PATH=/bin", entrypoint]);
+        let mut payload = job(5, &["echo \"$SEEN\""]);
+        payload.image.name = "busybox.test/$WHICH:1".into();
+        payload.variables.push(Variable::public("WHICH", "entrypoint"));
+        payload
+            .variables
+            .push(Variable::public("GIVEN", "it's \"quoted\""));
+        let ended = place.run(&payload).await;
+        assert!(
+            ended.trace.contains("\nentrypoint-saw-it's \"quoted\"\n"),
+            "{}",
+            ended.trace
+        );
+        payload.image.entrypoint = Some(vec![String::new()]);
+        let ended = place.run(&payload).await;
+        assert!(!ended.trace.contains("\nentrypoint-saw"), "{}", ended.trace);
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+    });
+}
+
+fn a_job_may_run_as_anybody() {
+    block_on(async {
+        let place = Place::new().await;
+        place.import("busybox.test/ann:1", &["ENV PATH=/bin", "USER ann"]);
+        let lines = [
+            "id -u",
+            "echo changed >> dir/file",
+            "cat dir/file",
+            "echo new > made",
+            "cat \"$SECRET_FILE\"",
+        ];
+        let mut payload = job(6, &lines);
+        payload.image.name = "busybox.test/ann:1".into();
+        payload.variables.push(Variable {
+            file: true,
+            ..Variable::public("SECRET_FILE", "in a file\n")
+        });
+        let ended = place
+            .run_with(&payload, Files(vec![("dir/file", "first\n")]), None)
+            .await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert!(ended.trace.contains("\n1000\n"), "{}", ended.trace);
+        assert!(
+            ended.trace.contains("\nfirst\nchanged\n") && ended.trace.contains("\nin a file\n"),
+            "{}",
+            ended.trace
+        );
+    });
+}
+
+fn an_image_that_is_nowhere_is_an_image_failure() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(7, &["true"]);
+        payload.image.name = "busybox.test/nothing:1".into();
+        let ended = place.run(&payload).await;
+        let JobStatus::Failed { reason, message, .. } = ended.outcome.status else {
+            panic!("{}", ended.trace)
+        };
+        assert_eq!(reason, FailureReason::ImagePullFailure, "{message}");
+        assert!(message.contains("busybox.test/nothing:1"), "{message}");
+    });
+}
