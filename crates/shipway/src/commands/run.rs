@@ -1,0 +1,262 @@
+//! `shipway run`: the pipeline of `.gitlab-ci.yml`, on this machine, images included.
+//!
+//! This file leads from the arguments to a plan; `drive` runs it, `view` shows it. What a pipeline means is decided in
+//! the pipeline crate, what a job does in the runner's.
+
+mod drive;
+mod files;
+mod git;
+mod interrupt;
+mod lines;
+mod numbers;
+mod selection;
+mod summary;
+mod variables;
+mod view;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use shipway_build::Builder;
+use shipway_oci::RegistryName;
+use shipway_pipeline::{
+    Compiled, Diagnostic, Options, PipelineFacts, PipelineSource, ProjectFacts, ServerFacts, Situation,
+    compile, parse_duration,
+};
+use shipway_registry::client::RegistryCredentials;
+use shipway_runner::{
+    ArtifactDirectory, HostCredentials, ImageFreshness, RunnerContext, Substitution, WorkTree,
+};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::credentials::DockerCredentials;
+use crate::failure::{Failure, FailureKind};
+use crate::installation::Installation;
+use crate::screen;
+use drive::{Drive, HISTORY};
+use git::WorkTreeFacts;
+use selection::Selection;
+
+/// The image of a job that names none.
+const DEFAULT_IMAGE: &str = "alpine:latest";
+
+/// Run the pipeline of .gitlab-ci.yml on this machine
+///
+/// Jobs see the tracked files as they are on disk, committed or not. Docker services are replaced by Shipway's own
+/// engine; images that jobs push are kept here and served by `shipway serve`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Run only these jobs and those that their `needs` name; manual jobs run when they are named here
+    #[arg(value_name = "JOB")]
+    jobs: Vec<String>,
+    /// The pipeline's file, relative to the top of the work tree
+    #[arg(short, long, value_name = "PATH", default_value = ".gitlab-ci.yml")]
+    file: String,
+    /// Set a variable for this pipeline; it overrides every other
+    #[arg(long, value_name = "NAME=VALUE")]
+    variable: Vec<String>,
+    /// Read variables of the project, one NAME=VALUE in a line
+    #[arg(long, value_name = "FILE")]
+    variable_file: Vec<PathBuf>,
+    /// How many jobs run at once [default: the number of processors]
+    #[arg(long, value_name = "NUMBER")]
+    concurrency: Option<usize>,
+    /// How long a job may run that does not say, such as `90m` or `2h 30m`
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    timeout: String,
+    /// Go on, with a warning, where the file uses what is not supported
+    #[arg(long)]
+    allow_unsupported: bool,
+    /// Refuse jobs that ask for a Docker service instead of giving them Shipway's engine
+    #[arg(long)]
+    no_substitute: bool,
+    /// Print what happens as lines of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the pipeline.
+pub(crate) async fn execute(
+    arguments: RunArguments,
+    installation: Installation,
+) -> Result<ExitCode, Failure> {
+    let directory = std::env::current_dir()
+        .map_err(|error| Failure::caused(FailureKind::Place, "finding the current directory", &error))?;
+    let facts = WorkTreeFacts::read(&directory)?;
+    let timeout = parse_duration(&arguments.timeout)
+        .map_err(|error| Failure::caused(FailureKind::Use, "the argument --timeout", &error))?;
+    let number = numbers::take(&installation.data, 1)?;
+    let situation = situation(&arguments, &facts, number, &installation.registry_name)?;
+    let compiled = plan(&arguments, &facts, &situation)?;
+    let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;
+    prepare_and_drive(arguments, installation, facts, selection, timeout).await
+}
+
+async fn prepare_and_drive(
+    arguments: RunArguments,
+    installation: Installation,
+    facts: WorkTreeFacts,
+    selection: Selection,
+    timeout: Duration,
+) -> Result<ExitCode, Failure> {
+    let pushes = Arc::new(summary::Pushes::default());
+    let installation = installation.observed(pushes.clone())?;
+    let number = selection.pipeline().situation.pipeline.id;
+    let place =
+        |what: &'static str| move |error: std::io::Error| Failure::caused(FailureKind::Place, what, &error);
+    let traces = installation.data.join("traces").join(number.to_string());
+    std::fs::create_dir_all(&traces).map_err(place("making the directory for the traces"))?;
+    let artifacts = ArtifactDirectory::open(installation.data.join("artifacts").join(number.to_string()))
+        .map_err(place("making the directory for artifacts"))?;
+    let sources = WorkTree::new(
+        &facts.root,
+        HISTORY,
+        &facts.remote_url,
+        installation.data.join("histories"),
+    );
+    let context = context(&arguments, &installation).await?;
+    let view = view::choose(
+        arguments.json,
+        selection
+            .pipeline()
+            .jobs
+            .iter()
+            .map(|job| job.name.as_str().len()),
+    );
+    let drive = Drive {
+        context,
+        access: installation.access.clone(),
+        data: installation.data.clone(),
+        artifacts,
+        sources: Arc::new(sources),
+        traces,
+        timeout,
+        concurrency: arguments.concurrency.unwrap_or_else(processors).max(1),
+        listen: installation.settings.registry.listen,
+        pushes,
+        view,
+    };
+    drive.run(selection).await
+}
+
+/// Compiles the file; what is wrong with it is shown with its place.
+fn plan(arguments: &RunArguments, facts: &WorkTreeFacts, situation: &Situation) -> Result<Compiled, Failure> {
+    let source = files::WorkTreeFiles::new(&facts.root);
+    let options = Options {
+        allow_unsupported: arguments.allow_unsupported,
+    };
+    match compile(&source, &arguments.file, situation, options) {
+        Ok(compiled) => {
+            show(&compiled.warnings);
+            Ok(compiled)
+        }
+        Err(diagnostics) => {
+            show(&diagnostics);
+            Err(Failure::new(
+                FailureKind::Use,
+                format!("`{}` gives no pipeline", arguments.file),
+            ))
+        }
+    }
+}
+
+fn show(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        screen::error_line(&format!("{diagnostic}\n"));
+    }
+}
+
+fn situation(
+    arguments: &RunArguments,
+    facts: &WorkTreeFacts,
+    number: u64,
+    registry: &RegistryName,
+) -> Result<Situation, Failure> {
+    let mut project_variables = Vec::new();
+    for path in &arguments.variable_file {
+        project_variables.extend(variables::read_file(path)?);
+    }
+    let pipeline_variables = arguments
+        .variable
+        .iter()
+        .map(|text| variables::parse(text))
+        .collect::<Result<_, _>>()?;
+    Ok(Situation {
+        project: ProjectFacts {
+            id: 1,
+            path: facts.project_path.clone(),
+            default_branch: facts.default_branch.clone(),
+            ..ProjectFacts::default()
+        },
+        commit: facts.commit.clone(),
+        ref_name: facts.ref_name.clone(),
+        ref_kind: facts.ref_kind,
+        ref_protected: facts.ref_name == facts.default_branch,
+        tag_message: facts.tag_message.clone(),
+        source: PipelineSource::Push,
+        pipeline: PipelineFacts {
+            id: number,
+            iid: number,
+            created_at: now(),
+        },
+        user: facts.user.clone(),
+        server: ServerFacts {
+            url: facts.server_url.clone(),
+            ..ServerFacts::default()
+        },
+        registry: Some(registry.to_string()),
+        variables: project_variables,
+        pipeline_variables,
+        ..Situation::default()
+    })
+}
+
+async fn context(arguments: &RunArguments, installation: &Installation) -> Result<RunnerContext, Failure> {
+    // What is fetched for a job obeys what the job itself obeys.
+    let client = installation.job_client()?;
+    let runtime = installation.runtime(client.clone()).await?;
+    Ok(RunnerContext {
+        builder: Builder::new(runtime.clone(), installation.store.clone(), client.clone()),
+        runtime,
+        store: installation.store.clone(),
+        client,
+        egress: installation.egress.clone(),
+        authority: installation.authority.clone(),
+        registry_name: installation.registry_name.clone(),
+        certificates: Arc::new(installation.certificate_authority()?),
+        credentials: Arc::new(UserCredentials(DockerCredentials::of_this_user())),
+        substitution: if arguments.no_substitute {
+            Substitution::Refuse
+        } else {
+            Substitution::Engine
+        },
+        freshness: ImageFreshness::IfNotPresent,
+        default_image: DEFAULT_IMAGE.to_owned(),
+    })
+}
+
+/// The credentials of who runs this.
+struct UserCredentials(DockerCredentials);
+
+impl HostCredentials for UserCredentials {
+    fn find(&self, registry: &RegistryName) -> Option<RegistryCredentials> {
+        self.0.find(registry)
+    }
+}
+
+/// The moment, as GitLab writes it.
+fn now() -> String {
+    OffsetDateTime::now_utc()
+        .replace_nanosecond(0)
+        .ok()
+        .and_then(|now| now.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

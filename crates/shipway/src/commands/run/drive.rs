@@ -1,0 +1,387 @@
+//! A pipeline from its plan to its end: starts what the schedule allows, tells it what happened, until nothing is left.
+//!
+//! One loop owns the schedule; jobs run as tasks that know nothing of each other. What a job leaves for later ones
+//! (variables, archives) is handed over here, by job, because only the pipeline knows who may have it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shipway_access::Access;
+use shipway_oci::RepositoryName;
+use shipway_pipeline::job::{ArtifactsFile, Dependency, JobPayload, PayloadFacts, RunnerFacts};
+use shipway_pipeline::schedule::{JobResult, Schedule, ScheduleError, Status};
+use shipway_pipeline::variables::{Variable, slug};
+use shipway_pipeline::{JobName, Pipeline};
+use shipway_runner::{
+    ArtifactDirectory, Cancellation, FailureReason, JobOutcome, JobRun, JobStatus, JobToken, RunnerContext,
+    Trace, WorkTree, run_job,
+};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::interrupt::Interrupts;
+use super::selection::Selection;
+use super::summary::{JobLine, Pushes, Summary};
+use super::view::{JobEnd, JobLabel, JobListener, View};
+use super::{now, numbers};
+use crate::failure::{Failure, FailureKind, chain};
+
+/// How much history jobs get, as new projects on GitLab have it.
+pub(super) const HISTORY: u32 = 20;
+
+/// What pipelines are run with.
+pub(super) struct Drive {
+    pub(super) context: RunnerContext,
+    pub(super) access: Access,
+    pub(super) data: PathBuf,
+    pub(super) artifacts: ArtifactDirectory,
+    pub(super) sources: Arc<WorkTree>,
+    pub(super) traces: PathBuf,
+    pub(super) timeout: Duration,
+    pub(super) concurrency: usize,
+    pub(super) listen: SocketAddr,
+    pub(super) pushes: Arc<Pushes>,
+    pub(super) view: Arc<dyn View>,
+}
+
+/// What a finished job has for later ones.
+struct Left {
+    number: u64,
+    archive: bool,
+    dotenv: Vec<Variable>,
+}
+
+/// A job that ended.
+struct Ended {
+    name: JobName,
+    label: JobLabel,
+    trace: PathBuf,
+    outcome: JobOutcome,
+}
+
+/// A pipeline on its way.
+struct Course {
+    drive: Arc<Drive>,
+    pipeline: Arc<Pipeline>,
+    project: RepositoryName,
+    schedule: Schedule,
+    running: JoinSet<Ended>,
+    stops: HashMap<JobName, Cancellation>,
+    left: HashMap<JobName, Left>,
+    due: HashMap<JobName, Instant>,
+    cancellation: Cancellation,
+}
+
+impl Drive {
+    /// Runs the jobs of a selection.
+    pub(super) async fn run(self, selection: Selection) -> Result<ExitCode, Failure> {
+        let began = Instant::now();
+        let pipeline = Arc::new(selection.into_pipeline());
+        let path = pipeline.situation.project.path.to_ascii_lowercase();
+        let project = path.parse().map_err(|error| {
+            Failure::caused(
+                FailureKind::Use,
+                &format!("the project's path `{path}` as an image name"),
+                &error,
+            )
+        })?;
+        let cancellation = Cancellation::default();
+        let interrupts = Interrupts::listen(cancellation.clone(), self.view.clone())?;
+        let mut course = Course {
+            schedule: Schedule::new(&pipeline),
+            drive: Arc::new(self),
+            pipeline,
+            project,
+            running: JoinSet::new(),
+            stops: HashMap::new(),
+            left: HashMap::new(),
+            due: HashMap::new(),
+            cancellation,
+        };
+        course.follow().await?;
+        drop(interrupts);
+        Ok(course.conclude(began.elapsed()))
+    }
+
+    /// One job, from its number to its outcome. A job that cannot even be described fails as one.
+    async fn run_one(
+        self: Arc<Self>,
+        payload: JobPayload,
+        label: JobLabel,
+        token: JobToken,
+        cancellation: Cancellation,
+    ) -> (PathBuf, JobOutcome) {
+        let path = self
+            .traces
+            .join(format!("{}-{}.log", label.id, slug(&label.name)));
+        let listener = Arc::new(JobListener {
+            view: self.view.clone(),
+            job: label,
+        });
+        let outcome = match File::create(&path) {
+            Ok(file) => {
+                let trace = Trace::new(file, vec![listener]);
+                let run = JobRun {
+                    payload: &payload,
+                    sources: self.sources.clone(),
+                    artifacts: &self.artifacts,
+                    trace: &trace,
+                    cancellation: &cancellation,
+                };
+                run_job(&self.context, run).await
+            }
+            Err(error) => broken(format!(
+                "the trace `{}` cannot be written: {error}",
+                path.display()
+            )),
+        };
+        drop(token);
+        (path, outcome)
+    }
+}
+
+impl Course {
+    async fn follow(&mut self) -> Result<(), Failure> {
+        let (mut canceled, cancellation) = (false, self.cancellation.clone());
+        loop {
+            if !canceled {
+                self.start_what_may()?;
+            }
+            if self.running.is_empty() && (canceled || self.schedule.is_settled()) {
+                return Ok(());
+            }
+            let next_due = self.due.values().min().copied();
+            tokio::select! {
+                Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
+                    let ended = ended.map_err(|error| Failure::caused(FailureKind::Internal, "running a job", &error))?;
+                    self.take(ended)?;
+                }
+                () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => self.ripen()?,
+                () = cancellation.cancelled(), if !canceled => {
+                    canceled = true;
+                    self.schedule.cancel_all();
+                }
+            }
+        }
+    }
+
+    fn start_what_may(&mut self) -> Result<(), Failure> {
+        for (name, wait) in self.schedule.delayed() {
+            self.due.entry(name).or_insert_with(|| Instant::now() + wait);
+        }
+        for name in self.schedule.startable() {
+            if self.running.len() >= self.drive.concurrency {
+                break;
+            }
+            self.schedule
+                .started(&name)
+                .map_err(|error| broken_schedule(&error))?;
+            self.start(name)?;
+        }
+        Ok(())
+    }
+
+    /// The time of a delayed job has come.
+    fn ripen(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        let ripe: Vec<JobName> = self
+            .due
+            .iter()
+            .filter(|(_, due)| **due <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in ripe {
+            self.due.remove(&name);
+            // Somebody may have ended it meanwhile.
+            if self.schedule.job_status(&name) == Some(Status::Scheduled) {
+                self.schedule
+                    .due(&name)
+                    .map_err(|error| broken_schedule(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, name: JobName) -> Result<(), Failure> {
+        let number = numbers::take(&self.drive.data, 1)?;
+        let stage = self
+            .pipeline
+            .job(&name)
+            .map(|job| job.stage.to_string())
+            .unwrap_or_default();
+        let label = JobLabel {
+            id: number,
+            name: name.to_string(),
+            stage,
+        };
+        let lifetime = self
+            .pipeline
+            .job(&name)
+            .and_then(|job| job.timeout)
+            .unwrap_or(self.drive.timeout);
+        let token = JobToken::issue(&self.drive.access, &self.project, number, lifetime)
+            .map_err(|error| Failure::caused(FailureKind::Internal, "making a job's token", &*error))?;
+        let facts = self.payload_facts(&name, number, &token);
+        self.drive.view.job_started(&label);
+        let stop = self.cancellation.child();
+        let payload = self.pipeline.payload(&name, &facts);
+        let drive = self.drive.clone();
+        self.stops.insert(name.clone(), stop.clone());
+        self.running.spawn(async move {
+            let (trace, outcome) = match payload {
+                Ok(payload) => drive.run_one(payload, label.clone(), token, stop).await,
+                Err(error) => (PathBuf::new(), broken(chain(&error))),
+            };
+            Ended {
+                name,
+                label,
+                trace,
+                outcome,
+            }
+        });
+        Ok(())
+    }
+
+    fn payload_facts(&self, name: &JobName, number: u64, token: &JobToken) -> PayloadFacts {
+        let sources = self.pipeline.artifact_sources(name);
+        let left: Vec<(&JobName, &Left)> = sources
+            .into_iter()
+            .filter_map(|source| Some((source, self.left.get(source)?)))
+            .collect();
+        let dependencies = left
+            .iter()
+            .filter(|(_, left)| left.archive)
+            .map(|(source, left)| Dependency {
+                id: left.number,
+                name: source.to_string(),
+                artifacts_file: Some(ArtifactsFile {
+                    filename: "artifacts.tar".to_owned(),
+                    size: 0,
+                }),
+                ..Dependency::default()
+            });
+        PayloadFacts {
+            job_id: number,
+            token: token.secret().expose().to_owned(),
+            depth: u64::from(HISTORY),
+            started_at: now(),
+            timeout: Some(self.drive.timeout),
+            runner: RunnerFacts {
+                id: 1,
+                description: "shipway run".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..RunnerFacts::default()
+            },
+            dependencies: dependencies.collect(),
+            dotenv: left.iter().flat_map(|(_, left)| left.dotenv.clone()).collect(),
+            ..PayloadFacts::default()
+        }
+    }
+
+    fn take(&mut self, ended: Ended) -> Result<(), Failure> {
+        let Ended {
+            name,
+            label,
+            trace,
+            outcome,
+        } = ended;
+        self.stops.remove(&name);
+        let result = match &outcome.status {
+            JobStatus::Success => JobResult::Success,
+            JobStatus::Failed {
+                reason, exit_code, ..
+            } => JobResult::Failed {
+                reason: reason.as_str().to_owned(),
+                exit_code: *exit_code,
+            },
+            JobStatus::Canceled => JobResult::Canceled,
+        };
+        match self.schedule.finished(&name, result) {
+            Ok(others) => others
+                .iter()
+                .filter_map(|other| self.stops.get(other))
+                .for_each(Cancellation::cancel),
+            // It was canceled with the pipeline before it could say how it ended.
+            Err(ScheduleError::WrongStatus {
+                status: Status::Canceled,
+                ..
+            }) => {}
+            Err(error) => return Err(broken_schedule(&error)),
+        }
+        let allowed = self.schedule.is_failure_allowed(&name);
+        let end = JobEnd {
+            status: &outcome.status,
+            allowed,
+            duration: outcome.duration,
+            trace: &trace,
+        };
+        self.drive.view.job_finished(&label, &end);
+        if self.schedule.job_status(&name) == Some(Status::Pending) {
+            self.drive.view.note(&format!("{name} is tried again"));
+        }
+        let dotenv = outcome
+            .dotenv
+            .iter()
+            .map(|(key, value)| Variable::public(key, value))
+            .collect();
+        self.left.insert(
+            name,
+            Left {
+                number: label.id,
+                archive: outcome.artifacts,
+                dotenv,
+            },
+        );
+        Ok(())
+    }
+
+    fn conclude(self, duration: Duration) -> ExitCode {
+        let jobs = self.pipeline.jobs.iter().map(|job| JobLine {
+            name: job.name.to_string(),
+            status: self
+                .schedule
+                .job_status(&job.name)
+                .map(|status| status.to_string())
+                .unwrap_or_default(),
+        });
+        let status = self.schedule.status();
+        let summary = Summary {
+            status: status.to_string(),
+            duration,
+            jobs: jobs.collect(),
+            images: self
+                .drive
+                .pushes
+                .images(&self.drive.context.registry_name, self.drive.listen),
+        };
+        self.drive.view.finished(&summary);
+        match status {
+            // What waits for somebody has not failed.
+            Status::Success | Status::Manual | Status::Skipped => ExitCode::SUCCESS,
+            _ => FailureKind::Work.code(),
+        }
+    }
+}
+
+fn broken(message: String) -> JobOutcome {
+    JobOutcome {
+        status: JobStatus::Failed {
+            reason: FailureReason::RunnerSystemFailure,
+            exit_code: None,
+            message,
+        },
+        duration: Duration::ZERO,
+        dotenv: Vec::new(),
+        artifacts: false,
+        trace_failure: None,
+    }
+}
+
+fn broken_schedule(error: &ScheduleError) -> Failure {
+    Failure::caused(FailureKind::Internal, "following the pipeline", error)
+}

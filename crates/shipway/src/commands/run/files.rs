@@ -1,0 +1,59 @@
+//! The repository's files as the compiler asks for them: the work tree, with git's word on what belongs and what changed.
+
+use std::io;
+use std::path::Path;
+
+use shipway_pipeline::{Directory, FileSource};
+
+use super::git::git;
+
+/// Files of a work tree.
+pub(super) struct WorkTreeFiles<'a> {
+    root: &'a Path,
+    directory: Directory,
+}
+
+impl<'a> WorkTreeFiles<'a> {
+    pub(super) fn new(root: &'a Path) -> Self {
+        Self {
+            root,
+            directory: Directory::new(root),
+        }
+    }
+}
+
+impl FileSource for WorkTreeFiles<'_> {
+    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        self.directory.read(path, limit)
+    }
+
+    fn paths(&self) -> io::Result<Vec<String>> {
+        Ok(names(git(self.root, &["ls-files", "-z"]).unwrap_or_default()))
+    }
+
+    /// What a push of the work tree as it is would change: since the commit before, or since the branches parted.
+    fn changed(&self, compare_to: Option<&str>) -> io::Result<Option<Vec<String>>> {
+        let base = match compare_to {
+            None => git(
+                self.root,
+                &["rev-parse", "--verify", "--quiet", "HEAD~1^{commit}"],
+            ),
+            // A name that begins with a dash would be an option.
+            Some(reference) if reference.starts_with('-') => None,
+            Some(reference) => git(self.root, &["merge-base", reference, "HEAD"])
+                .or_else(|| git(self.root, &["merge-base", &format!("origin/{reference}"), "HEAD"])),
+        };
+        let Some(base) = base else { return Ok(None) };
+        Ok(Some(names(
+            git(self.root, &["diff", "--name-only", "-z", &base, "--"]).unwrap_or_default(),
+        )))
+    }
+}
+
+fn names(listing: String) -> Vec<String> {
+    listing
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,233 @@
+//! What git knows about the work tree: the facts that a server would take from the push.
+//!
+//! Asked of the `git` program, because the answers depend on configuration only git reads as the user sees it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use shipway_pipeline::{CommitFacts, RefKind, UserFacts};
+
+use crate::failure::{Failure, FailureKind};
+
+/// A work tree and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct WorkTreeFacts {
+    /// Its top directory.
+    pub(super) root: PathBuf,
+    /// The commit.
+    pub(super) commit: CommitFacts,
+    /// The branch or tag.
+    pub(super) ref_name: String,
+    /// Which of the two.
+    pub(super) ref_kind: RefKind,
+    /// The message of an annotated tag.
+    pub(super) tag_message: String,
+    /// The branch that counts.
+    pub(super) default_branch: String,
+    /// The project's path: that of the remote, else the directory's name.
+    pub(super) project_path: String,
+    /// Where the remote is, for people: `https://host`.
+    pub(super) server_url: String,
+    /// The remote's address without credentials.
+    pub(super) remote_url: String,
+    /// Who runs this.
+    pub(super) user: UserFacts,
+}
+
+impl WorkTreeFacts {
+    /// Reads the facts of the work tree that a directory is in.
+    pub(super) fn read(directory: &Path) -> Result<Self, Failure> {
+        let root = git(directory, &["rev-parse", "--show-toplevel"]).ok_or_else(|| {
+            Failure::new(
+                FailureKind::Use,
+                format!("`{}` is in no git work tree", directory.display()),
+            )
+            .hint("run it inside a repository, or make one with `git init`")
+        })?;
+        let root = PathBuf::from(root);
+        let sha = git(&root, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).ok_or_else(|| {
+            Failure::new(FailureKind::Use, "the repository has no commit yet").hint("commit something first")
+        })?;
+        let (ref_name, ref_kind) = reference(&root);
+        let tag_message = match ref_kind {
+            RefKind::Branch => String::new(),
+            RefKind::Tag => git(
+                &root,
+                &[
+                    "for-each-ref",
+                    "--format=%(contents)",
+                    &format!("refs/tags/{ref_name}"),
+                ],
+            )
+            .unwrap_or_default(),
+        };
+        let remote = git(&root, &["remote", "get-url", "origin"]).unwrap_or_default();
+        let (server_url, project_path) = remote_parts(&remote).unwrap_or_else(|| {
+            let name = root
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            ("https://shipway.internal".to_owned(), path_from_name(&name))
+        });
+        let ask = |arguments: &[&str]| git(&root, arguments).unwrap_or_default();
+        Ok(Self {
+            commit: CommitFacts {
+                before_sha: ask(&["rev-parse", "--verify", "--quiet", "HEAD~1^{commit}"]),
+                message: ask(&["log", "-1", "--format=%B"]),
+                author: ask(&["log", "-1", "--format=%an <%ae>"]),
+                timestamp: ask(&["log", "-1", "--format=%cI"]),
+                sha,
+            },
+            default_branch: default_branch(&root, &ref_name, ref_kind),
+            ref_name,
+            ref_kind,
+            tag_message,
+            remote_url: format!("{server_url}/{project_path}.git"),
+            server_url,
+            project_path,
+            user: UserFacts {
+                id: 1,
+                login: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+                name: ask(&["config", "user.name"]),
+                email: ask(&["config", "user.email"]),
+            },
+            root,
+        })
+    }
+}
+
+/// The branch that is checked out; detached at a tag, that tag; detached elsewhere, a branch that contains the commit.
+fn reference(root: &Path) -> (String, RefKind) {
+    if let Some(branch) = git(root, &["symbolic-ref", "--quiet", "--short", "HEAD"]) {
+        return (branch, RefKind::Branch);
+    }
+    if let Some(tag) = git(root, &["describe", "--tags", "--exact-match", "HEAD"]) {
+        return (tag, RefKind::Tag);
+    }
+    let containing = git(
+        root,
+        &[
+            "for-each-ref",
+            "--contains=HEAD",
+            "--count=1",
+            "--format=%(refname:short)",
+            "refs/heads",
+        ],
+    );
+    (containing.unwrap_or_else(|| "HEAD".to_owned()), RefKind::Branch)
+}
+
+fn default_branch(root: &Path, ref_name: &str, ref_kind: RefKind) -> String {
+    if let Some(head) = git(
+        root,
+        &["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"],
+    ) && let Some((_, branch)) = head.split_once('/')
+    {
+        return branch.to_owned();
+    }
+    let exists = |branch: &&str| {
+        git(
+            root,
+            &[
+                "rev-parse",
+                "--verify",
+                "--quiet",
+                &format!("refs/heads/{branch}"),
+            ],
+        )
+        .is_some()
+    };
+    match ["main", "master"].iter().find(|branch| exists(branch)) {
+        Some(branch) => (*branch).to_owned(),
+        None if ref_kind == RefKind::Branch => ref_name.to_owned(),
+        None => "main".to_owned(),
+    }
+}
+
+/// `https://user:token@host/group/project.git`, `git@host:group/project.git`, `ssh://git@host:22/group/project` →
+/// (`https://host`, `group/project`).
+fn remote_parts(remote: &str) -> Option<(String, String)> {
+    let (host, path) = match remote.split_once("://") {
+        Some(("file", _)) => return None,
+        Some((_, rest)) => rest.split_once('/')?,
+        None => remote.split_once(':').filter(|(host, _)| !host.contains('/'))?,
+    };
+    let host = host.rsplit('@').next().unwrap_or(host);
+    let host = host.split(':').next().unwrap_or(host);
+    let path = path.trim_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    let whole =
+        !host.is_empty() && !path.is_empty() && !path.split('/').any(|part| matches!(part, "" | "." | ".."));
+    whole.then(|| (format!("https://{host}"), path.to_owned()))
+}
+
+/// A directory's name as a project's path: what no path may have becomes a dash.
+fn path_from_name(name: &str) -> String {
+    let kept = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    let path: String = name
+        .chars()
+        .map(|character| if kept(character) { character } else { '-' })
+        .collect();
+    let path = path.trim_matches(['-', '_', '.']);
+    if path.is_empty() {
+        "project".to_owned()
+    } else {
+        path.to_owned()
+    }
+}
+
+/// What git answers, without the last newline; nothing when it refuses or is not there.
+pub(super) fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .current_dir(directory)
+        .args(arguments)
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{path_from_name, remote_parts};
+
+    #[test]
+    fn the_remote_names_server_and_project() {
+        let table = [
+            (
+                "https://gitlab.com/group/sub/project.git",
+                Some(("https://gitlab.com", "group/sub/project")),
+            ),
+            (
+                "https://me:token@gitlab.example.com/g/p",
+                Some(("https://gitlab.example.com", "g/p")),
+            ),
+            (
+                "git@gitlab.com:group/project.git",
+                Some(("https://gitlab.com", "group/project")),
+            ),
+            (
+                "ssh://git@host:2222/group/project.git",
+                Some(("https://host", "group/project")),
+            ),
+            ("file:///srv/git/project.git", None),
+            ("/srv/git/project.git", None),
+            ("../sibling", None),
+            ("https://host/../..", None),
+            ("", None),
+        ];
+        for (remote, expected) in table {
+            let expected = expected.map(|(url, path)| (url.to_owned(), path.to_owned()));
+            assert_eq!(remote_parts(remote), expected, "{remote}");
+        }
+    }
+
+    #[test]
+    fn a_directory_name_becomes_a_path() {
+        assert_eq!(path_from_name("My Project!"), "My-Project");
+        assert_eq!(path_from_name("..."), "project");
+    }
+}

@@ -1,0 +1,118 @@
+//! A trace's bytes as lines for a screen.
+//!
+//! A trace has section markers, carriage returns that redraw a line, colours, and whatever else a job prints. On a
+//! screen that several jobs share, only text and colours may survive: a job must not be able to move the cursor.
+
+/// A line longer than this is shown in pieces.
+const LONGEST: usize = 16 * 1024;
+
+/// Cuts a stream into lines.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    open: Vec<u8>,
+}
+
+impl Lines {
+    /// Adds bytes; every line they complete is given on, without its end.
+    pub(super) fn write(&mut self, bytes: &[u8], mut line: impl FnMut(String)) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.open.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.open.len() > LONGEST {
+                if let Some(text) = clean(&self.open) {
+                    line(text);
+                }
+                self.open.clear();
+            }
+        }
+    }
+}
+
+/// What a terminal would show of a line in the end; nothing for a line that only carried a marker.
+fn clean(line: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches(['\n', '\r']);
+    let is_marker = text.starts_with("section_start:") || text.starts_with("section_end:");
+    // What stands after the last carriage return has overwritten the rest.
+    let shown = text
+        .rsplit('\r')
+        .find(|part| !part.is_empty())
+        .unwrap_or_default();
+    let shown = harmless(shown);
+    if is_marker && (without_colours(&shown).trim().is_empty() || !text.contains('\r')) {
+        None
+    } else {
+        Some(shown)
+    }
+}
+
+/// Keeps text and colours.
+fn harmless(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        if let Some(sequence) = rest.strip_prefix("\u{1b}[") {
+            let end = sequence
+                .find(|c: char| !matches!(c, '0'..='9' | ';' | ':' | '?'))
+                .unwrap_or(sequence.len());
+            if sequence[end..].starts_with('m') {
+                kept.push_str(&rest[..2 + end + 1]);
+            }
+            let length = sequence[end..].chars().next().map_or(0, char::len_utf8);
+            rest = &sequence[end + length..];
+            continue;
+        }
+        match next {
+            '\t' => kept.push_str("    "),
+            next if next.is_control() => {}
+            next => kept.push(next),
+        }
+        rest = &rest[next.len_utf8()..];
+    }
+    kept
+}
+
+/// The text of a line without its colours.
+pub(super) fn without_colours(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("\u{1b}[") {
+        kept.push_str(&rest[..start]);
+        rest = rest[start..].find('m').map_or("", |end| &rest[start + end + 1..]);
+    }
+    kept.push_str(rest);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lines, without_colours};
+
+    fn lines(writes: &[&str]) -> Vec<String> {
+        let (mut lines, mut seen) = (Lines::default(), Vec::new());
+        for write in writes {
+            lines.write(write.as_bytes(), |line| seen.push(line));
+        }
+        seen
+    }
+
+    #[test]
+    fn markers_vanish_and_headings_stay() {
+        let seen = lines(&[
+            "section_start:1:get_sources\r\u{1b}[0K\u{1b}[0K\u{1b}[36;1mGetting",
+            " source\u{1b}[0;m\nsection_end:2:get_sources\r\u{1b}[0K\nplain\n",
+        ]);
+        assert_eq!(seen, ["\u{1b}[36;1mGetting source\u{1b}[0;m", "plain"]);
+        assert_eq!(without_colours(&seen[0]), "Getting source");
+    }
+
+    #[test]
+    fn a_redrawn_line_shows_its_last_state_and_nothing_moves_the_cursor() {
+        assert_eq!(lines(&["10%\r50%\r100%\r\n"]), ["100%"]);
+        assert_eq!(
+            lines(&["a\u{1b}[2J\u{1b}[1;1Hb\u{7}\u{1b}]0;title\u{7}c\n"]),
+            ["ab]0;titlec"]
+        );
+        assert_eq!(lines(&["unfinished"]), Vec::<String>::new());
+        assert_eq!(lines(&["\n"]), [""]);
+    }
+}

@@ -1,0 +1,57 @@
+//! Numbers for pipelines and jobs: unique within an installation, also between processes that run at once.
+//!
+//! A job's number names its image scope and its token's right, so two jobs must never share one. The file holds the
+//! next free number; a lock on it makes taking some atomic. If the process dies in between, numbers are skipped.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use crate::failure::{Failure, FailureKind};
+
+/// Takes `count` numbers in a row and returns the first.
+pub(super) fn take(data: &Path, count: u64) -> Result<u64, Failure> {
+    let path = data.join("next-number");
+    let failed = |error: std::io::Error| {
+        Failure::caused(
+            FailureKind::Place,
+            &format!("taking a number from `{}`", path.display()),
+            &error,
+        )
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
+        .map_err(|error| failed(error.into()))?;
+    let mut text = String::new();
+    (&mut file).take(32).read_to_string(&mut text).map_err(failed)?;
+    let first: u64 = text.trim().parse().unwrap_or(1);
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    // Longer than any number before it, so that nothing has to be cut first.
+    file.write_all(format!("{:<20}\n", first + count).as_bytes())
+        .map_err(failed)?;
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::take;
+
+    #[test]
+    fn numbers_are_taken_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut taken: Vec<u64> = std::thread::scope(|scope| {
+            let takers: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| take(directory.path(), 3).unwrap()))
+                .collect();
+            takers.into_iter().map(|taker| taker.join().unwrap()).collect()
+        });
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 4, 7, 10, 13, 16, 19, 22]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Which jobs of a pipeline run.
+
+use std::collections::BTreeSet;
+
+use shipway_pipeline::{JobName, Pipeline, When};
+
+use crate::failure::{Failure, FailureKind};
+
+/// A pipeline cut down to what was asked for.
+#[derive(Debug)]
+pub(super) struct Selection(Pipeline);
+
+impl Selection {
+    /// All jobs when none is named; else those named, and what their `needs` name, and so on.
+    ///
+    /// A manual or delayed job that is named runs at once: naming it is what starts it.
+    pub(super) fn of(mut pipeline: Pipeline, named: &[String]) -> Result<Self, Failure> {
+        if named.is_empty() {
+            return Ok(Self(pipeline));
+        }
+        let mut wanted: Vec<JobName> = Vec::new();
+        for name in named {
+            let found: Vec<_> = pipeline
+                .jobs
+                .iter()
+                .filter(|job| job.name.as_str() == name || job.group == *name)
+                .collect();
+            if found.is_empty() {
+                return Err(unknown(&pipeline, name));
+            }
+            wanted.extend(found.into_iter().map(|job| job.name.clone()));
+        }
+        for job in pipeline.jobs.iter_mut().filter(|job| wanted.contains(&job.name)) {
+            if matches!(job.when, When::Manual | When::Delayed | When::OnFailure) {
+                job.when = When::OnSuccess;
+                job.start_in = None;
+            }
+        }
+        let mut kept: BTreeSet<JobName> = BTreeSet::new();
+        while let Some(name) = wanted.pop() {
+            if let Some(job) = pipeline.job(&name) {
+                wanted.extend(
+                    job.needs
+                        .iter()
+                        .flatten()
+                        .map(|need| need.job.clone())
+                        .filter(|need| !kept.contains(need)),
+                );
+                kept.insert(name);
+            }
+        }
+        pipeline.jobs.retain(|job| kept.contains(&job.name));
+        for job in &mut pipeline.jobs {
+            if let Some(dependencies) = &mut job.dependencies {
+                dependencies.retain(|name| kept.contains(name));
+            }
+        }
+        let jobs = &pipeline.jobs;
+        pipeline
+            .stages
+            .retain(|stage| jobs.iter().any(|job| job.stage == *stage));
+        Ok(Self(pipeline))
+    }
+
+    /// What is left.
+    pub(super) fn pipeline(&self) -> &Pipeline {
+        &self.0
+    }
+
+    /// What is left, to keep.
+    pub(super) fn into_pipeline(self) -> Pipeline {
+        self.0
+    }
+}
+
+fn unknown(pipeline: &Pipeline, name: &str) -> Failure {
+    let names: Vec<&str> = pipeline.jobs.iter().map(|job| job.name.as_str()).collect();
+    Failure::new(FailureKind::Use, format!("this pipeline has no job `{name}`"))
+        .hint(format!("its jobs are: {}", names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Selection;
+    use shipway_pipeline::{Options, Situation, compile};
+    use std::collections::BTreeMap;
+
+    const FILE: &str = "
+stages: [build, test, deploy]
+build: {stage: build, script: [make]}
+lint: {stage: build, script: [lint]}
+test: {stage: test, script: [test], needs: [build]}
+deploy: {stage: deploy, script: [deploy], needs: [test], when: manual}
+";
+
+    fn select(named: &[&str]) -> Result<Vec<String>, String> {
+        let files = BTreeMap::from([(".gitlab-ci.yml".to_owned(), FILE.as_bytes().to_vec())]);
+        let situation = Situation {
+            ref_name: "main".to_owned(),
+            ..Situation::default()
+        };
+        let compiled = compile(&files, ".gitlab-ci.yml", &situation, Options::default()).unwrap();
+        let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
+        let selection = Selection::of(compiled.pipeline, &named).map_err(|failure| format!("{failure:?}"))?;
+        Ok(selection
+            .pipeline()
+            .jobs
+            .iter()
+            .map(|job| job.name.to_string())
+            .collect())
+    }
+
+    #[test]
+    fn what_is_named_brings_what_it_needs() {
+        assert_eq!(select(&[]).unwrap(), ["build", "lint", "test", "deploy"]);
+        assert_eq!(select(&["test"]).unwrap(), ["build", "test"]);
+        assert_eq!(select(&["deploy"]).unwrap(), ["build", "test", "deploy"]);
+        let refused = select(&["nothing"]).unwrap_err();
+        assert!(refused.contains("build, lint, test, deploy"), "{refused}");
+    }
+}

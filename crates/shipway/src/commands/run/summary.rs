@@ -1,0 +1,173 @@
+//! What remains to be said when a pipeline is over: its jobs, and the images it pushed with the way to get them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use shipway_oci::{Digest, RegistryName, RepositoryName, Tag};
+use shipway_registry::authority::{Push, PushObserver};
+
+use super::view::span;
+
+/// The end of a pipeline.
+#[derive(Debug)]
+pub(super) struct Summary {
+    /// As GitLab names it.
+    pub(super) status: String,
+    /// From the first job's start to the last one's end.
+    pub(super) duration: Duration,
+    /// Every job in the order of the file.
+    pub(super) jobs: Vec<JobLine>,
+    /// What was pushed.
+    pub(super) images: Vec<PushedImage>,
+}
+
+/// A job's end.
+#[derive(Debug)]
+pub(super) struct JobLine {
+    pub(super) name: String,
+    pub(super) status: String,
+}
+
+/// An image that the pipeline pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PushedImage {
+    /// Its name inside jobs.
+    pub(super) name: String,
+    /// What it is.
+    pub(super) digest: String,
+    /// Its name while `shipway serve` runs.
+    pub(super) outside: String,
+}
+
+impl Summary {
+    /// The same for people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("pipeline {} in {}", self.status, span(self.duration))];
+        let idle = self
+            .jobs
+            .iter()
+            .filter(|job| !matches!(job.status.as_str(), "success" | "failed" | "canceled"));
+        for (status, names) in group(idle) {
+            lines.push(format!("  {status}: {}", names.join(", ")));
+        }
+        if !self.images.is_empty() {
+            lines.push("images pushed:".to_owned());
+        }
+        for image in &self.images {
+            lines.push(format!("  {}  {}", image.name, image.digest));
+            lines.push(format!(
+                "    docker pull {}   (while `shipway serve` runs)",
+                image.outside
+            ));
+        }
+        lines
+    }
+}
+
+fn group<'a>(jobs: impl Iterator<Item = &'a JobLine>) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for job in jobs {
+        groups.entry(&job.status).or_default().push(&job.name);
+    }
+    groups
+}
+
+/// Collects what is pushed while a pipeline runs, by any way into the registry.
+#[derive(Debug, Default)]
+pub(super) struct Pushes(Mutex<BTreeMap<(RepositoryName, Tag), Digest>>);
+
+impl PushObserver for Pushes {
+    fn pushed(&self, push: &Push) {
+        let name = (push.repository.clone(), push.tag.clone());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, push.digest.clone());
+    }
+}
+
+impl Pushes {
+    /// What every tag that was pushed names now, with its names inside jobs and outside.
+    pub(super) fn images(&self, registry: &RegistryName, listen: SocketAddr) -> Vec<PushedImage> {
+        let pushed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pushed
+            .iter()
+            .map(|((repository, tag), digest)| PushedImage {
+                name: format!("{registry}/{repository}:{tag}"),
+                digest: digest.to_string(),
+                outside: format!("{listen}/{repository}:{tag}"),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JobLine, PushedImage, Pushes, Summary};
+    use shipway_access::Principal;
+    use shipway_oci::Digest;
+    use shipway_registry::authority::{Push, PushObserver};
+    use std::time::Duration;
+
+    #[test]
+    fn a_tag_is_listed_once_with_its_last_digest() {
+        let pushes = Pushes::default();
+        for (tag, content) in [("moved", b"1"), ("moved", b"2"), ("new", b"3")] {
+            pushes.pushed(&Push {
+                principal: Principal::Anonymous,
+                repository: "group/app".parse().unwrap(),
+                tag: tag.parse().unwrap(),
+                digest: Digest::sha256(content),
+                media_type: String::new(),
+            });
+        }
+        let images = pushes.images(
+            &"registry.internal".parse().unwrap(),
+            "127.0.0.1:5000".parse().unwrap(),
+        );
+        let seen: Vec<_> = images
+            .iter()
+            .map(|image| (image.outside.as_str(), image.digest.clone()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("127.0.0.1:5000/group/app:moved", Digest::sha256(b"2").to_string()),
+                ("127.0.0.1:5000/group/app:new", Digest::sha256(b"3").to_string()),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_summary_names_what_did_not_run() {
+        let job = |name: &str, status: &str| JobLine {
+            name: name.into(),
+            status: status.into(),
+        };
+        let summary = Summary {
+            status: "failed".into(),
+            duration: Duration::from_secs(61),
+            jobs: vec![
+                job("build", "failed"),
+                job("test", "skipped"),
+                job("deploy", "manual"),
+                job("lint", "skipped"),
+            ],
+            images: vec![PushedImage {
+                name: "r/a:1".into(),
+                digest: "sha256:0".into(),
+                outside: "h/a:1".into(),
+            }],
+        };
+        insta::assert_snapshot!(summary.lines().join("\n"), @r"
+        pipeline failed in 1m01s
+          manual: deploy
+          skipped: test, lint
+        images pushed:
+          r/a:1  sha256:0
+            docker pull h/a:1   (while `shipway serve` runs)
+        ");
+    }
+}

@@ -1,0 +1,130 @@
+//! Variables given on the command line and in a file.
+//!
+//! They stand for what a project keeps on its server, secrets above all, so their values are hidden in traces unless
+//! they are too short to be a secret. `--variable` is said for this one pipeline and overrides everything; a file is
+//! the project's settings.
+
+use std::path::Path;
+
+use shipway_pipeline::variables::Variable;
+
+use crate::failure::{Failure, FailureKind};
+
+/// GitLab masks nothing shorter; a mask for `1` or `main` would make a trace unreadable.
+const SHORTEST_SECRET: usize = 8;
+/// A file larger than this is not a list of variables.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// Reads `NAME=value`.
+pub(super) fn parse(text: &str) -> Result<Variable, Failure> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| is_name(name))
+        .ok_or_else(|| {
+            let name = text.split('=').next().unwrap_or_default();
+            Failure::new(FailureKind::Use, format!("`{name}` is no variable")).hint("write it as NAME=value")
+        })?;
+    Ok(variable(name, value))
+}
+
+/// Reads a file of `NAME=value` lines; blank lines and lines that begin with `#` are left out, and a value may stand
+/// in quotes, as in the `.env` files of other tools.
+pub(super) fn read_file(path: &Path) -> Result<Vec<Variable>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::caused(
+            FailureKind::Use,
+            &format!("reading the variables in `{}`", path.display()),
+            &error,
+        )
+    };
+    if std::fs::metadata(path).map_err(failed)?.len() > LARGEST_FILE {
+        return Err(Failure::new(
+            FailureKind::Use,
+            format!("`{}` is larger than 1 MiB", path.display()),
+        ));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let mut variables = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, value) = line
+            .split_once('=')
+            .map(|(name, value)| (name.trim(), unquoted(value.trim())))
+            .filter(|(name, _)| is_name(name))
+            .ok_or_else(|| {
+                Failure::new(
+                    FailureKind::Use,
+                    format!("{}:{}: no NAME=value", path.display(), index + 1),
+                )
+            })?;
+        variables.push(variable(name, value));
+    }
+    Ok(variables)
+}
+
+fn variable(name: &str, value: &str) -> Variable {
+    if value.len() >= SHORTEST_SECRET && !value.contains('\n') {
+        Variable::secret(name, value)
+    } else {
+        Variable {
+            masked: false,
+            ..Variable::secret(name, value)
+        }
+    }
+}
+
+fn unquoted(value: &str) -> &str {
+    ['"', '\'']
+        .iter()
+        .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
+        .unwrap_or(value)
+}
+
+fn is_name(name: &str) -> bool {
+    name.bytes()
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse, read_file};
+
+    #[test]
+    fn long_values_are_hidden_and_short_ones_are_not() {
+        let long = parse("TOKEN=abcdefgh=").unwrap();
+        assert_eq!(
+            (long.value.as_str(), long.masked, long.public),
+            ("abcdefgh=", true, false)
+        );
+        assert!(!parse("FLAG=1").unwrap().masked);
+        assert!(parse("no value").is_err() && parse("1A=x").is_err() && parse("=x").is_err());
+    }
+
+    #[test]
+    fn a_file_may_have_comments_and_quotes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# settings\n\nA=1\nexport B=\"two words\"\n").unwrap();
+        let values: Vec<_> = read_file(file.path())
+            .unwrap()
+            .into_iter()
+            .map(|v| (v.key, v.value))
+            .collect();
+        assert_eq!(
+            values,
+            [
+                ("A".to_owned(), "1".to_owned()),
+                ("B".to_owned(), "two words".to_owned())
+            ]
+        );
+        std::fs::write(file.path(), "A=1\nbroken\n").unwrap();
+        assert!(format!("{:?}", read_file(file.path()).unwrap_err()).contains(":2:"));
+    }
+}

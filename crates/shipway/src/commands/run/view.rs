@@ -1,0 +1,107 @@
+//! What a person or a program sees of a running pipeline.
+//!
+//! Three faces of one trait: a live screen on a terminal, prefixed lines in a pipe, JSON lines for programs. They are
+//! told the same things in the same order; none of them decides anything.
+
+mod json;
+mod plain;
+mod terminal;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shipway_runner::{JobStatus, TraceEvent, TraceListener};
+
+use super::summary::Summary;
+
+/// A job as the views name it.
+#[derive(Debug, Clone)]
+pub(super) struct JobLabel {
+    /// Its number.
+    pub(super) id: u64,
+    /// Its name.
+    pub(super) name: String,
+    /// Its stage.
+    pub(super) stage: String,
+}
+
+/// Somebody who shows a pipeline.
+pub(super) trait View: Send + Sync {
+    /// Something about the pipeline as a whole.
+    fn note(&self, text: &str);
+    /// A job starts.
+    fn job_started(&self, job: &JobLabel);
+    /// Its trace grew.
+    fn job_event(&self, job: &JobLabel, event: TraceEvent<'_>);
+    /// It is over; whether its failure is allowed, and where its trace is.
+    fn job_finished(&self, job: &JobLabel, end: &JobEnd<'_>);
+    /// All is over.
+    fn finished(&self, summary: &Summary);
+}
+
+/// How a job ended, for views.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct JobEnd<'a> {
+    pub(super) status: &'a JobStatus,
+    pub(super) allowed: bool,
+    pub(super) duration: Duration,
+    pub(super) trace: &'a Path,
+}
+
+/// The view that fits where the output goes.
+pub(super) fn choose(json: bool, names: impl Iterator<Item = usize>) -> Arc<dyn View> {
+    if json {
+        Arc::new(json::JsonView)
+    } else if std::io::stderr().is_terminal() {
+        Arc::new(terminal::TerminalView::new())
+    } else {
+        Arc::new(plain::PlainView::new(names.max().unwrap_or_default()))
+    }
+}
+
+/// Brings the trace of one job to a view.
+pub(super) struct JobListener {
+    pub(super) view: Arc<dyn View>,
+    pub(super) job: JobLabel,
+}
+
+impl TraceListener for JobListener {
+    fn event(&self, event: TraceEvent<'_>) {
+        self.view.job_event(&self.job, event);
+    }
+}
+
+/// `8.3s`, `2m05s`, `1h02m`.
+pub(super) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{:.1}s", duration.as_secs_f64()),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// How a job ended, in words.
+pub(super) fn describe(end: &JobEnd<'_>) -> String {
+    match end.status {
+        JobStatus::Success => "passed".to_owned(),
+        JobStatus::Failed { message, .. } if end.allowed => format!("failed, which is allowed: {message}"),
+        JobStatus::Failed { message, .. } => format!("failed: {message}"),
+        JobStatus::Canceled => "canceled".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_are_for_people() {
+        for (milliseconds, text) in [(8_340, "8.3s"), (125_000, "2m05s"), (3_725_000, "1h02m")] {
+            assert_eq!(span(Duration::from_millis(milliseconds)), text);
+        }
+    }
+}
