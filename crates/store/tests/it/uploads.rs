@@ -139,6 +139,34 @@ fn bytes_that_nobody_acknowledged_are_cut_off_and_a_lost_state_is_made_again() {
 }
 
 #[test]
+fn what_is_cut_off_is_not_in_the_blob() {
+    let place = place();
+    let name = repository("a");
+    let id = place.store.begin_upload(&name).unwrap();
+    place
+        .store
+        .open_upload(&name, &id)
+        .unwrap()
+        .unwrap()
+        .write_all(b"hello")
+        .unwrap();
+    let path = place.store.directory().join("uploads").join(id.as_str());
+    std::fs::File::options()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(b" and much more")
+        .unwrap();
+    let mut writer = place.store.open_upload(&name, &id).unwrap().unwrap();
+    writer.write_all(b"!").unwrap();
+    let info = writer.commit(Some(&Digest::sha256(b"hello!"))).unwrap();
+    assert_eq!(
+        (info.size, content(&place.store, &info.digest)),
+        (6, b"hello!".to_vec())
+    );
+}
+
+#[test]
 fn ids_of_other_spellings_are_no_ids() {
     for bad in [
         "",
