@@ -141,6 +141,10 @@ impl Reports {
         self.push(Severity::Warning, span, message.into(), help);
     }
 
+    pub(crate) fn error_count(&self) -> usize {
+        self.errors
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
     }

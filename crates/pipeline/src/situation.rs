@@ -90,7 +90,7 @@ pub struct ProjectFacts {
 pub struct CommitFacts {
     /// Its id.
     pub sha: String,
-    /// What the branch was at before; zeros when there is no such thing (also when empty).
+    /// What the branch was at before; zeros (or nothing) when there is no such thing, and then `rules:changes` holds.
     pub before_sha: String,
     /// The whole message.
     pub message: String,
@@ -164,6 +164,9 @@ pub struct Situation {
     pub server: ServerFacts,
     /// Name of the registry as jobs see it; none when there is no registry.
     pub registry: Option<String>,
+    /// What stands before image names that go through the group's dependency proxy: `host/group/dependency_proxy/containers`.
+    /// Without a proxy the images come from where it would get them.
+    pub dependency_proxy: Option<String>,
     /// Variables of the project and its groups, weakest first.
     pub variables: Vec<Variable>,
     /// Variables given for this pipeline; they override everything.

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::Context;
-use crate::diagnostic::Span;
+use crate::{diagnostic::Span, situation::RefKind};
 
 /// GitLab's bound: past it, `exists` and `changes` hold.
 const CHECKS: usize = 50_000;
@@ -39,8 +39,14 @@ impl Context<'_> {
         })
     }
 
-    /// Whether a changed file matches one of the patterns; true when there is nothing to compare with.
+    /// Whether a changed file matches one of the patterns; true when there is nothing to compare with: only a push to a
+    /// branch that was there before changes anything, as GitLab sees it.
     pub(super) fn changed(&mut self, span: Span, patterns: &[String], compare_to: Option<&str>) -> bool {
+        let before = &self.situation.commit.before_sha;
+        let new = before.chars().all(|digit| digit == '0');
+        if compare_to.is_none() && (new || self.situation.ref_kind == RefKind::Tag) {
+            return true;
+        }
         let key = compare_to.map(str::to_owned);
         if !self.files.changed.contains_key(&key) {
             let answer = match self.source.changed(compare_to) {
@@ -247,7 +253,82 @@ fn set_matches(pattern: &[char], open: usize, character: Option<char>) -> Option
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::Glob;
+    use crate::{CommitFacts, FileSource, Options, RefKind, Situation, compile};
+
+    /// A repository in which a push changed `src/main.rs`, and which differs from `main` in `README.md`.
+    struct Repository(&'static str);
+
+    impl FileSource for Repository {
+        fn read(&self, _path: &str, _limit: usize) -> io::Result<Option<Vec<u8>>> {
+            Ok(Some(self.0.as_bytes().to_vec()))
+        }
+
+        fn paths(&self) -> io::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+
+        fn changed(&self, compare_to: Option<&str>) -> io::Result<Option<Vec<String>>> {
+            match compare_to {
+                None => Ok(Some(vec!["src/main.rs".to_owned()])),
+                Some("main") => Ok(Some(vec!["README.md".to_owned()])),
+                Some(_) => Err(io::Error::other("no such ref")),
+            }
+        }
+    }
+
+    const CHANGES: &str = "
+always: {script: x}
+code: {script: x, rules: [{changes: ['**/*.rs']}]}
+text: {script: x, rules: [{changes: ['*.md']}]}
+text since main: {script: x, rules: [{changes: {paths: ['*.md'], compare_to: main}}]}
+only code: {script: x, only: {changes: ['src/*']}}
+except code: {script: x, except: {changes: ['src/*']}}
+";
+
+    fn jobs(before_sha: &str, ref_kind: RefKind) -> Vec<String> {
+        let commit = CommitFacts {
+            before_sha: before_sha.to_owned(),
+            ..CommitFacts::default()
+        };
+        let situation = Situation {
+            commit,
+            ref_kind,
+            ref_name: "x".to_owned(),
+            ..Situation::default()
+        };
+        let compiled = compile(&Repository(CHANGES), "ci.yml", &situation, Options::default()).unwrap();
+        compiled
+            .pipeline
+            .jobs
+            .iter()
+            .map(|job| job.name.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn changes_are_those_of_a_push_to_a_known_branch() {
+        assert_eq!(
+            jobs("abc", RefKind::Branch),
+            ["always", "code", "text since main", "only code"]
+        );
+        let all = ["always", "code", "text", "text since main", "only code"];
+        assert_eq!(jobs(&"0".repeat(40), RefKind::Branch), all);
+        assert_eq!(jobs("abc", RefKind::Tag), [&all[..], &["except code"]].concat());
+    }
+
+    #[test]
+    fn a_source_that_cannot_answer_is_an_error() {
+        let source = Repository("job: {script: x, rules: [{changes: {paths: [a], compare_to: gone}}]}");
+        let diagnostics = compile(&source, "ci.yml", &Situation::default(), Options::default()).unwrap_err();
+        assert!(
+            diagnostics[0].message.contains("no such ref"),
+            "{}",
+            diagnostics[0]
+        );
+    }
 
     #[test]
     fn globs_match_as_ruby_matches_them() {

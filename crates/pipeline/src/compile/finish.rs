@@ -34,6 +34,7 @@ pub(super) fn finish(context: &mut Context<'_>, root: Root, drafts: Drafts) -> O
         root: &root,
         drafts: &drafts,
         present: HashMap::new(),
+        by_name: HashMap::new(),
     };
     for draft in &drafts.jobs {
         settled
@@ -41,6 +42,7 @@ pub(super) fn finish(context: &mut Context<'_>, root: Root, drafts: Drafts) -> O
             .entry(draft.job.group.as_str())
             .or_default()
             .push(&draft.job);
+        settled.by_name.insert(draft.job.name.as_str(), &draft.job);
     }
     let mut jobs: Vec<(usize, Job)> = Vec::with_capacity(drafts.jobs.len());
     for draft in &drafts.jobs {
@@ -86,6 +88,8 @@ struct Settled<'a> {
     drafts: &'a Drafts,
     /// Jobs of the pipeline by their name in the file.
     present: HashMap<&'a str, Vec<&'a Job>>,
+    /// And by their own.
+    by_name: HashMap<&'a str, &'a Job>,
 }
 
 impl Settled<'_> {
@@ -102,24 +106,16 @@ impl Settled<'_> {
         if let Some(declared) = self.drafts.declared.get(name) {
             return Some((declared, true));
         }
-        self.drafts
-            .declared
-            .values()
-            .find(|declared| declared.copies.iter().any(|copy| copy == name))
-            .map(|declared| (declared, false))
+        let group = self.drafts.copies.get(name)?;
+        self.drafts.declared.get(group).map(|declared| (declared, false))
     }
 
     /// Copies of a job that are part of the pipeline.
     fn targets(&self, name: &str) -> Vec<&JobName> {
-        match self.present.get(name) {
-            Some(jobs) => jobs.iter().map(|job| &job.name).collect(),
-            None => self
-                .drafts
-                .jobs
-                .iter()
-                .filter(|draft| draft.job.name.as_str() == name)
-                .map(|draft| &draft.job.name)
-                .collect(),
+        match (self.present.get(name), self.by_name.get(name)) {
+            (Some(jobs), _) => jobs.iter().map(|job| &job.name).collect(),
+            (None, Some(job)) => vec![&job.name],
+            (None, None) => Vec::new(),
         }
     }
 

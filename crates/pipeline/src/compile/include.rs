@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Context, extends,
     files::Glob,
+    inputs,
     keyword::{self, Place, Support},
     read::given,
     rules,
@@ -22,20 +23,22 @@ const FILES: usize = 150;
 /// Bytes read of one file.
 const BYTES: usize = 1024 * 1024;
 
-/// A file to read.
-#[derive(Clone, Debug)]
-enum Wanted {
-    Local(String),
-    Template(String),
+/// Where a file comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    Repository,
+    Templates,
 }
 
-impl Wanted {
-    fn name(&self) -> &str {
-        match self {
-            Self::Local(path) => path,
-            Self::Template(name) => name,
-        }
-    }
+/// A file to read.
+#[derive(Clone, Debug)]
+struct Wanted {
+    origin: Origin,
+    name: String,
+    /// What `include:inputs` gives it.
+    inputs: Option<Node>,
+    /// The place that asks for it; none for the first file.
+    from: Option<Span>,
 }
 
 struct Loader {
@@ -53,22 +56,35 @@ pub(super) fn load(context: &mut Context<'_>, config_path: &str) -> Option<Node>
         values: variables::values(&all),
         variables: all,
     };
-    let node = loader.file(context, &Wanted::Local(config_path.to_owned()), None)?;
+    let node = loader.file(
+        context,
+        &Wanted {
+            origin: Origin::Repository,
+            name: config_path.to_owned(),
+            inputs: None,
+            from: None,
+        },
+    )?;
     (!context.reports.has_errors()).then_some(node)
 }
 
 impl Loader {
-    /// A file with everything that it includes; `from` is the place that asks for it.
-    fn file(&mut self, context: &mut Context<'_>, wanted: &Wanted, from: Option<Span>) -> Option<Node> {
-        let path = wanted.name();
-        let found = match wanted {
-            Wanted::Local(path) => context.source.read(path, BYTES),
-            Wanted::Template(name) => context.source.template(name, BYTES),
+    /// A file with everything that it includes.
+    fn file(&mut self, context: &mut Context<'_>, wanted: &Wanted) -> Option<Node> {
+        let Wanted {
+            origin,
+            name: path,
+            from,
+            ..
+        } = wanted;
+        let found = match origin {
+            Origin::Repository => context.source.read(path, BYTES),
+            Origin::Templates => context.source.template(path, BYTES),
         };
         let bytes = match found {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {
-                missing(context, wanted, from);
+                missing(context, wanted);
                 return None;
             }
             Err(error) => {
@@ -92,7 +108,8 @@ impl Loader {
             }
         };
         let file = context.reports.add_file(path, Arc::clone(&text));
-        let own = document(context, file, &text)?;
+        let (header, body) = documents(context, file, &text)?;
+        let own = self.with_inputs(context, wanted, header.as_ref(), body)?;
         let Some(include) = own.get("include").filter(|node| !node.is_null()).cloned() else {
             return Some(own);
         };
@@ -106,11 +123,37 @@ impl Loader {
                 return None;
             }
             // What is wrong with one file does not keep the others from being looked at.
-            let Some(included) = self.file(context, &wanted, Some(include.span)) else { continue };
+            let Some(included) = self.file(context, &wanted) else {
+                continue;
+            };
             merged = extends::merge(context, &merged, included.as_mapping()?, include.span)?;
         }
         let merged = extends::merge(context, &merged, own.as_mapping()?, own.span)?;
         Some(Node::mapping(own.span, merged))
+    }
+
+    /// The body with its inputs put in, where a header declares some.
+    fn with_inputs(
+        &self,
+        context: &mut Context<'_>,
+        wanted: &Wanted,
+        header: Option<&Mapping>,
+        body: Node,
+    ) -> Option<Node> {
+        let Some(header) = header else {
+            if let Some(given) = &wanted.inputs {
+                let message = format!("`{}` declares no inputs", wanted.name);
+                let help = "inputs are declared as `spec:inputs` above a line `---`";
+                context.reports.error_with_help(given.span, message, help);
+            }
+            return Some(body);
+        };
+        let before = context.reports.error_count();
+        let settled = inputs::settle(context, header, wanted.inputs.as_ref(), wanted.from);
+        if context.reports.error_count() > before {
+            return None;
+        }
+        inputs::interpolate(context, &body, &settled, &self.variables)
     }
 
     /// The files that an `include` names, where its rules let it.
@@ -121,66 +164,72 @@ impl Loader {
         };
         let mut wanted = Vec::new();
         for item in items {
-            let local = if let Some(text) = item.as_text() {
+            if let Some(text) = item.as_text() {
                 if text.starts_with("http://") || text.starts_with("https://") {
                     context.unsupported(item.span, "files of other servers cannot be included");
-                    continue;
+                } else {
+                    self.local(context, item.span, text, None, &mut wanted);
                 }
-                Some((item.span, text.to_owned()))
             } else if let Some(mapping) = item.as_mapping() {
-                self.entry(context, mapping, item.span, &mut wanted)
+                self.entry(context, mapping, item.span, &mut wanted);
             } else {
                 context.expected(item, "include", "a path or a mapping");
-                None
-            };
-            if let Some((span, local)) = local {
-                self.local(context, span, &local, &mut wanted);
             }
         }
         wanted
     }
 
-    /// The local path of an entry; a template goes into the list at once.
-    fn entry(
-        &self,
-        context: &mut Context<'_>,
-        mapping: &Mapping,
-        span: Span,
-        wanted: &mut Vec<Wanted>,
-    ) -> Option<(Span, String)> {
+    fn entry(&self, context: &mut Context<'_>, mapping: &Mapping, span: Span, wanted: &mut Vec<Wanted>) {
         keyword::check(context, Place::Include, mapping);
         if let Some(node) = given(mapping, "rules") {
             match rules::evaluate(context, node, Place::Include, &self.values, &self.variables) {
                 rules::Verdict::Matched(rule) if !rule.never => {}
-                _ => return None,
+                _ => return,
             }
         }
+        let inputs = given(mapping, "inputs").cloned();
         if let Some(node) = given(mapping, "template") {
-            wanted.extend(context.text(node, "include:template").map(Wanted::Template));
-            return None;
-        }
-        match given(mapping, "local") {
-            Some(node) => context.text(node, "include:local").map(|text| (node.span, text)),
-            None => {
-                let elsewhere = mapping.iter().any(|entry| {
-                    matches!(
-                        keyword::support(Place::Include, &entry.key),
-                        Some(Support::Missing(_))
-                    )
-                });
-                if !elsewhere {
-                    context
-                        .reports
-                        .error(span, "`include` needs `local`, a path in this repository");
-                }
-                None
+            wanted.extend(context.text(node, "include:template").map(|name| Wanted {
+                origin: Origin::Templates,
+                name,
+                inputs,
+                from: Some(node.span),
+            }));
+        } else if let Some(node) = given(mapping, "local") {
+            if let Some(text) = context.text(node, "include:local") {
+                self.local(context, node.span, &text, inputs, wanted);
+            }
+        } else {
+            let elsewhere = mapping.iter().any(|entry| {
+                matches!(
+                    keyword::support(Place::Include, &entry.key),
+                    Some(Support::Missing(_))
+                )
+            });
+            if !elsewhere {
+                context
+                    .reports
+                    .error(span, "`include` needs `local`, a path in this repository");
             }
         }
     }
 
-    fn local(&self, context: &mut Context<'_>, span: Span, text: &str, wanted: &mut Vec<Wanted>) {
+    fn local(
+        &self,
+        context: &mut Context<'_>,
+        span: Span,
+        text: &str,
+        inputs: Option<Node>,
+        wanted: &mut Vec<Wanted>,
+    ) {
         let expanded = expand(text, &self.variables);
         let path = expanded.trim_start_matches('/');
+        let one = |name: &str| Wanted {
+            origin: Origin::Repository,
+            name: name.to_owned(),
+            inputs: inputs.clone(),
+            from: Some(span),
+        };
         if !path.ends_with(".yml") && !path.ends_with(".yaml") {
             context.reports.error(
                 span,
@@ -189,34 +238,35 @@ impl Loader {
         } else if path.contains('*') {
             let glob = Glob::new(path);
             let all = context.paths(span);
-            let found: Vec<String> = all
+            let before = wanted.len();
+            // One more than may be included is enough to say so.
+            let found = all
                 .iter()
                 .flat_map(|all| all.iter())
                 .filter(|path| glob.matches(path))
-                .cloned()
-                .collect();
-            if found.is_empty() {
+                .take(FILES + 1);
+            wanted.extend(found.map(|path| one(path)));
+            if wanted.len() == before {
                 context
                     .reports
                     .error(span, format!("no file matches the included `{path}`"));
             }
-            wanted.extend(found.into_iter().map(Wanted::Local));
         } else {
-            wanted.push(Wanted::Local(path.to_owned()));
+            wanted.push(one(path));
         }
     }
 }
 
-fn missing(context: &mut Context<'_>, wanted: &Wanted, from: Option<Span>) {
-    let path = wanted.name();
-    match (wanted, from) {
-        (Wanted::Template(_), Some(span)) => {
+fn missing(context: &mut Context<'_>, wanted: &Wanted) {
+    let path = &wanted.name;
+    match (wanted.origin, wanted.from) {
+        (Origin::Templates, Some(span)) => {
             let help = "copy the template into the repository and include it with `local`";
             context
                 .reports
                 .error_with_help(span, format!("the template `{path}` is not at hand"), help);
         }
-        (Wanted::Local(_), Some(span)) => {
+        (Origin::Repository, Some(span)) => {
             context
                 .reports
                 .error(span, format!("the included file `{path}` does not exist"));
@@ -231,8 +281,8 @@ fn missing(context: &mut Context<'_>, wanted: &Wanted, from: Option<Span>) {
     }
 }
 
-/// The configuration of a file, without its header.
-fn document(context: &mut Context<'_>, file: FileId, text: &str) -> Option<Node> {
+/// The header of a file, if it has one, and its body, which is a mapping.
+fn documents(context: &mut Context<'_>, file: FileId, text: &str) -> Option<(Option<Mapping>, Node)> {
     let parsed = match yaml::parse(file, text) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -249,13 +299,10 @@ fn document(context: &mut Context<'_>, file: FileId, text: &str) -> Option<Node>
     }
     let mut documents = parsed.documents.into_iter();
     let mut first = documents.next();
-    let second = documents.next();
-    if let (Some(header), Some(second)) = (&first, second) {
-        if let Some(spec) = header.as_mapping().and_then(|mapping| mapping.entry("spec")) {
-            context.unsupported(
-                spec.key_span,
-                "`spec` is not supported: pipeline inputs are not interpolated",
-            );
+    let mut header = None;
+    if let (Some(top), Some(second)) = (&first, documents.next()) {
+        if let Some(mapping) = top.as_mapping().filter(|mapping| mapping.get("spec").is_some()) {
+            header = Some(mapping.clone());
             first = Some(second);
         } else {
             context
@@ -264,7 +311,7 @@ fn document(context: &mut Context<'_>, file: FileId, text: &str) -> Option<Node>
         }
     }
     match first {
-        Some(node) if node.as_mapping().is_some() => Some(node),
+        Some(node) if node.as_mapping().is_some() => Some((header, node)),
         Some(node) if !node.is_null() => {
             context.reports.error(
                 node.span,

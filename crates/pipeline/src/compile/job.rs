@@ -23,6 +23,9 @@ use crate::{
     yaml::{Entry, Mapping, Node},
 };
 
+/// Jobs of one pipeline; GitLab leaves the bound to the administrator.
+const JOBS: usize = 10_000;
+
 /// GitLab's bound on tags.
 const TAGS: usize = 50;
 
@@ -37,19 +40,21 @@ pub(super) struct Draft {
 /// All jobs that run, and what was declared.
 pub(super) struct Drafts {
     pub(super) jobs: Vec<Draft>,
-    /// Jobs of the file, with the position of their stage and the names of their copies.
+    /// Jobs of the file.
     pub(super) declared: HashMap<String, Declared>,
+    /// The name of every copy, with the job of the file that it is a copy of.
+    pub(super) copies: HashMap<String, String>,
 }
 
 pub(super) struct Declared {
     pub(super) stage: usize,
-    pub(super) copies: Vec<String>,
 }
 
 pub(super) fn compile(context: &mut Context<'_>, root: &Root) -> Drafts {
     let mut drafts = Drafts {
         jobs: Vec::new(),
         declared: HashMap::new(),
+        copies: HashMap::new(),
     };
     for entry in &root.jobs {
         job(context, root, entry, &mut drafts);
@@ -86,10 +91,6 @@ fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Draft
         .iter()
         .position(|stage| *stage == template.stage.as_str())
         .unwrap_or(0);
-    let mut declared = Declared {
-        stage,
-        copies: Vec::new(),
-    };
 
     for copy in copies {
         let name = format!(
@@ -103,7 +104,7 @@ fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Draft
                 .error(span, "the name of a copy of this job is too long");
             return;
         };
-        declared.copies.push(name.to_string());
+        drafts.copies.insert(name.to_string(), template.group.clone());
         let mut job = Job {
             name,
             node: copy.as_ref().map(|copy| copy.position),
@@ -122,12 +123,18 @@ fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Draft
         if context.reports.is_full() {
             return;
         }
+        if included && drafts.jobs.len() >= JOBS {
+            context
+                .reports
+                .error(entry.key_span, format!("the pipeline has more than {JOBS} jobs"));
+            return;
+        }
         if included && !is_elsewhere(&mapping) {
             expand_server_side(root, context, &mut draft.job);
             drafts.jobs.push(draft);
         }
     }
-    drafts.declared.insert(template.group, declared);
+    drafts.declared.insert(template.group, Declared { stage });
 }
 
 /// The job's keys with the defaults it inherits.

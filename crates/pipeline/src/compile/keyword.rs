@@ -36,6 +36,8 @@ pub(crate) enum Place {
     Inherit,
     Hooks,
     Include,
+    Spec,
+    Input,
 }
 
 /// What becomes of it.
@@ -51,8 +53,8 @@ pub(crate) enum Support {
 
 use Place::{
     AllowFailure, Artifacts, AutoCancel, Cache, CacheKey, Changes, Default, Docker, Environment, Exists,
-    Hooks, Image, Include, Inherit, Job, Need, NeedParallel, OnlyExcept, Parallel, Reports, Retry, Root,
-    Rule, RuleAutoCancel, Service, Variable, Workflow, WorkflowRule,
+    Hooks, Image, Include, Inherit, Input, Job, Need, NeedParallel, OnlyExcept, Parallel, Reports, Retry,
+    Root, Rule, RuleAutoCancel, Service, Spec, Variable, Workflow, WorkflowRule,
 };
 use Support::{Full, Harmless, Missing};
 
@@ -72,7 +74,11 @@ const TABLE: &[(Place, &[&str], Support)] = &[
         &["image", "services", "cache", "before_script", "after_script"],
         Full,
     ),
-    (Root, &["spec"], Missing("pipeline inputs are not interpolated")),
+    (
+        Root,
+        &["spec"],
+        Missing("it stands in a document of its own, above a line `---`"),
+    ),
     (
         Root,
         &["types"],
@@ -296,11 +302,17 @@ const TABLE: &[(Place, &[&str], Support)] = &[
         Missing("files of other servers cannot be included"),
     ),
     (Include, &["component"], Missing("components cannot be included")),
+    (Include, &["inputs"], Full),
+    (Spec, &["inputs", "description"], Full),
+    (Spec, &["component"], Missing("components cannot be included")),
     (
-        Include,
-        &["inputs"],
-        Missing("pipeline inputs are not interpolated"),
+        Spec,
+        &["include"],
+        Missing("inputs cannot be declared in other files"),
     ),
+    (Input, &["type", "default", "options", "regex"], Full),
+    (Input, &["description"], Harmless("")),
+    (Input, &["rules"], Missing("inputs do not depend on one another")),
 ];
 
 /// What is known of a keyword at a place.
@@ -371,6 +383,9 @@ pub(crate) fn shorten(name: &str) -> String {
     format!("{start}...")
 }
 
+/// Words compared at most: a file may name any number of jobs.
+const CANDIDATES: usize = 1000;
+
 /// The word that was probably meant: the nearest by edit distance, if it is near enough.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
@@ -379,6 +394,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
     let bound = word.chars().count().div_ceil(3).min(3);
     candidates
         .filter(|candidate| candidate.len() <= 64)
+        .take(CANDIDATES)
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= bound)
         .min_by_key(|(distance, _)| *distance)

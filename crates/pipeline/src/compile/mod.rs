@@ -11,6 +11,7 @@ mod files;
 mod finish;
 mod image;
 mod include;
+mod inputs;
 mod job;
 mod keep;
 mod keyword;

@@ -26,6 +26,11 @@ impl Pattern {
         Some(Self::compile(text, &body.replace("\\/", "/"), flags))
     }
 
+    /// A pattern without slashes and flags.
+    pub(crate) fn bare(body: &str) -> Result<Self, String> {
+        Self::compile(body, body, "")
+    }
+
     fn compile(source: &str, body: &str, flags: &str) -> Result<Self, String> {
         let translated = translate(body);
         let full = if flags.is_empty() {

@@ -14,7 +14,7 @@ use crate::{
     pipeline::{Artifacts, Cache, CacheKey, Image, Job, KeepWhen, Pipeline, Service},
     situation::RefKind,
     variables::{
-        ExpandError, Variable,
+        ExpandError, Variable, environment_slug,
         predefined::{self, List},
         sort_and_expand_all,
     },
@@ -284,27 +284,6 @@ impl Pipeline {
         }
         list.0
     }
-}
-
-/// The slug of an environment whose name is a valid one already; longer or other names get GitLab's hash suffix there,
-/// which needs SHA-256 and is cut here instead.
-fn environment_slug(name: &str) -> String {
-    let mut slug = String::new();
-    for character in name.to_lowercase().chars() {
-        let character = if character.is_ascii_alphanumeric() {
-            character
-        } else {
-            '-'
-        };
-        if character != '-' || !slug.ends_with('-') {
-            slug.push(character);
-        }
-    }
-    if !slug.starts_with(|first: char| first.is_ascii_lowercase()) {
-        slug.insert_str(0, "env-");
-    }
-    slug.truncate(24);
-    slug.trim_end_matches('-').to_owned()
 }
 
 fn steps(job: &Job, timeout: u64) -> Vec<Step> {

@@ -380,13 +380,20 @@ impl Schedule {
 
     /// Moves every created job that can move, then the stages and the pipeline.
     fn process(&mut self) {
-        // One pass is enough because `order` puts what comes before first.
+        // One pass is enough because `order` puts what comes before first; for the same reason the earlier stages of a
+        // stage are settled when its first job is looked at.
+        let mut earlier: Vec<Option<Status>> = vec![None; self.stages.len()];
         for place in self.order.clone() {
             let Some(job) = self.jobs.get(place) else { continue };
             if job.status != Status::Created {
                 continue;
             }
-            let before = self.before(job);
+            let before = match (&job.needs, earlier.get_mut(job.stage)) {
+                (Some(needs), _) => self.needed(needs),
+                (None, Some(known)) => *known
+                    .get_or_insert_with(|| composite(self.parts(|other| other.stage < job.stage), false)),
+                (None, None) => continue,
+            };
             if !before.is_complete() {
                 continue;
             }
@@ -418,17 +425,12 @@ impl Schedule {
             .map(|job| (job.status, job.allowed))
     }
 
-    fn before(&self, job: &Entry) -> Status {
-        match &job.needs {
-            Some(needs) => composite(
-                needs
-                    .iter()
-                    .filter_map(|need| self.jobs.get(*need))
-                    .map(|need| (need.status, need.allowed)),
-                true,
-            ),
-            None => composite(self.parts(|other| other.stage < job.stage), false),
-        }
+    fn needed(&self, needs: &[usize]) -> Status {
+        let parts = needs
+            .iter()
+            .filter_map(|need| self.jobs.get(*need))
+            .map(|need| (need.status, need.allowed));
+        composite(parts, true)
     }
 }
 

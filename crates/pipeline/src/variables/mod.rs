@@ -17,7 +17,7 @@ pub(crate) use expand::topological;
 pub use expand::{
     ExpandError, expand, expand_all_for_runner, expand_existing, expand_for_runner, sort_and_expand_all,
 };
-pub use slug::slug;
+pub use slug::{environment_slug, slug};
 
 /// A variable as the runner API has it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Hash, Serialize, Deserialize)]

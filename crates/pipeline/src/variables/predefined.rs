@@ -6,6 +6,9 @@ use crate::situation::{RefKind, Situation};
 
 const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
 
+/// What the dependency proxy stands in front of.
+const DOCKER_HUB: &str = "docker.io";
+
 /// Collects variables in order.
 #[derive(Default)]
 pub(crate) struct List(pub(crate) Vec<Variable>);
@@ -62,6 +65,13 @@ pub(crate) fn pipeline(situation: &Situation, config_path: &str) -> Vec<Variable
             registry_image(registry, &situation.project.path),
         );
     }
+    let proxy = situation.dependency_proxy.as_deref().unwrap_or(DOCKER_HUB);
+    list.add(
+        "CI_DEPENDENCY_PROXY_SERVER",
+        proxy.split('/').next().unwrap_or(proxy),
+    );
+    list.add("CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX", proxy);
+    list.add("CI_DEPENDENCY_PROXY_DIRECT_GROUP_IMAGE_PREFIX", proxy);
     list.add("GITLAB_USER_ID", situation.user.id.to_string());
     list.add_raw("GITLAB_USER_LOGIN", &situation.user.login);
     list.add_raw("GITLAB_USER_NAME", &situation.user.name);

@@ -1,5 +1,7 @@
 //! Names fit for a host name or an image tag.
 
+use sha2::{Digest as _, Sha256};
+
 /// Characters of a DNS label.
 const LENGTH: usize = 63;
 
@@ -21,9 +23,82 @@ pub fn slug(text: &str) -> String {
     dashed.trim_matches('-').to_owned()
 }
 
+/// Characters of an environment's slug, and of the part that stays when it gets a suffix.
+const ENVIRONMENT_LENGTH: usize = 24;
+const ENVIRONMENT_STEM: usize = 17;
+
+/// `CI_ENVIRONMENT_SLUG`: begins with a letter, has no two dashes in a row; a name that is not its own slug gets a suffix
+/// made of its digest, so that two names never share one.
+pub fn environment_slug(name: &str) -> String {
+    shortened(name, || digest_suffix(name))
+}
+
+fn shortened(name: &str, suffix: impl FnOnce() -> String) -> String {
+    let mut slug = String::new();
+    for character in name.to_lowercase().chars() {
+        let character = if character.is_ascii_lowercase() || character.is_ascii_digit() {
+            character
+        } else {
+            '-'
+        };
+        if character != '-' || !slug.ends_with('-') {
+            slug.push(character);
+        }
+    }
+    if !slug.starts_with(|first: char| first.is_ascii_lowercase()) {
+        slug.insert_str(0, if slug.starts_with('-') { "env" } else { "env-" });
+    }
+    if slug.len() <= ENVIRONMENT_LENGTH && slug == name {
+        return slug.strip_suffix('-').map(str::to_owned).unwrap_or(slug);
+    }
+    slug.truncate(ENVIRONMENT_STEM);
+    if !slug.ends_with('-') {
+        slug.push('-');
+    }
+    slug + &suffix()
+}
+
+/// The last six digits of the name's SHA-256 in base 36.
+fn digest_suffix(name: &str) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    const SPACE: u64 = 36_u64.pow(6);
+    let mut rest = Sha256::digest(name.as_bytes())
+        .iter()
+        .fold(0u64, |rest, byte| (rest * 256 + u64::from(*byte)) % SPACE);
+    let mut suffix = ['0'; 6];
+    for slot in suffix.iter_mut().rev() {
+        *slot = DIGITS
+            .get((rest % 36) as usize)
+            .map_or('0', |digit| char::from(*digit));
+        rest /= 36;
+    }
+    suffix.iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::slug;
+    use super::{digest_suffix, shortened, slug};
+
+    #[test]
+    fn environment_slugs_are_gitlabs() {
+        for (name, expected) in [
+            ("staging-12345678901234567", "staging-123456789-SUFFIX"),
+            ("9-staging-123456789012345", "env-9-staging-123-SUFFIX"),
+            ("staging-1234567890123456", "staging-1234567890123456"),
+            ("production", "production"),
+            ("PRODUCTION", "production-SUFFIX"),
+            ("review/1-foo", "review-1-foo-SUFFIX"),
+            ("1/foo", "env-1-foo-SUFFIX"),
+            ("foo-", "foo"),
+            ("foo**bar", "foo-bar-SUFFIX"),
+            ("*-foo", "env-foo-SUFFIX"),
+            ("", "env-SUFFIX"),
+        ] {
+            assert_eq!(shortened(name, || "SUFFIX".to_owned()), expected, "{name}");
+        }
+        assert_eq!(digest_suffix("production"), "bw12t0");
+        assert_eq!(digest_suffix("review/1-foo"), "9tdj0u");
+    }
 
     #[test]
     fn slugs_are_gitlabs() {

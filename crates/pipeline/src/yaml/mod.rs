@@ -13,3 +13,4 @@ mod scalar;
 
 pub(crate) use node::{Entry, Mapping, Node, Scalar, Value};
 pub(crate) use parse::{YamlError, parse};
+pub(crate) use scalar::{Resolved, resolve};

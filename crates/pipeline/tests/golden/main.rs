@@ -10,6 +10,7 @@
 )]
 
 mod render;
+mod robust;
 mod shared;
 
 use std::{fs, path::Path};
