@@ -183,7 +183,7 @@ impl Transfer<'_> {
             mut response,
             mut surplus,
         } = arriving;
-        while let Some(mut chunk) = response.chunk().await.map_err(|error| self.session.cut(error))? {
+        while let Some(mut chunk) = self.session.chunk(&mut response).await? {
             let known = usize::try_from(surplus).unwrap_or(usize::MAX).min(chunk.len());
             surplus -= chunk.split_to(known).len() as u64;
             if chunk.is_empty() {
@@ -236,7 +236,7 @@ impl Transfer<'_> {
     /// A registry without ranges: everything comes, and is looked at and not kept.
     async fn have_all_shown(&self, mut response: Response) -> Result<(), ClientError> {
         let mut verifier = Verifier::new(self.blob.digest.clone(), Some(self.blob.size));
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.session.cut(error))? {
+        while let Some(chunk) = self.session.chunk(&mut response).await? {
             verifier.update(&chunk).map_err(|error| self.damaged(error))?;
         }
         verifier.finish().map_err(|error| self.damaged(error))

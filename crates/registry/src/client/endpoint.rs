@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use http::Method;
+use http::{Method, StatusCode};
 use reqwest::{Response, Url};
 use shipway_oci::RegistryName;
 
 use super::error::ClientError;
 use super::options::ClientOptions;
 use super::roots::Trust;
-use super::transport::{Outgoing, Transport};
+use super::transport::{Outgoing, Transport, same_origin};
 use crate::authority::Authority;
 use crate::wire::{Query, SHIPWAY_STORE};
 
@@ -120,18 +120,33 @@ async fn look(
     if !insecure && !registry.is_loopback() {
         return Ok(Location::Remote(endpoint(at("https")?)));
     }
-    let secure = endpoint(at("https")?);
-    let (endpoint, response) = match ping(&secure, transport).await {
-        Ok(response) => (secure, response),
-        Err(refused @ ClientError::Forbidden { .. }) => return Err(refused),
-        Err(tls) => {
-            let plain = endpoint(at("http")?);
-            match ping(&plain, transport).await {
-                // What speaks TLS answers a plain request with 400: then the first error is the one that helps.
-                Ok(response) if response.status().as_u16() != 400 => (plain, response),
-                Ok(_) | Err(_) => return Err(tls),
+    // What is most likely comes first; both are asked without credentials, and a redirect is no answer.
+    let schemes = if insecure {
+        ["https", "http"]
+    } else {
+        ["http", "https"]
+    };
+    let mut refused = None;
+    let mut found = None;
+    for scheme in schemes {
+        let candidate = endpoint(at(scheme)?);
+        match ping(&candidate, transport).await {
+            Err(forbidden @ ClientError::Forbidden { .. }) => return Err(forbidden),
+            // Some servers that speak TLS answer a plain request with 400.
+            Ok(response) if scheme == "http" && response.status() == StatusCode::BAD_REQUEST => {}
+            Ok(response) if same_origin(response.url(), &candidate.base) => {
+                found = Some((candidate, response));
+                break;
             }
+            Ok(_) => {}
+            // Why TLS failed is what helps: that plain HTTP did not work either goes without saying.
+            Err(error) if scheme == "https" || refused.is_none() => refused = Some(error),
+            Err(_) => {}
         }
+    }
+    let Some((endpoint, response)) = found else {
+        let silent = || ClientError::protocol(registry, "it speaks HTTP, but not the registry's");
+        return Err(refused.unwrap_or_else(silent));
     };
     if registry.is_loopback() {
         let claimed = response

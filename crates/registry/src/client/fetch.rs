@@ -1,14 +1,17 @@
 //! A plain file by its URL, under the same rules as images: the egress policy at each hop, the same roots.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, stream};
 use http::Method;
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, ETAG, LAST_MODIFIED};
-use reqwest::Url;
+use reqwest::{Response, Url};
 
 use super::error::ClientError;
 use super::roots::Trust;
-use super::transport::{Outgoing, Transport, unreachable};
+use super::silence::next_chunk;
+use super::transport::{Outgoing, Transport};
 
 /// A file on its way.
 pub struct Fetched {
@@ -67,10 +70,17 @@ pub(super) async fn fetch(transport: &Transport, url: &str) -> Result<Fetched, C
         etag: header(&ETAG),
         content_disposition: header(&CONTENT_DISPOSITION),
         length: header(&CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-        body: Box::new(
-            response
-                .bytes_stream()
-                .map_err(move |error| unreachable(host.clone(), error)),
-        ),
+        body: Box::new(Box::pin(body(response, host, transport.timeouts().idle))),
+    })
+}
+
+fn body(
+    response: Response,
+    host: String,
+    limit: Duration,
+) -> impl Stream<Item = Result<Bytes, ClientError>> + Send {
+    stream::try_unfold((response, host), move |(mut response, host)| async move {
+        let chunk = next_chunk(&mut response, &host, limit).await?;
+        Ok(chunk.map(|chunk| (chunk, (response, host))))
     })
 }

@@ -24,6 +24,7 @@ mod push;
 mod resolve;
 mod roots;
 mod session;
+mod silence;
 mod transport;
 mod upload;
 
@@ -210,5 +211,34 @@ impl Inner {
     fn origin(&self, registry: &RegistryName, blob: &Digest) -> Option<RepositoryName> {
         let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
         origins.get(&(registry.clone(), blob.clone())).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: T) {}
+
+    /// Callers spawn these; the compiler only finds out where they do, so it is made to look here.
+    #[tokio::test]
+    async fn all_futures_may_change_threads() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let client = Client::new(ClientOptions::default()).unwrap();
+        let reference = Reference::parse("alpine").unwrap();
+        let credentials = RegistryCredentials::new("ada", "pw".into());
+        let (pulling, pushing): (&dyn PullProgress, &dyn PushProgress) = (&(), &());
+        is_send(client.pull(&reference, &Platform::host(), Some(&credentials), &store, pulling));
+        is_send(client.push(
+            &store,
+            &Digest::sha256(b""),
+            &reference,
+            Some(&credentials),
+            pushing,
+        ));
+        is_send(client.resolve(&reference, None));
+        is_send(client.login(&reference.registry, &credentials));
+        is_send(client.fetch("http://example.org"));
     }
 }

@@ -49,7 +49,7 @@ pub struct Mirror {
 pub struct Timeouts {
     /// To open a connection.
     pub connect: Duration,
-    /// For an answer, or its next byte.
+    /// How long a registry may say nothing while nothing moves; the whole may take any time.
     pub idle: Duration,
     /// How often one thing is tried in a row without any progress.
     pub attempts: u32,

@@ -24,6 +24,7 @@ use super::error::ClientError;
 use super::options::RegistryCredentials;
 use super::patience::{Patience, is_passing, retry_after};
 use super::roots::Trust;
+use super::silence::next_chunk;
 use super::transport::{Outgoing, Payload, same_origin};
 use crate::wire::{Challenge, Query, RegistryError};
 
@@ -351,7 +352,7 @@ impl Session {
     pub(super) async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, ClientError> {
         let mut body = BytesMut::new();
         loop {
-            let chunk = response.chunk().await.map_err(|error| self.cut(error))?;
+            let chunk = self.chunk(&mut response).await?;
             let Some(chunk) = chunk else {
                 return Ok(body.freeze());
             };
@@ -371,9 +372,14 @@ impl Session {
         }
     }
 
-    /// The connection ended in the middle.
-    pub(super) fn cut(&self, error: reqwest::Error) -> ClientError {
-        super::transport::unreachable(self.endpoint.registry.to_string(), error)
+    /// The next bytes of an answer.
+    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, ClientError> {
+        next_chunk(
+            response,
+            self.endpoint.registry.as_str(),
+            self.inner.options.timeouts.idle,
+        )
+        .await
     }
 }
 

@@ -23,6 +23,7 @@ use super::egress::EgressPolicy;
 use super::error::ClientError;
 use super::options::{ClientOptions, Timeouts};
 use super::roots::{Roots, Trust};
+use super::silence;
 use crate::transfer::FileBody;
 
 const MOST_REDIRECTS: usize = 10;
@@ -113,6 +114,10 @@ impl Transport {
         }
     }
 
+    pub(super) fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
     pub(super) fn egress(&self) -> &Arc<dyn EgressPolicy> {
         &self.egress
     }
@@ -166,7 +171,11 @@ impl Transport {
                 builder.body(reqwest::Body::wrap(body))
             }
         };
-        builder.send().await.map_err(|error| unreachable(host, error))
+        let sent = match &request.payload {
+            Payload::File { sent, .. } => Some(&**sent),
+            Payload::Empty | Payload::Bytes(_) => None,
+        };
+        silence::answer(builder.send(), sent, &host, self.timeouts.idle).await
     }
 
     fn client(&self, place: Place) -> Result<reqwest::Client, ClientError> {
@@ -190,7 +199,6 @@ impl Transport {
             .redirect(redirect::Policy::none())
             .dns_resolver(resolver)
             .connect_timeout(self.timeouts.connect)
-            .read_timeout(self.timeouts.idle)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(4 * STREAM_WINDOW)
             .tcp_nodelay(true)

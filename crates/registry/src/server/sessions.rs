@@ -59,3 +59,26 @@ impl Sessions {
             .remove(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_that_began_an_upload_goes_on_with_it() {
+        let sessions = Sessions::default();
+        let id: UploadId = "0f8fad5b-d9cb-469f-a165-70867728950e".parse().unwrap();
+        let other: UploadId = "7c9e6679-7425-40de-944b-e07fc1f90ae7".parse().unwrap();
+        let (token, forged) = (Digest::sha256(b"token"), Digest::sha256(b"forged"));
+        let who = Principal::Job {
+            project: "a".parse().unwrap(),
+            job: 1,
+        };
+        sessions.begin(&id, &token, &who);
+        assert_eq!(sessions.owner(&id, &token), Some(who));
+        assert_eq!(sessions.owner(&id, &forged), None);
+        assert_eq!(sessions.owner(&other, &token), None);
+        sessions.end(&id);
+        assert_eq!(sessions.owner(&id, &token), None);
+    }
+}

@@ -41,10 +41,6 @@ impl Call<'_> {
     where
         B: Body<Data = Bytes> + Send,
     {
-        let algorithm = match self.query.get("digest-algorithm") {
-            Some(algorithm) => algorithm.parse().map_err(|error| digest_invalid(&error))?,
-            None => Algorithm::Sha256,
-        };
         if let Some(digest) = self.query.get("mount") {
             drain(body, &self.inner.options).await;
             let digest: Digest = digest.parse().map_err(|error| digest_invalid(&error))?;
@@ -52,11 +48,14 @@ impl Call<'_> {
                 return Ok(created_blob(name, &digest));
             }
         } else if let Some(digest) = self.query.get("digest") {
-            let digest: Digest = digest.parse().map_err(|error| digest_invalid(&error))?;
-            return self.upload_at_once(name, &digest, body).await;
+            return self.upload_at_once(name, digest, body).await;
         } else {
             drain(body, &self.inner.options).await;
         }
+        let algorithm = match self.query.get("digest-algorithm") {
+            Some(algorithm) => algorithm.parse().map_err(|error| digest_invalid(&error))?,
+            None => Algorithm::Sha256,
+        };
         let repository = name.clone();
         let id = self
             .blocking(move |authority, who| authority.begin_upload(who, &repository, algorithm))
@@ -87,15 +86,17 @@ impl Call<'_> {
     async fn upload_at_once<B>(
         &self,
         name: &RepositoryName,
-        digest: &Digest,
+        digest: &str,
         body: B,
     ) -> Result<Response<ResponseBody>, Refusal>
     where
         B: Body<Data = Bytes> + Send,
     {
         let (authority, who) = (self.authority().clone(), self.caller.principal.clone());
-        let (repository, expected) = (name.clone(), digest.clone());
-        with_chunks(body, &self.inner.options, move |chunks| {
+        let repository = name.clone();
+        let expected = digest.parse::<Digest>().map_err(|error| digest_invalid(&error));
+        let put = with_chunks(body, &self.inner.options, move |chunks| {
+            let expected = expected?;
             let id = authority.begin_upload(&who, &repository, expected.algorithm())?;
             let writer = authority.open_upload(&who, &repository, &id)?;
             // The client never learns the id, so it could not go on with what came.
@@ -106,9 +107,8 @@ impl Call<'_> {
                 Added::Done(writer) => Authority::finish_upload(writer, &expected),
                 Added::OutOfPlace { .. } => Err(RegistryError::new(ErrorCode::BlobUploadInvalid)),
             }
-        })
-        .await?;
-        Ok(created_blob(name, digest))
+        });
+        Ok(created_blob(name, &put.await?.digest))
     }
 
     pub(super) async fn upload_status(
@@ -132,10 +132,11 @@ impl Call<'_> {
     where
         B: Body<Data = Bytes> + Send,
     {
-        let place = self.place(&body)?;
+        let place = self.place(&body);
         let (authority, who) = (self.authority().clone(), self.caller.principal.clone());
         let (repository, upload) = (name.clone(), id.clone());
         let added = with_chunks(body, &self.inner.options, move |chunks| {
+            let place = place?;
             let writer = authority.open_upload(&who, &repository, &upload)?;
             match append(writer, place, chunks)? {
                 Added::Done(writer) => {
@@ -161,16 +162,19 @@ impl Call<'_> {
     where
         B: Body<Data = Bytes> + Send,
     {
-        let Some(digest) = self.query.get("digest") else {
-            drain(body, &self.inner.options).await;
-            let message = "an upload ends with `?digest=` and the digest of its content";
-            return Err(RegistryError::with_message(ErrorCode::DigestInvalid, message).into());
+        let expected = match self.query.get("digest") {
+            Some(digest) => digest.parse().map_err(|error| digest_invalid(&error)),
+            None => {
+                let message = "an upload ends with `?digest=` and the digest of its content";
+                Err(RegistryError::with_message(ErrorCode::DigestInvalid, message))
+            }
         };
-        let digest: Digest = digest.parse().map_err(|error| digest_invalid(&error))?;
-        let place = self.place(&body)?;
+        let place = self.place(&body);
         let (authority, who) = (self.authority().clone(), self.caller.principal.clone());
-        let (repository, upload, expected) = (name.clone(), id.clone(), digest.clone());
+        let (repository, upload) = (name.clone(), id.clone());
+        // What is wrong with the head is found inside, where the body is read to its end either way.
         let added = with_chunks(body, &self.inner.options, move |chunks| {
+            let (expected, place): (Digest, _) = (expected?, place?);
             let writer = authority.open_upload(&who, &repository, &upload)?;
             match append(writer, place, chunks)? {
                 Added::Done(writer) => Authority::finish_upload(writer, &expected).map(Added::Done),
@@ -178,9 +182,9 @@ impl Call<'_> {
             }
         });
         match added.await? {
-            Added::Done(_) => {
+            Added::Done(blob) => {
                 self.inner.sessions.end(id);
-                Ok(created_blob(name, &digest))
+                Ok(created_blob(name, &blob.digest))
             }
             Added::OutOfPlace { offset } => Err(out_of_place(name, id, offset)),
         }

@@ -218,7 +218,7 @@ mod tests {
             ("/v2/a/blobs/uploads/".to_owned(), Route::Uploads(name("a"))),
             (
                 format!("/v2/a/referrers/{digest}"),
-                Route::Referrers(name("a"), digest.clone()),
+                Route::Referrers(name("a"), digest),
             ),
         ] {
             assert_eq!(Route::parse(&path).unwrap(), expected, "{path}");

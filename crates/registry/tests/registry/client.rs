@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shipway_oci::{Descriptor, Digest, ImageManifest, Manifest, Platform, media_type};
-use shipway_registry::{Client, ClientError, RegistryCredentials};
+use shipway_registry::{Client, ClientError, ClientOptions, RegistryCredentials, Timeouts};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
-use crate::fixture::{Place, client, impatient, reference, respond, secret, serve_as};
+use crate::fixture::{Image, Place, client, impatient, reference, respond, secret, serve_as};
 
 /// A manifest with one layer.
 fn manifest_of(layer: &[u8]) -> Vec<u8> {
@@ -242,4 +244,126 @@ async fn one_token_serves_many_requests() {
         outcome.unwrap();
     }
     assert_eq!(tokens.load(Ordering::Relaxed), 1);
+}
+
+/// A server that answers every request with these bytes and then neither says more nor hangs up.
+async fn falls_silent_after(answer: &'static str) -> shipway_oci::Reference {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            let ping = request[..length].starts_with(b"GET /v2/ ");
+            let text = if ping {
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+            } else {
+                answer
+            };
+            stream.write_all(text.as_bytes()).await.unwrap();
+            held.push(stream);
+        }
+    });
+    reference(&address.to_string().parse().unwrap(), "a/b")
+}
+
+#[tokio::test]
+async fn silence_has_a_limit() {
+    let idle = Duration::from_millis(50);
+    let timeouts = Timeouts {
+        idle,
+        attempts: 2,
+        ..impatient().timeouts
+    };
+    let client = Client::new(ClientOptions {
+        timeouts,
+        ..impatient()
+    })
+    .unwrap();
+    for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"] {
+        let image = falls_silent_after(answer).await;
+        let error = client.resolve(&image, None).await.unwrap_err();
+        let ClientError::Unreachable { source, .. } = error else {
+            panic!("{error}")
+        };
+        assert!(source.to_string().contains("nothing came"), "{source}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_upload_is_not_silence() {
+    let idle = Duration::from_millis(200);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    const SIZE: usize = 48_000_000;
+    // Takes a layer in sips: all in all several times longer than silence may last.
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 1_000_000];
+                let length = stream.read(&mut buffer).await.unwrap();
+                let head = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let status = if head.starts_with("HEAD") {
+                    "404 Not Found"
+                } else if head.starts_with("POST") {
+                    "202 Accepted\r\nLocation: /v2/upload"
+                } else if head.starts_with("PUT /v2/upload")
+                    && head.contains(&format!("content-length: {SIZE}"))
+                {
+                    let body_start = head.find("\r\n\r\n").unwrap() + 4;
+                    let mut taken = length - body_start;
+                    let mut ticks = tokio::time::interval(Duration::from_millis(15));
+                    while taken < SIZE {
+                        ticks.tick().await;
+                        taken += stream.read(&mut buffer).await.unwrap();
+                    }
+                    "201 Created"
+                } else if head.starts_with("PUT") {
+                    let expected: usize = head
+                        .split("content-length: ")
+                        .nth(1)
+                        .unwrap()
+                        .split('\r')
+                        .next()
+                        .unwrap()
+                        .parse()
+                        .unwrap();
+                    let mut taken = length - head.find("\r\n\r\n").unwrap() - 4;
+                    while taken < expected {
+                        taken += stream.read(&mut buffer).await.unwrap();
+                    }
+                    "201 Created"
+                } else {
+                    "200 OK"
+                };
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+        }
+    });
+    let from = Place::new();
+    let image = Image::random(&from.store, 1, &[SIZE], false);
+    let timeouts = Timeouts {
+        idle,
+        attempts: 1,
+        ..impatient().timeouts
+    };
+    let client = Client::new(ClientOptions {
+        timeouts,
+        ..impatient()
+    })
+    .unwrap();
+    let to = reference(&address.to_string().parse().unwrap(), "a/b");
+    let started = std::time::Instant::now();
+    client
+        .push(&from.store, &image.digest, &to, None, &())
+        .await
+        .unwrap();
+    assert!(
+        started.elapsed() > 2 * idle,
+        "this test must outlast the limit to mean anything"
+    );
 }
