@@ -204,8 +204,8 @@ impl Container {
     /// it stays open by the container's options.
     pub fn attach(&self, from: AttachFrom, stdin: bool) -> Attachment {
         let output = match from {
-            AttachFrom::Start => self.inner.spool.from_start_to_end_of_run(),
-            AttachFrom::Now => self.inner.spool.from_now(),
+            AttachFrom::Start => self.inner.spool.to_end_of_run(),
+            AttachFrom::Now => self.inner.spool.read_on(),
         };
         Attachment {
             output,
@@ -219,7 +219,7 @@ impl Container {
 
     /// All that it wrote, in all its runs; `follow` goes on to the end of the present run.
     pub fn logs(&self, follow: bool) -> Output {
-        self.inner.spool.from_start(follow)
+        self.inner.spool.read_all(follow)
     }
 
     /// Waits until it does not run. One that was not started yet is waited for; one that was removed without ever

@@ -56,7 +56,7 @@ pub enum LoadImageError {
         /// The index.
         manifest: Digest,
         /// What was wanted.
-        platform: Platform,
+        platform: Box<Platform>,
         /// What there is.
         available: String,
     },
@@ -202,7 +202,7 @@ fn no_platform(manifest: &Digest, index: &ImageIndex, platform: &Platform) -> Lo
         .collect();
     LoadImageError::Platform {
         manifest: manifest.clone(),
-        platform: platform.clone(),
+        platform: Box::new(platform.clone()),
         available: if available.is_empty() {
             "no platform named".into()
         } else {

@@ -46,7 +46,7 @@ pub enum ImagesError {
     #[error("cannot name the image {reference}")]
     Name {
         /// The name.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Why.
         #[source]
         source: PutManifestError,
@@ -248,7 +248,10 @@ impl Images {
             images
                 .store
                 .name_image(&scope, &reference, &manifest)
-                .map_err(|source| ImagesError::Name { reference, source })
+                .map_err(|source| ImagesError::Name {
+                    reference: Box::new(reference.clone()),
+                    source,
+                })
         })
         .await
     }

@@ -310,7 +310,7 @@ impl PodInner {
             }
             // The lock file marks it for the next sweep.
             Err(error) => {
-                tracing::warn!(%error, pod = %self.id, "the directory of a pod stays until the next start")
+                tracing::warn!(%error, pod = %self.id, "the directory of a pod stays until the next start");
             }
         }
     }

@@ -109,7 +109,7 @@ impl Spool {
     }
 
     /// Everything from the first byte on; `follow` goes on to the end of the present run.
-    pub(crate) fn from_start(&self, follow: bool) -> Output {
+    pub(crate) fn read_all(&self, follow: bool) -> Output {
         let extent = self.extent.borrow();
         let until = if follow && extent.running {
             Until::EndOfRun(extent.ends.len())
@@ -121,7 +121,7 @@ impl Spool {
     }
 
     /// What comes from now on, to the end of the present run, or of the next one when there is none.
-    pub(crate) fn from_now(&self) -> Output {
+    pub(crate) fn read_on(&self) -> Output {
         let extent = self.extent.borrow();
         let (offset, run) = (extent.length, extent.ends.len());
         drop(extent);
@@ -129,12 +129,12 @@ impl Spool {
     }
 
     /// Everything of the first run, which is under way or over.
-    pub(crate) fn from_start_to_end_of_first_run(&self) -> Output {
+    pub(crate) fn first_run(&self) -> Output {
         Output::new(self, 0, Until::EndOfRun(0))
     }
 
     /// Everything from the first byte on, to the end of the present run, or of the next one when there is none.
-    pub(crate) fn from_start_to_end_of_run(&self) -> Output {
+    pub(crate) fn to_end_of_run(&self) -> Output {
         let run = self.extent.borrow().ends.len();
         Output::new(self, 0, Until::EndOfRun(run))
     }

@@ -166,7 +166,7 @@ impl Exec {
     /// Its streams, from its first byte. Standard input can be had once.
     pub fn attach(&self) -> Attachment {
         Attachment {
-            output: self.inner.spool.from_start_to_end_of_first_run(),
+            output: self.inner.spool.first_run(),
             stdin: self
                 .inner
                 .stdin

@@ -3,13 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use shipway_sandbox::{
-    ApplyRequest, ArchiveRequest, ArchiveRoot, Conflict, FileStatus, Keeper, KeeperError, RootSpec,
-    UnpackLimits,
-};
+use shipway_sandbox::{ApplyRequest, ArchiveRequest, ArchiveRoot, FileStatus, Keeper, KeeperError, RootSpec};
 
 use super::Container;
-use super::state::ContainerState;
 use crate::ids::ContainerId;
 
 /// Files did not come in or out.
@@ -27,12 +23,6 @@ pub enum FilesError {
         /// Why.
         #[source]
         source: KeeperError,
-    },
-    /// Its files cannot be changed from outside while it runs.
-    #[error("container {container} is running: its files cannot be written from outside before it has ended")]
-    Running {
-        /// Its id.
-        container: ContainerId,
     },
     /// The thread that did it ended early.
     #[error("the work on files of container {container} was interrupted")]
@@ -59,26 +49,16 @@ impl Container {
             .await
     }
 
-    /// Extracts a tar from a pipe or file into a directory of it.
+    /// Extracts a tar from a pipe or file into a directory of it, which is made if it is missing.
     ///
     /// # Errors
-    /// When it runs, or the tar cannot be extracted.
+    /// When the tar cannot be extracted.
     pub async fn extract(&self, tar: OwnedFd, target: &Path) -> Result<(), FilesError> {
-        if matches!(
-            self.state(),
-            ContainerState::Starting | ContainerState::Running { .. }
-        ) {
-            return Err(FilesError::Running {
-                container: self.id().clone(),
-            });
+        let mut request = ApplyRequest::new(tar, self.inner.spec.root.clone(), target.to_owned());
+        // The overlay of a running container may be mounted but once: its files are reached through itself.
+        if let Some(running) = self.running_id() {
+            request.root = ArchiveRoot::Container(running);
         }
-        let request = ApplyRequest {
-            stream: tar,
-            root: self.inner.spec.root.clone(),
-            target: target.to_owned(),
-            conflict: Conflict::Replace,
-            limits: UnpackLimits::default(),
-        };
         self.on_files("write to", target, move |keeper| keeper.apply(request).map(drop))
             .await
     }

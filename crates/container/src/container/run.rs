@@ -152,7 +152,7 @@ fn watch(
     match keeper.stop(&running) {
         Ok(()) | Err(KeeperError::UnknownContainer { .. } | KeeperError::Gone) => {}
         Err(error) => {
-            tracing::warn!(%error, container = %container.id, "a container that has ended is not cleaned up")
+            tracing::warn!(%error, container = %container.id, "a container that has ended is not cleaned up");
         }
     }
     container.stdin.end_run();

@@ -60,22 +60,22 @@ pub enum PullError {
     #[error("cannot pull {reference}")]
     Registry {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Why.
         #[source]
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// The policy is never to ask, and nothing is here.
     #[error("{reference} is not on this machine, and the pull policy is `never`: pull or import it first")]
     Absent {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
     },
     /// It came, but cannot be named.
     #[error("cannot keep {reference}")]
     Keep {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Why.
         #[source]
         source: PutManifestError,
@@ -84,7 +84,7 @@ pub enum PullError {
     #[error("cannot use {reference}")]
     Use {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Why.
         #[source]
         source: ImagesError,
@@ -136,7 +136,7 @@ impl Images {
                     source: PullSource::Imported { unreachable: None },
                 }),
                 None => Err(PullError::Absent {
-                    reference: reference.clone(),
+                    reference: Box::new(reference.clone()),
                 }),
             };
         }
@@ -160,13 +160,13 @@ impl Images {
                     },
                 }),
                 None => Err(PullError::Registry {
-                    reference: reference.clone(),
-                    source: error,
+                    reference: Box::new(reference.clone()),
+                    source: Box::new(error),
                 }),
             },
-            Err(source) => Err(PullError::Registry {
-                reference: reference.clone(),
-                source,
+            Err(error) => Err(PullError::Registry {
+                reference: Box::new(reference.clone()),
+                source: Box::new(error),
             }),
         }
     }
@@ -187,7 +187,7 @@ impl Images {
                 Ok(None)
             }
             Err(source) => Err(PullError::Use {
-                reference: reference.clone(),
+                reference: Box::new(reference.clone()),
                 source,
             }),
         }
@@ -206,7 +206,7 @@ impl Images {
         let (scope, reference) = (scope.clone(), reference.clone());
         self.blocking(move |images| {
             let failed = |source| PullError::Keep {
-                reference: reference.clone(),
+                reference: Box::new(reference.clone()),
                 source,
             };
             let stored = images.store.image_manifest(&image.manifest);
@@ -221,7 +221,7 @@ impl Images {
                     source: crate::LoadImageError::Manifest { manifest, source },
                 };
                 PullError::Use {
-                    reference: reference.clone(),
+                    reference: Box::new(reference.clone()),
                     source,
                 }
             })?;
@@ -251,12 +251,15 @@ impl Images {
                 .store
                 .put_image(&scope, &reference, &write)
                 .map_err(|source| PullError::Keep {
-                    reference: reference.clone(),
+                    reference: Box::new(reference.clone()),
                     source,
                 })?;
             images
                 .image_at(Some(reference.clone()), &write.digest, &platform)
-                .map_err(|source| PullError::Use { reference, source })
+                .map_err(|source| PullError::Use {
+                    reference: Box::new(reference.clone()),
+                    source,
+                })
         })
         .await
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use shipway_oci::{Descriptor, Digest, Hasher, VerifyingReader};
-use shipway_sandbox::{Keeper, UnpackLimits, UnpackReport, UnpackRequest};
+use shipway_sandbox::{Keeper, UnpackReport, UnpackRequest};
 use shipway_store::Store;
 
 use super::{LayerError, LayerPath};
@@ -54,7 +54,7 @@ impl Job {
             Ok(report) => Ok(Tree {
                 path,
                 entries: report.entries,
-                implied: 0,
+                implied: report.implied,
             }),
             Err(error) => {
                 discard(keeper, &path);
@@ -71,12 +71,8 @@ impl Job {
         let (stream, feed) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| unreadable(errno.into()))?;
         // A smaller pipe is only slower.
         let _ = fcntl_setpipe_size(&feed, PIPE_BYTES);
-        let request = UnpackRequest {
-            stream,
-            into: path.to_owned(),
-            below: self.below.iter().map(|path| path.as_path().to_owned()).collect(),
-            limits: UnpackLimits::default(),
-        };
+        let below = self.below.iter().map(|path| path.as_path().to_owned()).collect();
+        let request = UnpackRequest::new(stream, path.to_owned(), below);
         let (report, found) = std::thread::scope(|scope| {
             let feeder = scope.spawn(|| self.feed(store, feed));
             let report = keeper.unpack(request);

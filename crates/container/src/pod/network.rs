@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
 use shipway_sandbox::{Keeper, KeeperError, NetworkPlan};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::Pod;
 use crate::dns::DnsServer;
@@ -71,7 +71,7 @@ impl Pod {
             .network
             .get_or_try_init(async || self.make_network().await)
             .await
-            .map(|()| ())
+            .copied()
     }
 
     async fn make_network(&self) -> Result<(), NetworkError> {
@@ -144,6 +144,29 @@ impl Pod {
         }
         drop(bound);
         tcp(socket, address)
+    }
+
+    /// Connects to a container of the pod, as a neighbour of it would.
+    ///
+    /// # Errors
+    /// When there is no network, or nobody listens there.
+    pub async fn connect(&self, address: SocketAddrV4) -> Result<TcpStream, NetworkError> {
+        self.ensure_network().await?;
+        let failed = move |source| NetworkError::Socket {
+            address: address.into(),
+            source,
+        };
+        let socket = self
+            .blocking_network(move |keeper| keeper.connect_tcp(address).map_err(failed))
+            .await?;
+        let socket = std::net::TcpStream::from(socket);
+        let adopted = socket
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(socket));
+        adopted.map_err(|source| NetworkError::Adopt {
+            address: address.into(),
+            source,
+        })
     }
 
     async fn blocking_network<T: Send + 'static>(

@@ -6,9 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use shipway_sandbox::{
-    ArchiveRequest, ArchiveRoot, FileKind, Keeper, KeeperError, RootSpec, UnpackLimits, UnpackRequest,
-};
+use shipway_sandbox::{ApplyRequest, ArchiveRequest, ArchiveRoot, FileKind, Keeper, KeeperError, RootSpec};
 
 use super::Pod;
 
@@ -180,16 +178,19 @@ fn copy(keeper: &Keeper, path: &Path, filling: &Filling) -> Result<(), KeeperErr
         output,
     );
     archive.relative_to.clone_from(&filling.path);
-    let unpack = UnpackRequest {
+    let mut apply = ApplyRequest::new(
         stream,
-        into: path.to_owned(),
-        below: Vec::new(),
-        limits: UnpackLimits::default(),
-    };
+        RootSpec {
+            layers: Vec::new(),
+            upper: None,
+        },
+        "/".into(),
+    );
+    apply.root = ArchiveRoot::Directory(path.to_owned());
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| keeper.archive(archive));
-        let unpacked = keeper.unpack(unpack);
+        let applied = keeper.apply(apply);
         let archived = reading.join().unwrap_or(Err(KeeperError::Gone));
-        archived.and(unpacked).map(drop)
+        archived.and(applied).map(drop)
     })
 }

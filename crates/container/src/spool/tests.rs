@@ -27,12 +27,12 @@ async fn text(output: Output) -> String {
 #[tokio::test]
 async fn every_reader_sees_every_byte_in_order_and_marked() {
     let spool = spool();
-    let before = spool.from_now();
+    let before = spool.read_on();
     let mut writer = spool.begin_run();
     writer.append(OutputStream::Stdout, b"one").unwrap();
-    let between = spool.from_now();
-    let follow = spool.from_start(true);
-    let whole_so_far = spool.from_start(false);
+    let between = spool.read_on();
+    let follow = spool.read_all(true);
+    let whole_so_far = spool.read_all(false);
     writer.append(OutputStream::Stderr, b"two").unwrap();
     let reading = tokio::spawn(text(before));
     writer.append(OutputStream::Stdout, b"three").unwrap();
@@ -46,25 +46,25 @@ async fn every_reader_sees_every_byte_in_order_and_marked() {
 #[tokio::test]
 async fn a_reader_ends_with_its_run_and_logs_span_all_runs() {
     let spool = spool();
-    let first = spool.from_now();
+    let first = spool.read_on();
     let mut writer = spool.begin_run();
     writer.append(OutputStream::Stdout, b"first").unwrap();
     drop(writer);
-    let second = spool.from_now();
-    let all = spool.from_start_to_end_of_run();
+    let second = spool.read_on();
+    let all = spool.to_end_of_run();
     let mut writer = spool.begin_run();
     writer.append(OutputStream::Stdout, b"second").unwrap();
     drop(writer);
     assert_eq!(text(first).await, ">first");
     assert_eq!(text(second).await, ">second");
     assert_eq!(text(all).await, ">first>second");
-    assert_eq!(text(spool.from_start(true)).await, ">first>second");
+    assert_eq!(text(spool.read_all(true)).await, ">first>second");
 }
 
 #[tokio::test]
 async fn a_slow_reader_holds_nobody_up_and_gets_it_all() {
     let spool = spool();
-    let slow = spool.from_now();
+    let slow = spool.read_on();
     let mut writer = spool.begin_run();
     let pattern: Vec<u8> = (0..3_000_000_u32).map(|index| (index % 251) as u8).collect();
     for piece in pattern.chunks(70_001) {
@@ -83,7 +83,7 @@ async fn a_slow_reader_holds_nobody_up_and_gets_it_all() {
 #[tokio::test]
 async fn a_failure_is_told_after_what_was_kept() {
     let spool = spool();
-    let mut output = spool.from_now();
+    let mut output = spool.read_on();
     let mut writer = spool.begin_run();
     writer.append(OutputStream::Stdout, b"kept").unwrap();
     writer.fail(io::Error::from(io::ErrorKind::StorageFull));
@@ -96,7 +96,7 @@ async fn a_failure_is_told_after_what_was_kept() {
 #[tokio::test]
 async fn the_pump_takes_both_pipes_to_their_ends() {
     let spool = spool();
-    let output = spool.from_now();
+    let output = spool.read_on();
     let (out, out_end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let (err, err_end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let sources = vec![
@@ -131,7 +131,7 @@ async fn the_pump_takes_both_pipes_to_their_ends() {
 #[tokio::test]
 async fn a_pipe_that_stays_open_does_not_hold_the_end_up_for_ever() {
     let spool = spool();
-    let output = spool.from_now();
+    let output = spool.read_on();
     let (out, out_end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let pump = Pump::spawn(
         vec![Source {

@@ -1,0 +1,83 @@
+//! A process that dies with pods: nothing of them runs, and the next start removes the rest.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use shipway_container::{Egress, PodOptions, Swept};
+
+use crate::harness::tests;
+use crate::house::{House, eventually, open, script, until};
+
+tests!(the_next_start_removes_what_a_killed_process_left);
+
+const FLAG: &str = "--die-with-a-pod-in";
+
+/// Whether this process is the one that is to die, and where.
+pub(crate) fn asked() -> Option<PathBuf> {
+    let mut arguments = std::env::args().skip(1);
+    (arguments.next()? == FLAG).then(|| arguments.next().map(PathBuf::from))?
+}
+
+/// Starts a pod with a running container, says so, and dies as by `kill -9`.
+pub(crate) fn leave_a_pod_behind(data: &Path) -> ! {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let runtime = open(data).await;
+        let egress = Egress::detect([]).unwrap();
+        let pod = runtime
+            .start_pod(PodOptions {
+                name: "doomed".into(),
+                egress,
+            })
+            .await
+            .unwrap();
+        let image = shipway_container::ImportOptions::new(shipway_store::Scope::user(), None);
+        let image = runtime
+            .images()
+            .import(crate::house::busybox_tar().as_slice(), image)
+            .unwrap();
+        let container = pod.create(script(&image, "echo up; sleep 1000")).await.unwrap();
+        container.start().await.unwrap();
+        until(&mut container.logs(true), "up").await;
+        println!("{}", pod.id());
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+        unreachable!("a killed process goes on")
+    })
+}
+
+async fn the_next_start_removes_what_a_killed_process_left() {
+    let house = House::new().await;
+    let living = house.pod().await;
+    let data = house.data();
+    let output = tokio::task::spawn_blocking({
+        let data = data.clone();
+        move || {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command
+                .arg(FLAG)
+                .arg(data)
+                .stdin(Stdio::null())
+                .stderr(Stdio::inherit())
+                .output()
+                .unwrap()
+        }
+    })
+    .await
+    .unwrap();
+    let pod = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    assert_eq!(pod.len(), 32, "{pod:?}");
+    let (directory, lock) = (
+        house.keeper().join("pods").join(&pod),
+        data.join("locks").join(&pod),
+    );
+    assert!(directory.is_dir() && lock.exists());
+    // The dead keeper's last child lets go of the lock a moment after the process is gone.
+    let next = open(&data).await;
+    eventually("the dead pod is swept", || !directory.exists() && !lock.exists()).await;
+    assert!(
+        house.keeper().join(living.directory()).is_dir(),
+        "a living pod is left alone"
+    );
+    assert_eq!(next.sweep().await, Swept::default());
+    living.close().await;
+}

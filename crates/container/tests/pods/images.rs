@@ -1,0 +1,334 @@
+//! Names, archives, imports, pulls.
+
+use shipway_container::{
+    ImagesError, ImportError, ImportOptions, LoadError, PullError, PullOptions, PullOutcome, PullPolicy,
+    PullSource, SaveImage,
+};
+use shipway_oci::{Digest, ImageConfig, Platform, Reference};
+use shipway_sandbox::ExitStatus;
+use shipway_store::Scope;
+
+use crate::harness::tests;
+use crate::house::{House, Tar, busybox_tar, run, script};
+
+tests!(
+    an_import_has_its_configuration_and_runs,
+    the_same_tar_gives_the_same_image,
+    what_is_no_tar_is_not_imported,
+    images_are_found_by_name_and_id,
+    an_archive_brings_everything_back,
+    an_old_docker_archive_is_understood,
+    a_damaged_archive_is_refused,
+    an_import_stands_in_for_an_unreachable_registry_only,
+);
+
+fn reference(name: &str) -> Reference {
+    Reference::parse(name).unwrap()
+}
+
+async fn an_import_has_its_configuration_and_runs() {
+    let house = House::new().await;
+    let tar = busybox_tar();
+    let changes = [
+        "ENTRYPOINT [\"echo\", \"hello\"]",
+        "CMD [\"world\"]",
+        "WORKDIR /tmp",
+    ];
+    for tar in [tar.clone(), zstd::encode_all(tar.as_slice(), 1).unwrap()] {
+        let image = house.import("registry.example.com/a/b:1", &tar, &changes);
+        assert_eq!(image.config.config.working_dir, "/tmp");
+        let pod = house.pod().await;
+        let mut options = script(&image, "");
+        options.command = None;
+        assert_eq!(
+            run(&pod, options).await,
+            (ExitStatus::Code(0), "hello world\n".into())
+        );
+        pod.close().await;
+    }
+}
+
+async fn the_same_tar_gives_the_same_image() {
+    let house = House::new().await;
+    let tar = busybox_tar();
+    let first = house.import("a", &tar, &[]);
+    assert_eq!(house.import("b", &tar, &[]).manifest, first.manifest);
+    assert_ne!(house.import("b", &tar, &["USER ann"]).manifest, first.manifest);
+}
+
+async fn what_is_no_tar_is_not_imported() {
+    let house = House::new().await;
+    let options = || ImportOptions::new(Scope::user(), Some(reference("a")));
+    let images = house.runtime.images();
+    assert!(matches!(
+        images.import(&b"no tar"[..], options()),
+        Err(ImportError::Tar { .. })
+    ));
+    assert!(matches!(
+        images.import(&[7_u8; 4096][..], options()),
+        Err(ImportError::Tar { .. })
+    ));
+    assert!(
+        images
+            .find(&Scope::user(), &reference("a"))
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+async fn images_are_found_by_name_and_id() {
+    let house = House::new().await;
+    let images = house.runtime.images();
+    let image = house.busybox();
+    let scope = Scope::user();
+    images
+        .tag(&scope, &image.manifest, &reference("other:2"))
+        .await
+        .unwrap();
+    for text in [
+        "busybox",
+        "docker.io/library/busybox:latest",
+        "other:2",
+        image.id.as_ref(),
+        image.id.short(),
+        image.manifest.short(),
+    ] {
+        let found = images.resolve(&scope, text).await.unwrap();
+        assert_eq!(found.map(|found| found.id), Some(image.id.clone()), "{text}");
+    }
+    let by_digest = reference("busybox").with_digest(image.manifest.clone());
+    assert!(images.find(&scope, &by_digest).await.unwrap().is_some());
+    for text in ["nobody", "sha256:00", "", "ffffffff"] {
+        assert!(images.resolve(&scope, text).await.unwrap().is_none(), "{text}");
+    }
+    assert!(
+        images
+            .find(&Scope::job(1), &reference("busybox"))
+            .await
+            .unwrap()
+            .is_none(),
+        "another scope sees nothing"
+    );
+    let listed = images.list(&scope).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].references, [reference("busybox"), reference("other:2")]);
+    assert!(images.untag(&scope, &reference("busybox")).await.unwrap());
+    assert!(!images.untag(&scope, &reference("busybox")).await.unwrap());
+    assert!(images.remove(&scope, &image.manifest).await.unwrap());
+    assert!(images.list(&scope).await.unwrap().is_empty());
+    assert!(matches!(
+        images.tag(&scope, &image.manifest, &reference("x")).await,
+        Err(ImagesError::Name { .. })
+    ));
+}
+
+async fn an_archive_brings_everything_back() {
+    let (house, other) = (House::new().await, House::new().await);
+    let images = house.runtime.images();
+    let image = house.busybox();
+    let small = house.import("small:1", &Tar::new().file("x", "y").bytes(), &[]);
+    let save = |references: &[&str], image: &shipway_container::Image| SaveImage {
+        image: image.clone(),
+        references: references.iter().map(|name| reference(name)).collect(),
+    };
+    let wanted = [
+        save(&["busybox", "registry.example.com/b:2"], &image),
+        save(&[], &small),
+    ];
+    let mut archive = Vec::new();
+    images.save(&wanted, &mut archive).unwrap();
+    let mut again = Vec::new();
+    images.save(&wanted, &mut again).unwrap();
+    assert!(archive == again, "the same images give the same archive");
+
+    let scope = Scope::job(7);
+    for archive in [archive.clone(), zstd::encode_all(archive.as_slice(), 1).unwrap()] {
+        let mut loaded = other.runtime.images().load(archive.as_slice(), &scope).unwrap();
+        loaded.sort_by_key(|loaded| loaded.references.len());
+        assert_eq!(loaded.len(), 2);
+        assert_eq!(
+            (&loaded[0].image.manifest, loaded[0].references.len()),
+            (&small.manifest, 0)
+        );
+        assert_eq!(loaded[1].image.manifest, image.manifest);
+        assert_eq!(
+            loaded[1].references,
+            [reference("busybox"), reference("registry.example.com/b:2")]
+        );
+    }
+    let found = other
+        .runtime
+        .images()
+        .find(&scope, &reference("busybox"))
+        .await
+        .unwrap()
+        .unwrap();
+    let pod = other.pod().await;
+    assert_eq!(run(&pod, script(&found, "echo ran")).await.1, "ran\n");
+    pod.close().await;
+}
+
+/// What docker wrote before it wrote OCI layouts: a directory per layer, links for layers that are shared.
+fn old_archive(layer: &[u8], diff_id: &Digest) -> Vec<u8> {
+    let mut config = ImageConfig::new(&Platform::host());
+    config.rootfs.diff_ids = vec![diff_id.clone(), diff_id.clone()];
+    let config = config.to_json().unwrap();
+    let name = Digest::sha256(&config);
+    let manifest = format!(
+        r#"[{{"Config":"{0}.json","RepoTags":["old:1","localhost:5000/old:2"],"Layers":["aa/layer.tar","bb/layer.tar"]}}]"#,
+        name.hex()
+    );
+    Tar::new()
+        .directory("aa", 0o755, (0, 0))
+        .file("aa/VERSION", "1.0")
+        .file("aa/layer.tar", layer)
+        .link("bb/layer.tar", "../aa/layer.tar")
+        .file(&format!("{}.json", name.hex()), config)
+        .file("manifest.json", manifest)
+        .file("repositories", "{}")
+        .bytes()
+}
+
+async fn an_old_docker_archive_is_understood() {
+    let house = House::new().await;
+    let layer = busybox_tar();
+    let archive = old_archive(&layer, &Digest::sha256(&layer));
+    let loaded = house
+        .runtime
+        .images()
+        .load(archive.as_slice(), &Scope::user())
+        .unwrap();
+    assert_eq!(
+        loaded[0].references,
+        [reference("old:1"), reference("localhost:5000/old:2")]
+    );
+    let pod = house.pod().await;
+    assert_eq!(run(&pod, script(&loaded[0].image, "echo ran")).await.1, "ran\n");
+    pod.close().await;
+}
+
+async fn a_damaged_archive_is_refused() {
+    let house = House::new().await;
+    let images = house.runtime.images();
+    let load = |archive: &[u8]| images.load(archive, &Scope::user()).unwrap_err();
+    let layer = Tar::new().file("x", "y").bytes();
+
+    let wrong = old_archive(&layer, &Digest::sha256(b"another layer"));
+    assert!(matches!(load(&wrong), LoadError::DiffId { .. }));
+    assert!(matches!(load(&layer), LoadError::NoImages));
+    assert!(matches!(load(b"no archive"), LoadError::Tar { .. }));
+    let lacking = Tar::new()
+        .file(
+            "manifest.json",
+            r#"[{"Config":"c.json","RepoTags":null,"Layers":null}]"#,
+        )
+        .bytes();
+    assert!(matches!(load(&lacking), LoadError::Missing { .. }));
+    let nonsense = Tar::new().file("manifest.json", "{").bytes();
+    assert!(matches!(load(&nonsense), LoadError::Document { .. }));
+
+    let image = house.import("a", &layer, &[]);
+    let mut archive = Vec::new();
+    images
+        .save(
+            &[SaveImage {
+                image,
+                references: vec![reference("a")],
+            }],
+            &mut archive,
+        )
+        .unwrap();
+    let cut = load(&archive[..archive.len() / 2]);
+    assert!(
+        matches!(cut, LoadError::Read { .. } | LoadError::Tar { .. }),
+        "{cut:?}"
+    );
+    let place = archive
+        .windows(layer.len())
+        .position(|window| window == layer)
+        .unwrap();
+    archive[place + 512] ^= 1;
+    assert!(
+        matches!(load(&archive), LoadError::Commit { .. }),
+        "a blob that is not what its name says"
+    );
+}
+
+async fn pull(
+    house: &House,
+    scope: &Scope,
+    name: &Reference,
+    policy: PullPolicy,
+) -> Result<PullOutcome, PullError> {
+    let options = PullOptions {
+        policy,
+        ..PullOptions::default()
+    };
+    house.runtime.images().pull(scope, name, options, &()).await
+}
+
+async fn an_import_stands_in_for_an_unreachable_registry_only() {
+    let house = House::new().await;
+    let images = house.runtime.images();
+    let (scope, imported) = (Scope::job(3), Scope::imported());
+    // Nobody listens on the port of a listener that is gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let name = reference(&format!("127.0.0.1:{port}/a/b:1"));
+
+    assert!(
+        matches!(pull(&house, &scope, &name, PullPolicy::Always).await, Err(PullError::Registry { source, .. }) if source.is_unreachable())
+    );
+    assert!(matches!(
+        pull(&house, &scope, &name, PullPolicy::Never).await,
+        Err(PullError::Absent { .. })
+    ));
+
+    let options = ImportOptions::new(imported, Some(name.clone()));
+    let image = images.import(busybox_tar().as_slice(), options).unwrap();
+    assert!(images.find(&scope, &name).await.unwrap().is_none());
+    let outcome = pull(&house, &scope, &name, PullPolicy::Always).await.unwrap();
+    assert!(matches!(
+        outcome.source,
+        PullSource::Imported { unreachable: Some(_) }
+    ));
+    assert_eq!(outcome.image.manifest, image.manifest);
+    assert!(matches!(
+        pull(&house, &scope, &name, PullPolicy::IfMissing)
+            .await
+            .unwrap()
+            .source,
+        PullSource::Local
+    ));
+    assert!(matches!(
+        pull(&house, &scope, &name, PullPolicy::Always)
+            .await
+            .unwrap()
+            .source,
+        PullSource::Imported { .. }
+    ));
+
+    // A registry that answers has spoken, whatever was imported.
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let answering = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while client.read(&mut request).await.unwrap_or(0) > 0 {
+                    let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}";
+                    client.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    assert!(
+        matches!(pull(&house, &scope, &name, PullPolicy::Always).await, Err(PullError::Registry { source, .. }) if !source.is_unreachable())
+    );
+    answering.abort();
+}

@@ -1,0 +1,206 @@
+//! Unpacking: what is there afterwards, once and by many at a time, and what is refused.
+
+use shipway_container::{Image, LayerError, LayerPath};
+use shipway_oci::{
+    Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, Reference, chain_ids, media_type,
+};
+use shipway_sandbox::ExitStatus;
+use shipway_store::{ManifestWrite, Scope};
+
+use crate::harness::tests;
+use crate::house::{House, Tar, busybox_tar, open, run, script};
+
+tests!(
+    layers_of_every_compression_stack_up,
+    implied_directories_look_as_below,
+    many_at_once_unpack_each_layer_once,
+    a_layer_that_is_not_as_promised_is_refused,
+    a_built_layer_is_adopted_once,
+);
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An image of these layers: blob and uncompressed tar.
+fn image(house: &House, layers: &[(Vec<u8>, Vec<u8>)]) -> Image {
+    let store = house.runtime.store();
+    let mut config = ImageConfig::new(&Platform::host());
+    let mut descriptors = Vec::new();
+    for (blob, tar) in layers {
+        let info = store.put_blob(blob).unwrap();
+        descriptors.push(Descriptor::new(
+            media_type::OCI_LAYER_GZIP,
+            info.digest,
+            info.size,
+        ));
+        config.rootfs.diff_ids.push(Digest::sha256(tar));
+    }
+    let info = store.put_blob(&config.to_json().unwrap()).unwrap();
+    let config = Descriptor::new(media_type::OCI_CONFIG, info.digest, info.size);
+    let manifest = Manifest::Image(ImageManifest::new(config, descriptors));
+    let write = ManifestWrite::new(Some(manifest.media_type()), manifest.to_json().unwrap()).unwrap();
+    let reference = Reference::parse("layers").unwrap();
+    store.put_image(&Scope::user(), &reference, &write).unwrap();
+    Image::load(store, Some(reference), &write.digest, &Platform::host()).unwrap()
+}
+
+async fn layers_of_every_compression_stack_up() {
+    let house = House::new().await;
+    let base = busybox_tar();
+    let second = Tar::new()
+        .directory("d", 0o755, (0, 0))
+        .file("d/gone", "x")
+        .file("d/stays", "second")
+        .bytes();
+    let third = Tar::new()
+        .directory("d", 0o700, (1000, 1000))
+        .file("d/.wh.gone", "")
+        .file("d/new", "third")
+        .bytes();
+    let image = image(
+        &house,
+        &[
+            (gzip(&base), base),
+            (second.clone(), second),
+            (zstd::encode_all(third.as_slice(), 1).unwrap(), third),
+        ],
+    );
+    let pod = house.pod().await;
+    let (status, output) = run(&pod, script(&image, "ls /d; cat /d/*; stat -c ' %a %u' /d")).await;
+    assert_eq!(
+        (status, output.as_str()),
+        (ExitStatus::Code(0), "new\nstays\nthirdsecond 700 1000\n")
+    );
+    pod.close().await;
+}
+
+async fn implied_directories_look_as_below() {
+    let house = House::new().await;
+    let base = busybox_tar();
+    let second = Tar::new()
+        .directory("srv", 0o2750, (1000, 1001))
+        .directory("srv/a", 0o711, (7, 8))
+        .bytes();
+    let third = Tar::new().file("srv/a/b/file", "x").bytes();
+    let image = image(
+        &house,
+        &[
+            (gzip(&base), base),
+            (second.clone(), second),
+            (third.clone(), third),
+        ],
+    );
+    let pod = house.pod().await;
+    let (_, output) = run(&pod, script(&image, "stat -c '%a %u:%g' /srv /srv/a /srv/a/b")).await;
+    assert_eq!(output, "2750 1000:1001\n711 7:8\n755 0:0\n");
+    pod.close().await;
+}
+
+async fn many_at_once_unpack_each_layer_once() {
+    let house = House::new().await;
+    let image = house.busybox();
+    // A second process on the same data directory, as far as this module can tell: it shares nothing but the disk.
+    let other = open(&house.data()).await;
+    let (first, second) = (house.pod().await, house.pod().await);
+    let egress = first.egress().clone();
+    let third = other
+        .start_pod(shipway_container::PodOptions {
+            name: "other".into(),
+            egress,
+        })
+        .await
+        .unwrap();
+    let results =
+        futures::future::join_all([&first, &second, &third, &first].map(|pod| pod.ensure_layers(&image)))
+            .await;
+    let expected = vec![LayerPath::of_chain(&chain_ids(&image.config.rootfs.diff_ids)[0])];
+    for result in results {
+        assert_eq!(result.unwrap(), expected);
+    }
+    for pod in [&first, &second, &third] {
+        let scratch = house.keeper().join(pod.directory()).join("scratch");
+        assert_eq!(
+            std::fs::read_dir(scratch).unwrap().count(),
+            0,
+            "nothing unfinished stays"
+        );
+        assert_eq!(run(pod, script(&image, "echo ok")).await.1, "ok\n");
+    }
+    for pod in [first, second, third] {
+        pod.close().await;
+    }
+}
+
+async fn a_layer_that_is_not_as_promised_is_refused() {
+    let house = House::new().await;
+    let pod = house.pod().await;
+    let tar = busybox_tar();
+    let other = Tar::new().file("other", "x").bytes();
+
+    let wrong = image(&house, &[(gzip(&tar), other.clone())]);
+    assert!(matches!(
+        pod.ensure_layers(&wrong).await,
+        Err(LayerError::DiffId { .. })
+    ));
+
+    let mut cut = gzip(&tar);
+    cut.truncate(cut.len() / 2);
+    let cut = image(&house, &[(cut, tar.clone())]);
+    assert!(matches!(
+        pod.ensure_layers(&cut).await,
+        Err(LayerError::Read { .. })
+    ));
+
+    let noise = image(&house, &[(vec![b'x'; 2048], vec![b'x'; 2048])]);
+    assert!(matches!(
+        pod.ensure_layers(&noise).await,
+        Err(LayerError::Unpack { .. })
+    ));
+
+    let mut missing = house.busybox();
+    missing.layers[0].digest = Digest::sha256(b"not in the store");
+    assert!(matches!(
+        pod.ensure_layers(&missing).await,
+        Err(LayerError::Read { .. })
+    ));
+
+    let layers = house.keeper().join("layers");
+    assert_eq!(
+        std::fs::read_dir(layers).unwrap().count(),
+        0,
+        "no refused layer is left"
+    );
+    let scratch = house.keeper().join(pod.directory()).join("scratch");
+    assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 0);
+    pod.close().await;
+}
+
+async fn a_built_layer_is_adopted_once() {
+    let house = House::new().await;
+    let image = house.busybox();
+    let pod = house.pod().await;
+    let base = pod.ensure_layers(&image).await.unwrap();
+    let chain = Digest::sha256(b"a chain id of its own");
+    for round in 0..2 {
+        let container = pod
+            .create(script(&image, &format!("echo {round} > /built")))
+            .await
+            .unwrap();
+        container.start().await.unwrap();
+        assert_eq!(container.wait().await, ExitStatus::Code(0));
+        let tree = container.upper().join("fs");
+        let layer = pod.adopt_layer(&tree, &chain).await.unwrap();
+        assert_eq!(pod.find_layer(&chain), Some(layer));
+        assert!(!house.keeper().join(tree).exists());
+    }
+    let layers = vec![base[0].clone(), LayerPath::of_chain(&chain)];
+    let mut options = shipway_container::ContainerOptions::new(shipway_container::Root::Layers(layers));
+    options.command = Some(["cat", "/built"].map(str::to_owned).into());
+    options.network = shipway_container::Network::None;
+    assert_eq!(run(&pod, options).await.1, "0\n", "the first one stays");
+    pod.close().await;
+}
