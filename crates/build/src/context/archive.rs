@@ -1,7 +1,7 @@
 //! A context that came as a tar: contents in one unnamed file, everything else in an index.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Chain, Cursor, Read, Write};
+use std::io::{BufReader, BufWriter, Chain, Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 

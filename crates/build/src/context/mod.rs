@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use archive::SpooledTar;
+pub(crate) use archive::{Compression, decompressed};
 pub use error::ContextError;
 pub use tree::{Entry, EntryKind, Tree};
 pub use view::View;

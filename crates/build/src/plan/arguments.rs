@@ -21,7 +21,7 @@ const PROXIES: [&str; 10] = [
 ];
 
 /// Whether an argument is one of the predefined proxy settings.
-pub(crate) fn is_proxy(name: &str) -> bool {
+fn is_proxy(name: &str) -> bool {
     PROXIES.contains(&name)
 }
 

@@ -1,0 +1,266 @@
+//! A whole build: Dockerfile, ignore file, plan, stages, image.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shipway_container::{Images, PullOptions, PullPolicy, PullSource, Runtime};
+use shipway_oci::{ImageConfig, Platform, Reference};
+use shipway_registry::Client;
+use shipway_store::Store;
+
+use super::cache::Cache;
+use super::commit::Committer;
+use super::site::Site;
+use super::stage::{Snapshot, Stage};
+use crate::context::{ContextError, View};
+use crate::dockerfile::{Dockerfile, limits, parse};
+use crate::error::{BuildError, StepError};
+use crate::events::{BuildEvents, Step};
+use crate::export::{FIXED_EPOCH, export, timestamp};
+use crate::gzip::Compressor;
+use crate::ignore::IgnoreList;
+use crate::plan::{Base, GlobalArguments, Plan, PlannedStage, Wanted};
+use crate::request::{BuildRequest, Built, DockerfileSource};
+
+/// Builds images. Clones are the same.
+#[derive(Clone)]
+pub struct Builder {
+    runtime: Runtime,
+    store: Store,
+    client: Client,
+    compressor: Compressor,
+}
+
+/// One build under way.
+pub(super) struct Build<'a> {
+    pub(super) request: &'a BuildRequest,
+    pub(super) file: Arc<Dockerfile>,
+    pub(super) global: GlobalArguments,
+    pub(super) total: usize,
+    pub(super) view: Arc<View>,
+    pub(super) site: Site,
+    pub(super) committer: Committer,
+    pub(super) cache: Cache,
+    pub(super) client: Client,
+    /// Where fetched files wait.
+    pub(super) spool: PathBuf,
+    /// The time in the image's configuration.
+    pub(super) created: String,
+    pub(super) events: &'a dyn BuildEvents,
+    images: Images,
+    platform: Platform,
+    finished: Mutex<BTreeMap<usize, Arc<Snapshot>>>,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Builder {
+    /// A builder that runs steps with `runtime`, keeps results in `store`, and fetches with `client`.
+    pub fn new(runtime: Runtime, store: Store, client: Client) -> Self {
+        Self { runtime, store, client, compressor: Compressor::default() }
+    }
+
+    /// The same with a number of compressing threads; images do not depend on it.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { compressor: Compressor::with_threads(threads), ..self }
+    }
+
+    /// Builds an image and names it.
+    ///
+    /// # Errors
+    /// When the Dockerfile, the context or a step is at fault; what earlier steps made stays in the cache.
+    pub async fn build(&self, request: BuildRequest, events: &dyn BuildEvents) -> Result<Built, BuildError> {
+        let reading = request.clone();
+        let (file, view) = tokio::task::spawn_blocking(move || read(&reading))
+            .await
+            .map_err(|_| BuildError::Interrupted)??;
+        let platform = request.platform.clone().unwrap_or_else(Platform::host);
+        let global = GlobalArguments::new(&file, &request.build_args, &platform, request.target.as_deref())?;
+        let wanted = request.target.as_deref().map_or(Wanted::Last, Wanted::Named);
+        let plan = Plan::new(&file, &global, &wanted)?;
+        let epoch = request.source_date_epoch.unwrap_or(FIXED_EPOCH);
+        let build = Build {
+            total: plan.total,
+            view: Arc::new(view),
+            site: Site::new(self.runtime.clone(), request.pod.clone(), request.egress.clone()),
+            committer: Committer { store: self.store.clone(), compressor: self.compressor, epoch },
+            cache: Cache {
+                store: self.store.clone(),
+                scope: request.cache_scope.clone(),
+                read: !request.no_cache,
+            },
+            images: Images::new(self.store.clone(), self.client.clone()),
+            client: self.client.clone(),
+            spool: self.runtime.data().to_owned(),
+            created: timestamp(request.source_date_epoch.or(request.created).unwrap_or(FIXED_EPOCH)),
+            events,
+            platform,
+            finished: Mutex::default(),
+            warnings: Mutex::default(),
+            request: &request,
+            global,
+            file: Arc::new(file),
+        };
+        let result = build.run(&plan).await;
+        build.site.close().await;
+        let image = result?;
+        let (store, scope, tags) = (self.store.clone(), request.scope.clone(), request.tags.clone());
+        let exported = tokio::task::spawn_blocking(move || {
+            export(&store, &scope, &tags, &image.config, image.layers)
+        })
+        .await
+        .map_err(|_| BuildError::Interrupted)?
+        .map_err(|source| BuildError::Export { source: Box::new(source) })?;
+        let warnings = std::mem::take(&mut *build.warnings.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Built { manifest: exported.manifest, id: exported.id, warnings })
+    }
+}
+
+/// The Dockerfile, and the context without what its ignore file names. Blocks.
+fn read(request: &BuildRequest) -> Result<(Dockerfile, View), BuildError> {
+    let context = |source| BuildError::Context { source };
+    let most = limits::FILE_BYTES as u64;
+    let (bytes, name, beside) = match &request.dockerfile {
+        DockerfileSource::Bytes { bytes, name } => (bytes.clone(), name.clone(), None),
+        DockerfileSource::Path(path) => {
+            let bytes = request.context.read(path, most).map_err(context)?;
+            let bytes = bytes.ok_or_else(|| BuildError::NoDockerfile { path: path.clone() })?;
+            (bytes, path.display().to_string(), Some(path.clone()))
+        }
+    };
+    let file = parse(&bytes, &name)?;
+    let ignore = ignore_list(request, beside.as_deref())?;
+    let view = request.context.view(&ignore, request.modes).map_err(context)?;
+    Ok((file, view))
+}
+
+/// `X.dockerignore` beside the Dockerfile X goes before `.dockerignore`.
+fn ignore_list(request: &BuildRequest, dockerfile: Option<&Path>) -> Result<IgnoreList, BuildError> {
+    const MOST: u64 = 1 << 20;
+    let own = dockerfile.map(|path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".dockerignore");
+        PathBuf::from(name)
+    });
+    for path in own.into_iter().chain([PathBuf::from(".dockerignore")]) {
+        let found = request.context.read(&path, MOST).map_err(|source: ContextError| BuildError::Context { source })?;
+        if let Some(bytes) = found {
+            return IgnoreList::parse(&bytes, &path.display().to_string())
+                .map_err(|source| BuildError::Ignore { source });
+        }
+    }
+    Ok(IgnoreList::default())
+}
+
+impl Build<'_> {
+    pub(super) fn warn(&self, message: &str) {
+        self.events.warning(message);
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
+    }
+
+    /// A stage that is built already.
+    pub(super) fn finished(&self, index: usize) -> Option<Arc<Snapshot>> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
+    }
+
+    async fn run(&self, plan: &Plan) -> Result<Snapshot, BuildError> {
+        for message in self.view.skipped() {
+            self.warn(message);
+        }
+        let unused = self.global.unused(&self.file);
+        if !unused.is_empty() {
+            self.warn(&format!("one or more build arguments were not consumed: {}", unused.join(", ")));
+        }
+        let mut number = 0;
+        for planned in &plan.stages {
+            let snapshot = self.stage(planned, &mut number).await?;
+            let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+            finished.insert(planned.index, Arc::new(snapshot));
+        }
+        let target = self.finished(plan.target).ok_or(BuildError::Interrupted)?;
+        let mut image = (*target).clone();
+        image.config.created = Some(self.created.clone());
+        let labels = self.request.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
+        image.config.config.labels.extend(labels);
+        Ok(image)
+    }
+
+    async fn stage(&self, planned: &PlannedStage, number: &mut usize) -> Result<Snapshot, BuildError> {
+        let source = &self.file.stages[planned.index];
+        let name = source.name.clone().unwrap_or_else(|| planned.index.to_string());
+        *number += 1;
+        let info = Step {
+            index: *number,
+            total: self.total,
+            text: &source.text,
+            stage: &name,
+            line: source.location.line,
+        };
+        let failed = |error: StepError| BuildError::Step {
+            file: self.file.name.clone(),
+            line: source.location.line,
+            text: source.text.clone(),
+            source: Box::new(error),
+        };
+        self.events.step_started(&info);
+        let platform = match &planned.platform {
+            Some(text) => text
+                .parse::<Platform>()
+                .map_err(|source| failed(StepError::Platform { text: text.clone(), source }))?,
+            None => self.platform.clone(),
+        };
+        let base = match &planned.base {
+            Base::Scratch => Snapshot { config: ImageConfig::new(&platform), layers: Vec::new() },
+            Base::Stage(index) => {
+                (*self.finished(*index).ok_or(BuildError::Interrupted)?).clone()
+            }
+            Base::Image(text) => self.image(text, &platform).await.map_err(failed)?,
+        };
+        let mut stage = Stage::new(self, planned.index, name.clone(), &base, platform);
+        self.events.step_finished(&info, &stage.id());
+        stage.run_triggers(*number, source.location.line).await?;
+        for step in &source.steps {
+            *number += 1;
+            stage.run_step(*number, step).await?;
+        }
+        Ok(stage.snapshot())
+    }
+
+    /// An image by its name or id, pulled when it is not here.
+    pub(super) async fn image(&self, text: &str, platform: &Platform) -> Result<Snapshot, StepError> {
+        let scope = &self.request.scope;
+        if text.starts_with("sha256:") {
+            let found = self.images.find_by_id(scope, text).await;
+            let image = found
+                .map_err(|source| StepError::Images { source })?
+                .ok_or_else(|| StepError::NoImage { id: text.to_owned() })?;
+            return Ok(Snapshot { config: image.config, layers: image.layers });
+        }
+        let reference = Reference::parse(text)
+            .map_err(|source| StepError::Reference { text: text.to_owned(), source })?;
+        let options = PullOptions {
+            platform: Some(platform.clone()),
+            credentials: self.request.credentials.credentials(&reference.registry),
+            policy: if self.request.pull { PullPolicy::Always } else { PullPolicy::IfMissing },
+        };
+        let pulled = self
+            .images
+            .pull(scope, &reference, options, self.events.pull_progress())
+            .await
+            .map_err(|source| StepError::Pull { source: Box::new(source) })?;
+        if let PullSource::Imported { .. } = pulled.source {
+            self.warn(&format!(
+                "{} could not be asked for; the imported image of that name is used",
+                reference.familiar()
+            ));
+        }
+        Ok(Snapshot { config: pulled.image.config, layers: pulled.image.layers })
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("store", self.store.id()).finish_non_exhaustive()
+    }
+}

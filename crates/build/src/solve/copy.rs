@@ -1,0 +1,446 @@
+//! COPY and ADD: what is taken, under which key, and how it gets there.
+
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shipway_oci::Digest;
+use shipway_sandbox::{ArchiveRequest, ArchiveRoot, Conflict, FileKind, RootSpec};
+
+use super::commit::NewLayer;
+use super::fetch::{FetchedFile, fetch, is_url};
+use super::mode::ModeChange;
+use super::place::{Placing, Target, rewrite};
+use super::roots::Roots;
+use super::site::blocking;
+use super::stage::{Snapshot, Stage};
+use super::stream::{file, finish, tar_writer, through_pipe};
+use crate::context::{Compression, ContextError, View, decompressed};
+use crate::dockerfile::{AddOptions, Source, Step, Transfer};
+use crate::error::{BuildError, StepError};
+use crate::events;
+use crate::ignore::{Glob, IgnoreList};
+use crate::plan::{
+    CopyInputs, CopySource, Destination, Item, ItemKind, Placement, SelectError, copy_key, join_path, select,
+};
+
+/// One source, looked up.
+enum Taken {
+    /// Files of the context and the hashes of those that are regular.
+    Files { items: Vec<Item>, hashes: Vec<[u8; 32]> },
+    /// A local archive to be extracted.
+    Archive { from: PathBuf, hash: [u8; 32] },
+    /// A fetched file.
+    Fetched { file: FetchedFile, unpack: bool },
+    /// A heredoc.
+    Inline { name: String, bytes: Vec<u8>, hash: [u8; 32] },
+    /// Paths of another stage or image.
+    Root { from: Arc<Snapshot>, chain: Option<Digest>, paths: Vec<String>, label: String },
+}
+
+/// A COPY or ADD with its variables expanded.
+struct Wanted {
+    sources: Vec<Taken>,
+    destination: Destination,
+    /// As the key has it: absolute, with its slash.
+    destination_text: String,
+    chown: String,
+    chmod: String,
+    exclude: Vec<String>,
+    parents: bool,
+}
+
+impl Stage<'_> {
+    pub(super) async fn copy(
+        &mut self,
+        info: &events::Step<'_>,
+        step: &Step,
+        transfer: &Transfer,
+        add: Option<&AddOptions>,
+    ) -> Result<(), BuildError> {
+        let wanted = self.wanted(step, transfer, add).await?;
+        let key = {
+            let parent = self.snapshot().chain();
+            let sources: Vec<CopySource<'_>> =
+                wanted.sources.iter().map(|taken| taken.key(&wanted.exclude, wanted.parents)).collect();
+            copy_key(&CopyInputs {
+                parent: parent.as_ref(),
+                platform: &self.platform,
+                epoch: self.build.committer.epoch,
+                destination: &wanted.destination_text,
+                chown: &wanted.chown,
+                chmod: &wanted.chmod,
+                sources: &sources,
+            })
+        };
+        let layer = match self.find(info, step, &key).await? {
+            Some(known) => known,
+            None => {
+                let layer = self.place(wanted).await.map_err(|source| self.failed(step, source))?;
+                self.keep(step, &key, layer.as_ref()).await?;
+                layer
+            }
+        };
+        self.record(step.text.clone(), layer);
+        Ok(())
+    }
+
+    async fn wanted(
+        &self,
+        step: &Step,
+        transfer: &Transfer,
+        add: Option<&AddOptions>,
+    ) -> Result<Wanted, BuildError> {
+        let word = |text: &str| self.effects.word(step, text);
+        let optional = |text: &Option<String>| text.as_deref().map_or(Ok(String::new()), word);
+        let destination = word(&transfer.destination)?;
+        let (chown, chmod) = (optional(&transfer.chown)?, optional(&transfer.chmod)?);
+        let exclude = transfer.exclude.iter().map(|text| word(text)).collect::<Result<Vec<_>, _>>()?;
+        let directory = destination.ends_with('/') || matches!(destination.rsplit('/').next(), Some("." | ".."));
+        let absolute = join_path(&self.effects.working_directory(), &destination);
+        let destination_text = if directory && absolute != "/" { format!("{absolute}/") } else { absolute };
+
+        let from = match &transfer.from {
+            Some(name) => {
+                let snapshot = self.source(name).await.map_err(|source| self.failed(step, source))?;
+                Some((name.clone(), snapshot))
+            }
+            None => None,
+        };
+        let mut sources = Vec::new();
+        let mut root_paths = Vec::new();
+        let (mut matches, mut folder, mut archives) = (0, false, false);
+        for source in &transfer.sources {
+            match source {
+                Source::Inline(heredoc) => {
+                    let body = heredoc.body();
+                    let body = if heredoc.expand { self.effects.body(step, &body)? } else { body };
+                    matches += 1;
+                    let hash = *blake3::hash(body.as_bytes()).as_bytes();
+                    sources.push(Taken::Inline { name: heredoc.name.clone(), bytes: body.into_bytes(), hash });
+                }
+                Source::Path(text) => {
+                    let path = word(text)?;
+                    if from.is_some() {
+                        root_paths.push(path);
+                    } else if let Some(options) = add.filter(|_| is_url(&path)) {
+                        let checksum = optional(&options.checksum)?;
+                        let checksum = Some(checksum.as_str()).filter(|text| !text.is_empty());
+                        let fetched = self.fetched(&path, checksum, directory).await;
+                        let file = fetched.map_err(|source| self.failed(step, source))?;
+                        let unpack = options.unpack == Some(true);
+                        matches += 1;
+                        archives |= unpack;
+                        sources.push(Taken::Fetched { file, unpack });
+                    } else {
+                        let extract = add.is_some_and(|options| options.unpack != Some(false));
+                        let taken = self.local(path, &exclude, transfer.parents, extract).await;
+                        let (placement, taken) = taken.map_err(|source| self.failed(step, source))?;
+                        matches += placement.matches;
+                        folder |= placement.folder;
+                        archives |= taken.iter().any(|taken| matches!(taken, Taken::Archive { .. }));
+                        sources.extend(taken);
+                    }
+                }
+            }
+        }
+        if let Some((label, from)) = from {
+            // How many files a path of a root names is known only when the root is looked at.
+            matches += root_paths.len();
+            let chain = from.chain();
+            sources.push(Taken::Root { from, chain, paths: root_paths, label });
+        } else if matches == 0 {
+            return Err(self.failed(step, SelectError::Nothing.into()));
+        }
+        if matches > 1 && !directory && destination_text != "/" {
+            let source = StepError::DestinationNotDirectory { destination };
+            return Err(self.failed(step, source));
+        }
+        Ok(Wanted {
+            sources,
+            destination: Destination::of(&destination_text, matches, folder || archives),
+            destination_text,
+            chown,
+            chmod,
+            exclude,
+            parents: transfer.parents,
+        })
+    }
+
+    async fn fetched(
+        &self,
+        url: &str,
+        checksum: Option<&str>,
+        directory: bool,
+    ) -> Result<FetchedFile, StepError> {
+        let file = fetch(&self.build.client, url, checksum, &self.build.spool).await?;
+        if directory && file.name.is_empty() {
+            let what = format!("ADD {url}: an address that ends with no file name, into a directory");
+            return Err(StepError::Unsupported { what });
+        }
+        Ok(file)
+    }
+
+    /// Looks a source up in the context and hashes what it names.
+    async fn local(
+        &self,
+        source: String,
+        exclude: &[String],
+        parents: bool,
+        extract: bool,
+    ) -> Result<(Placement, Vec<Taken>), StepError> {
+        let view = Arc::clone(&self.build.view);
+        let exclude = exclude_list(exclude)?;
+        blocking(move || {
+            let mut placement = select(view.tree(), &source, &exclude, parents)?;
+            let mut taken = Vec::new();
+            if extract && !placement.folder {
+                let mut plain = Vec::new();
+                for item in std::mem::take(&mut placement.items) {
+                    match &item.kind {
+                        ItemKind::File { from, .. } if is_archive(&view, from)? => {
+                            let hash = content_hash(&view, from)?;
+                            taken.push(Taken::Archive { from: from.clone(), hash });
+                        }
+                        _ => plain.push(item),
+                    }
+                }
+                placement.items = plain;
+            }
+            if !placement.items.is_empty() || taken.is_empty() {
+                let hashes = hashes(&view, &placement.items)?;
+                taken.push(Taken::Files { items: placement.items.clone(), hashes });
+            }
+            Ok((placement, taken))
+        })
+        .await
+    }
+
+    /// Carries it out on a fresh upper directory.
+    async fn place(&self, wanted: Wanted) -> Result<Option<NewLayer>, StepError> {
+        let mut source_layers = Vec::new();
+        for taken in &wanted.sources {
+            if let Taken::Root { from, .. } = taken {
+                let layers = self.build.site.layers(from).await?;
+                source_layers = layers.iter().map(|layer| layer.as_path().to_owned()).collect();
+            }
+        }
+        let view = Arc::clone(&self.build.view);
+        self.in_upper(move |placing| {
+            let chmod =
+                if wanted.chmod.is_empty() { None } else { Some(ModeChange::parse(&wanted.chmod)?) };
+            let exclude = exclude_list(&wanted.exclude)?;
+            let root = RootSpec { layers: source_layers, upper: None };
+            for taken in wanted.sources {
+                let target = placing.target(&wanted.destination, &wanted.chown, chmod.clone())?;
+                match taken {
+                    Taken::Files { items, .. } => placing.items(&target, &view, &items)?,
+                    Taken::Archive { from, .. } => {
+                        let target = Target { conflict: Conflict::Replace, ..target };
+                        placing.archive(&target, &view, &from)?;
+                    }
+                    Taken::Inline { name, bytes, .. } => {
+                        let size = bytes.len() as u64;
+                        placing.bytes(&target, &name, 0o644, &mut Cursor::new(bytes), size)?;
+                    }
+                    Taken::Fetched { file, unpack: true } => {
+                        let target = Target { conflict: Conflict::Replace, ..target };
+                        placing.fetched_archive(&target, &file.file)?;
+                    }
+                    Taken::Fetched { mut file, unpack: false } => {
+                        file.file.seek(SeekFrom::Start(0))?;
+                        placing.bytes(&target, &file.name, 0o600, &mut file.file, file.size)?;
+                    }
+                    Taken::Root { paths, label, .. } => {
+                        let copying = RootCopy {
+                            placing,
+                            root: &root,
+                            label: &label,
+                            destination: &wanted.destination,
+                            destination_text: &wanted.destination_text,
+                            chown: &wanted.chown,
+                            chmod: chmod.as_ref(),
+                            exclude: &exclude,
+                            parents: wanted.parents,
+                        };
+                        copying.paths(&paths)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Taken {
+    fn key<'a>(&'a self, exclude: &'a [String], parents: bool) -> CopySource<'a> {
+        match self {
+            Self::Files { items, hashes } => CopySource::Files { items, hashes },
+            Self::Archive { hash, .. } => CopySource::Archive { hash: *hash },
+            Self::Fetched { file, unpack: true } => CopySource::Archive { hash: file.hash },
+            Self::Fetched { file, unpack: false } => CopySource::Bytes { name: &file.name, hash: file.hash },
+            Self::Inline { name, hash, .. } => CopySource::Bytes { name, hash: *hash },
+            Self::Root { chain, paths, .. } => {
+                CopySource::Root { chain: chain.as_ref(), paths, exclude, parents }
+            }
+        }
+    }
+}
+
+/// COPY --from, once the root can be looked at.
+struct RootCopy<'a> {
+    placing: &'a Placing,
+    root: &'a RootSpec,
+    label: &'a str,
+    destination: &'a Destination,
+    destination_text: &'a str,
+    chown: &'a str,
+    chmod: Option<&'a ModeChange>,
+    exclude: &'a IgnoreList,
+    parents: bool,
+}
+
+impl RootCopy<'_> {
+    fn paths(&self, paths: &[String]) -> Result<(), StepError> {
+        let keeper = &self.placing.keeper;
+        let source = Roots { keeper, root: self.root.clone() };
+        let mut found = Vec::new();
+        for asked in paths {
+            let absolute = join_path("/", asked);
+            let missing = || StepError::MissingInRoot { path: asked.clone(), from: self.label.to_owned() };
+            if Glob::is_pattern(&absolute) {
+                for path in source.glob(&absolute)? {
+                    let path = Path::new("/").join(path);
+                    // A link that leads nowhere is passed over when only a pattern named it.
+                    found.extend(source.follow(&path)?.map(|(real, status)| (path, real, status)));
+                }
+            } else {
+                let path = PathBuf::from(absolute);
+                let (real, status) = source.follow(&path)?.ok_or_else(missing)?;
+                found.push((path, real, status));
+            }
+        }
+        if found.is_empty() {
+            let path = paths.join(" ");
+            return Err(StepError::MissingInRoot { path, from: self.label.to_owned() });
+        }
+        let folder = self.parents || found.iter().any(|(_, _, status)| status.kind == FileKind::Directory);
+        if found.len() > 1 && !self.destination_text.ends_with('/') {
+            return Err(StepError::DestinationNotDirectory { destination: self.destination_text.to_owned() });
+        }
+        let destination = match self.destination {
+            Destination::FileOrDirectory(path) if folder => Destination::Directory(path.clone()),
+            other => other.clone(),
+        };
+        for (asked, real, status) in found {
+            let target = self.placing.target(&destination, self.chown, self.chmod.cloned())?;
+            self.one(&target, &asked, &real, status.kind == FileKind::Directory)?;
+        }
+        Ok(())
+    }
+
+    fn one(&self, target: &Target, asked: &Path, real: &Path, directory: bool) -> Result<(), StepError> {
+        let relative_to = if directory { real } else { real.parent().unwrap_or(Path::new("/")) };
+        let archive = |output| {
+            let request = ArchiveRequest {
+                root: ArchiveRoot::Root(self.root.clone()),
+                paths: vec![real.to_owned()],
+                relative_to: relative_to.to_owned(),
+                follow: false,
+                owner: target.owner,
+                clamp_mtime: Some(self.placing.epoch),
+                output,
+            };
+            self.placing
+                .keeper
+                .archive(request)
+                .map(drop)
+                .map_err(|source| StepError::Keeper { action: "read the files of another stage", source })
+        };
+        let own_name = asked.file_name().map(PathBuf::from).unwrap_or_default();
+        let prefix = if self.parents { asked.strip_prefix("/").unwrap_or(asked).to_owned() } else { PathBuf::new() };
+        let as_is = directory || real.file_name() == asked.file_name() && target.name.is_none();
+        let untouched = as_is
+            && prefix.as_os_str().is_empty()
+            && self.exclude.is_empty()
+            && target.mode.is_none();
+        if untouched {
+            return self.placing.apply(target, archive);
+        }
+        self.placing.apply(target, |end| {
+            through_pipe(archive, |input| {
+                let mut tar = tar_writer(end);
+                rewrite(&mut file(input), &mut tar, target, |name| {
+                    let excluded = self.exclude.ignores(&name.to_string_lossy());
+                    let own = match (directory, self.parents) {
+                        (true, _) => prefix.join(name),
+                        (false, true) => prefix.clone(),
+                        (false, false) => own_name.clone(),
+                    };
+                    (!excluded).then(|| target.entry(&own))
+                })?;
+                Ok(finish(tar)?)
+            })
+            .map(drop)
+        })
+    }
+}
+
+pub(super) fn exclude_list(patterns: &[String]) -> Result<IgnoreList, StepError> {
+    IgnoreList::from_patterns(patterns, "--exclude").map_err(|source| StepError::Exclude { source })
+}
+
+/// The hashes of the items that are files, in order. Blocks.
+pub(super) fn hashes(view: &View, items: &[Item]) -> Result<Vec<[u8; 32]>, StepError> {
+    let files: Vec<&Path> = items
+        .iter()
+        .filter_map(|item| match &item.kind {
+            ItemKind::File { from, .. } => Some(from.as_path()),
+            _ => None,
+        })
+        .collect();
+    view.hash_all(&files).map_err(|source| StepError::Context { source })?;
+    files.into_iter().map(|path| content_hash(view, path)).collect()
+}
+
+fn content_hash(view: &View, path: &Path) -> Result<[u8; 32], StepError> {
+    view.content_hash(path).map_err(|source| StepError::Context { source })
+}
+
+/// Whether ADD extracts a file: a tar, plain or compressed.
+fn is_archive(view: &View, path: &Path) -> Result<bool, StepError> {
+    let context = |source| StepError::Context { source };
+    let mut head = Vec::with_capacity(512);
+    view.open(path).map_err(context)?.take(512).read_to_end(&mut head)?;
+    match Compression::of(&head) {
+        Compression::None => Ok(is_tar_header(&head)),
+        Compression::Foreign(format) => {
+            let name = path.to_string_lossy().to_ascii_lowercase();
+            let named = [".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz"].iter().any(|end| name.ends_with(end));
+            if named {
+                let what = format!("archive {}", path.display());
+                return Err(context(ContextError::Compression { what, format }));
+            }
+            Ok(false)
+        }
+        Compression::Gzip | Compression::Zstd => {
+            let opened = view.open(path).map_err(context)?;
+            let mut inside = Vec::with_capacity(512);
+            let plain = decompressed(opened, "archive").map_err(context)?;
+            // A file that only begins like a compressed one is a file.
+            Ok(plain.take(512).read_to_end(&mut inside).is_ok() && is_tar_header(&inside))
+        }
+    }
+}
+
+/// A tar's first block carries a checksum over itself.
+fn is_tar_header(block: &[u8]) -> bool {
+    if block.len() < 512 || block[0] == 0 {
+        return false;
+    }
+    let mut header = tar::Header::new_old();
+    header.as_mut_bytes().copy_from_slice(&block[..512]);
+    let sum: u32 = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) }).sum();
+    header.cksum().is_ok_and(|stored| stored == sum)
+}

@@ -1,0 +1,61 @@
+//! `ADD http(s)://…`: one file, under the egress policy, hashed while it arrives.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use futures::StreamExt;
+use shipway_oci::{Algorithm, Digest, Hasher};
+use shipway_registry::Client;
+
+use crate::error::StepError;
+
+/// A file that has arrived.
+pub(super) struct FetchedFile {
+    pub(super) file: File,
+    pub(super) size: u64,
+    pub(super) hash: [u8; 32],
+    /// The last part of the address, for a destination that is a directory.
+    pub(super) name: String,
+}
+
+/// Whether a source of ADD is an address.
+pub(super) fn is_url(source: &str) -> bool {
+    let lower = source.get(..8).unwrap_or(source).to_ascii_lowercase();
+    lower.starts_with("http://") || lower.starts_with("https://")
+}
+
+/// Fetches into an unnamed file in `spool`.
+pub(super) async fn fetch(
+    client: &Client,
+    url: &str,
+    checksum: Option<&str>,
+    spool: &Path,
+) -> Result<FetchedFile, StepError> {
+    let failed = |source| StepError::Fetch { url: url.to_owned(), source };
+    let expected = checksum
+        .map(|text| {
+            text.parse::<Digest>()
+                .map_err(|_| StepError::Unsupported { what: format!("--checksum={text} (write sha256:…)") })
+        })
+        .transpose()?;
+    let mut fetched = client.fetch(url).await.map_err(failed)?;
+    let mut file = tempfile::tempfile_in(spool)?;
+    let mut content = blake3::Hasher::new();
+    let mut digest = Hasher::new(expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm));
+    let mut size = 0;
+    while let Some(chunk) = fetched.body.next().await {
+        let chunk = chunk.map_err(failed)?;
+        file.write_all(&chunk)?;
+        content.update(&chunk);
+        digest.update(&chunk);
+        size += chunk.len() as u64;
+    }
+    let actual = digest.finish();
+    if let Some(expected) = expected.filter(|expected| *expected != actual) {
+        return Err(StepError::Checksum { url: url.to_owned(), expected: expected.to_string(), actual });
+    }
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let name = path.splitn(4, '/').nth(3).and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_owned();
+    Ok(FetchedFile { file, size, hash: *content.finalize().as_bytes(), name })
+}

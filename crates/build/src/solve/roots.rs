@@ -1,0 +1,79 @@
+//! Looking into a root file system through the keeper, links followed inside it.
+
+use std::path::{Component, Path, PathBuf};
+
+use shipway_sandbox::{FileKind, FileStatus, Keeper, RootSpec};
+
+use crate::error::StepError;
+
+/// Links followed while looking at one path.
+const LINKS: usize = 40;
+
+/// A root and the keeper that can see it. All calls block.
+pub(super) struct Roots<'a> {
+    pub(super) keeper: &'a Keeper,
+    pub(super) root: RootSpec,
+}
+
+impl Roots<'_> {
+    /// What a path is in the end, and where that is; `None` when nothing is there.
+    pub(super) fn follow(&self, path: &Path) -> Result<Option<(PathBuf, FileStatus)>, StepError> {
+        let mut at = path.to_owned();
+        for _ in 0..LINKS {
+            let Some(status) = self.stat(std::slice::from_ref(&at))?.pop().flatten() else { return Ok(None) };
+            match (&status.kind, &status.link) {
+                (FileKind::Link, Some(target)) => at = joined(at.parent().unwrap_or(Path::new("/")), target),
+                _ => return Ok(Some((at, status))),
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn stat(&self, paths: &[PathBuf]) -> Result<Vec<Option<FileStatus>>, StepError> {
+        self.keeper
+            .stat(&self.root, paths)
+            .map_err(|source| StepError::Keeper { action: "look at the files below the step", source })
+    }
+
+    pub(super) fn is_directory(&self, path: &Path) -> Result<bool, StepError> {
+        Ok(path == Path::new("/") || self.follow(path)?.is_some_and(|(_, status)| status.kind == FileKind::Directory))
+    }
+
+    pub(super) fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, StepError> {
+        self.keeper
+            .glob(&self.root, pattern)
+            .map_err(|source| StepError::Keeper { action: "match a pattern below the step", source })
+    }
+
+    /// `uid[:gid]` without a look, names by the root's own files. A user without a group gets the group of its number.
+    pub(super) fn owner(&self, text: &str) -> Result<(u32, u32), StepError> {
+        if text.is_empty() {
+            return Ok((0, 0));
+        }
+        let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+        let numbers = (user.parse::<u32>(), group.map(str::parse::<u32>));
+        match numbers {
+            (Ok(user), None) => Ok((user, user)),
+            (Ok(user), Some(Ok(group))) => Ok((user, group)),
+            _ => self
+                .keeper
+                .resolve_user(&self.root, text)
+                .map_err(|source| StepError::Keeper { action: "find the owner of --chown", source }),
+        }
+    }
+}
+
+/// `target` seen from `folder`; both absolute, dots resolved by text as the keeper has resolved links before.
+fn joined(folder: &Path, target: &Path) -> PathBuf {
+    let mut done = PathBuf::from("/");
+    for component in folder.join(target).components() {
+        match component {
+            Component::Normal(name) => done.push(name),
+            Component::ParentDir => {
+                done.pop();
+            }
+            _ => {}
+        }
+    }
+    done
+}

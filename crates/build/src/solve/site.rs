@@ -1,0 +1,83 @@
+//! Where steps run: the caller's pod, or one of our own that the first step in need of it starts.
+
+use std::path::PathBuf;
+
+use shipway_container::{Egress, LayerPath, Pod, PodOptions, Runtime};
+use shipway_sandbox::{Keeper, KeeperError};
+use tokio::sync::OnceCell;
+
+use super::stage::Snapshot;
+use crate::error::StepError;
+
+pub(crate) struct Site {
+    runtime: Runtime,
+    given: Option<Pod>,
+    egress: Option<Egress>,
+    own: OnceCell<Pod>,
+}
+
+impl Site {
+    pub(crate) fn new(runtime: Runtime, given: Option<Pod>, egress: Option<Egress>) -> Self {
+        Self { runtime, given, egress, own: OnceCell::new() }
+    }
+
+    pub(crate) async fn pod(&self) -> Result<&Pod, StepError> {
+        if let Some(pod) = &self.given {
+            return Ok(pod);
+        }
+        self.own.get_or_try_init(async || self.start().await).await
+    }
+
+    async fn start(&self) -> Result<Pod, StepError> {
+        let egress = match &self.egress {
+            Some(egress) => egress.clone(),
+            None => Egress::detect([]).map_err(|source| StepError::Egress { source })?,
+        };
+        let options = PodOptions { name: "build".to_owned(), egress };
+        self.runtime.start_pod(options).await.map_err(|source| StepError::Pod { source })
+    }
+
+    /// The unpacked layers of a state, bottom first.
+    pub(crate) async fn layers(&self, state: &Snapshot) -> Result<Vec<LayerPath>, StepError> {
+        let pod = self.pod().await?;
+        pod.ensure_chain(&state.config.rootfs.diff_ids, &state.layers)
+            .await
+            .map_err(|source| StepError::Layers { source })
+    }
+
+    /// Ends a pod of our own.
+    pub(crate) async fn close(&self) {
+        if let Some(pod) = self.own.get() {
+            pod.close().await;
+        }
+    }
+}
+
+/// Runs something that blocks on the keeper.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
+) -> Result<T, StepError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StepError::Interrupted)?
+}
+
+/// A scratch directory of the pod that goes away when the step is over, however it ends.
+pub(crate) struct Scratch {
+    keeper: Keeper,
+    pub(crate) path: PathBuf,
+}
+
+impl Scratch {
+    /// Blocks.
+    pub(crate) fn make(pod: &Pod, prefix: &str) -> Result<Self, KeeperError> {
+        let scratch = Self { keeper: pod.keeper().clone(), path: pod.scratch(prefix) };
+        scratch.keeper.make_directory(&scratch.path, 0o755, (0, 0))?;
+        Ok(scratch)
+    }
+
+    /// Blocks.
+    pub(crate) fn remove(&self) {
+        if let Err(error) = self.keeper.remove_tree(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "a scratch directory stays until the pod ends");
+        }
+    }
+}
