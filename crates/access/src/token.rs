@@ -64,8 +64,8 @@ pub enum VerifyTokenError {
     /// It has ended.
     #[error("the token has expired: ask for a new one")]
     Expired,
-    /// Whoever it was given to is not known any more.
-    #[error("the token's owner is not known any more")]
+    /// Whoever it was given to is not known any more: the user was removed, the job has ended.
+    #[error("the token's owner is gone: the user was removed, or the job has ended")]
     OwnerGone,
     /// The store failed.
     #[error("cannot look up the token's owner")]
@@ -266,7 +266,12 @@ impl Access {
         }
         let principal = match claims.sub {
             Subject::Anonymous => Principal::Anonymous,
-            Subject::Job(job, project) => Principal::Job { project, job },
+            Subject::Job(job, project) => {
+                if !self.store.job_has_token(project.as_str(), job)? {
+                    return Err(VerifyTokenError::OwnerGone);
+                }
+                Principal::Job { project, job }
+            }
             Subject::User(name) => {
                 let user = self
                     .store

@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::database::{change, row, rows, signed, size};
+use crate::database::{change, exists, row, rows, signed, size};
 use crate::{Result, Store};
 
 /// A person.
@@ -99,6 +99,14 @@ impl Store {
                 })
             })
         })?)
+    }
+
+    /// Whether a job has a token that is valid now.
+    pub fn job_has_token(&self, project: &str, job: u64) -> Result<bool> {
+        let sql = "SELECT 1 FROM job_tokens WHERE project = ?1 AND job = ?2 AND expires > ?3";
+        Ok(self
+            .database()
+            .read(|db| exists(db, sql, (project, signed(job), unix_seconds())))?)
     }
 
     /// Makes a job's token invalid.

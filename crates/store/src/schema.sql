@@ -113,3 +113,4 @@ CREATE TABLE job_tokens (
     job     INTEGER NOT NULL,
     expires INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
+CREATE INDEX job_tokens_by_job ON job_tokens (project, job);

@@ -7,15 +7,22 @@ use crate::Secret;
 struct Place {
     access: Access,
     store: Store,
+    token: Secret,
     _directory: tempfile::TempDir,
 }
 
+/// With a job that runs.
 fn place() -> Place {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("store")).unwrap();
+    let access = Access::new(store.clone()).unwrap();
+    let token = access
+        .issue_job_token(&"group/app".parse().unwrap(), 7, Duration::from_secs(3600))
+        .unwrap();
     Place {
-        access: Access::new(store.clone()).unwrap(),
+        access,
         store,
+        token,
         _directory: directory,
     }
 }
@@ -133,6 +140,18 @@ fn the_rights_are_those_of_now() {
     );
 
     place.store.delete_user("ann").unwrap();
+    assert!(matches!(
+        place.access.verify(&token),
+        Err(VerifyTokenError::OwnerGone)
+    ));
+}
+
+#[test]
+fn a_job_s_tokens_end_with_the_job() {
+    let place = place();
+    let token = place.access.issue(&job(), &[]).unwrap().token;
+    assert!(place.access.verify(&token).is_ok());
+    place.access.revoke_job_token(&place.token).unwrap();
     assert!(matches!(
         place.access.verify(&token),
         Err(VerifyTokenError::OwnerGone)

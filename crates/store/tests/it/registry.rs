@@ -296,6 +296,9 @@ fn people_and_tokens() {
     store.put_job_token(&[2; 32], &token(1)).unwrap();
     assert_eq!(store.job_token(&[1; 32]).unwrap().unwrap().job, 7);
     assert_eq!(store.job_token(&[2; 32]).unwrap(), None, "it has expired");
+    assert!(store.job_has_token("a/b", 7).unwrap());
+    assert!(!store.job_has_token("a/b", 8).unwrap() && !store.job_has_token("a", 7).unwrap());
     assert!(store.delete_job_token(&[1; 32]).unwrap());
+    assert!(!store.job_has_token("a/b", 7).unwrap(), "an expired one counted");
     assert_eq!(store.job_token(&[1; 32]).unwrap(), None);
 }
