@@ -104,7 +104,8 @@ macro_rules! text_type {
 
 /// The host of a registry, with its port if it is not the usual one: `docker.io`, `127.0.0.1:5000`, `[::1]:5000`.
 ///
-/// Host names do not depend on case, so it is kept in lower case. Docker Hub's old name `index.docker.io` is `docker.io`.
+/// Host names do not depend on case, so it is kept in lower case; but a capital letter is all that tells `Host/image` from
+/// a repository of Docker Hub, and is kept there. Docker Hub's old name `index.docker.io` is `docker.io`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegistryName(Box<str>);
 text_type!(RegistryName);
@@ -164,7 +165,8 @@ impl FromStr for RegistryName {
         if lower == "index.docker.io" {
             return Ok(Self::docker_hub());
         }
-        Ok(Self(lower.into()))
+        let is_plain_word = lower != "localhost" && !lower.contains(['.', ':', '[']);
+        Ok(Self(if is_plain_word { text.into() } else { lower.into() }))
     }
 }
 
