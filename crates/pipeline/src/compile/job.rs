@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Context, deploy, image, keep,
-    keyword::{self, Place},
+    keyword::{self, Place, Support},
     matrix::{self, Copy},
     needs::{self, RawNeed},
     only,
@@ -104,7 +104,18 @@ fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Draft
                 .error(span, "the name of a copy of this job is too long");
             return;
         };
-        drafts.copies.insert(name.to_string(), template.group.clone());
+        if drafts
+            .copies
+            .insert(name.to_string(), template.group.clone())
+            .is_some()
+        {
+            let message = format!(
+                "two jobs of the pipeline are called `{}`",
+                keyword::shorten(name.as_str())
+            );
+            context.reports.error(entry.key_span, message);
+            return;
+        }
         let mut job = Job {
             name,
             node: copy.as_ref().map(|copy| copy.position),
@@ -148,7 +159,9 @@ fn inherited(context: &mut Context<'_>, root: &Root, own: &Mapping) -> Mapping {
     let mut mapping = own.clone();
     mapping.retain(|entry| !entry.value.is_null());
     for entry in root.default.iter() {
-        if mapping.get(&entry.key).is_none() && allowed.permits(&entry.key) && !entry.value.is_null() {
+        let handed_down = keyword::support(Place::Default, &entry.key) == Some(Support::Full);
+        let free = mapping.get(&entry.key).is_none() && !entry.value.is_null();
+        if handed_down && free && allowed.permits(&entry.key) {
             mapping.set(entry.clone());
         }
     }

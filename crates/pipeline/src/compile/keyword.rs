@@ -45,7 +45,7 @@ pub(crate) enum Place {
 pub(crate) enum Support {
     /// It works.
     Full,
-    /// It has no effect here and needs none for the jobs to do their work; the text says why.
+    /// It has no effect here and needs none for the jobs to do their work; the text says why, an empty one that nothing need be said.
     Harmless(&'static str),
     /// Leaving it out would change what runs; the text says what is missing.
     Missing(&'static str),
@@ -97,7 +97,12 @@ const TABLE: &[(Place, &[&str], Support)] = &[
         ],
         Full,
     ),
-    (Default, &["retry", "services", "tags", "timeout"], Full),
+    (Default, &["retry", "services", "tags"], Full),
+    (
+        Default,
+        &["timeout"],
+        Harmless("GitLab does not hand it down to the jobs"),
+    ),
     (Default, &["id_tokens", "identity"], Missing(NO_IDENTITY)),
     (
         Job,

@@ -126,7 +126,7 @@ pub(super) fn condition(context: &mut Context<'_>, node: &Node, values: &HashMap
                 "invalid expression syntax in `{}`: {error}",
                 keyword::shorten(&text)
             );
-            let span = inside(context, node, &text, error.offset);
+            let span = inside(node, &text, error.offset);
             match error.help {
                 Some(help) => context.reports.error_with_help(span, message, help),
                 None => context.reports.error(span, message),
@@ -137,7 +137,7 @@ pub(super) fn condition(context: &mut Context<'_>, node: &Node, values: &HashMap
 }
 
 /// The place of a character of a scalar, where the scalar stands in its line as it is.
-fn inside(_context: &Context<'_>, node: &Node, text: &str, offset: usize) -> Span {
+fn inside(node: &Node, text: &str, offset: usize) -> Span {
     let offset = if text.contains('\n') { 0 } else { offset };
     Span {
         column: node

@@ -194,6 +194,12 @@ impl Pipeline {
     fn job_variables(&self, job: &Job, facts: &PayloadFacts, timeout: u64) -> Vec<Variable> {
         let situation = &self.situation;
         let mut all = self.predefined.clone();
+        if let Some(name) = &self.name {
+            all.push(Variable {
+                raw: true,
+                ..Variable::public("CI_PIPELINE_NAME", name)
+            });
+        }
         all.extend(predefined::job(&predefined::JobFacts {
             name: job.name.as_str(),
             group: &job.group,
@@ -226,7 +232,7 @@ impl Pipeline {
             list.0.push(Variable::secret(key, &facts.token));
         }
         list.add("CI_JOB_URL", format!("{url}/-/jobs/{}", facts.job_id));
-        list.add_raw("CI_JOB_STARTED_AT", &facts.started_at);
+        list.add("CI_JOB_STARTED_AT", &facts.started_at);
         list.add("CI_JOB_TIMEOUT", timeout.to_string());
         list.add("CI_PIPELINE_ID", situation.pipeline.id.to_string());
         list.add(
@@ -253,7 +259,7 @@ impl Pipeline {
             }
         }
         list.add("CI_BUILDS_DIR", builds);
-        list.add_raw("CI_PROJECT_DIR", format!("{builds}/{}", situation.project.path));
+        list.add("CI_PROJECT_DIR", format!("{builds}/{}", situation.project.path));
         list.add("CI_CONCURRENT_ID", "0");
         list.add("CI_CONCURRENT_PROJECT_ID", "0");
         list.add("CI_SERVER", "yes");

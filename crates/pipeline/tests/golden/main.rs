@@ -1,5 +1,6 @@
 //! One directory is one case: `.gitlab-ci.yml` (and what it includes), perhaps `situation.json` (laid over a usual one) and
-//! `expected`, which holds the pipeline in a readable form, or the diagnostics.
+//! `expected`, which holds the pipeline in a readable form, or the diagnostics. `payloads` names jobs whose payload is added,
+//! `allow-unsupported` is the option of that name.
 //!
 //! `UPDATE_EXPECTED=1` writes `expected` anew; read the difference before you commit it.
 
@@ -15,7 +16,11 @@ mod shared;
 
 use std::{fs, path::Path};
 
-use shipway_pipeline::{Directory, Options, Situation, compile};
+use shipway_pipeline::{
+    Compiled, Directory, JobName, Options, Situation, compile,
+    job::{Dependency, JobPayload, PayloadFacts, RunnerFacts},
+    variables::Variable,
+};
 
 /// A push to the default branch, with everything that a server would know.
 fn usual() -> serde_json::Value {
@@ -63,9 +68,57 @@ fn outcome(directory: &Path) -> String {
         &situation(directory),
         Options { allow_unsupported },
     ) {
-        Ok(compiled) => render::compiled(&compiled),
+        Ok(compiled) => {
+            let payloads = fs::read_to_string(directory.join("payloads")).unwrap_or_default();
+            let payloads = payloads.lines().map(|job| payload(&compiled, job));
+            render::compiled(&compiled) + &payloads.collect::<String>()
+        }
         Err(diagnostics) => render::diagnostics(&diagnostics),
     }
+}
+
+/// The payload of a job of the case, as a runner would get it.
+fn payload(compiled: &Compiled, job: &str) -> String {
+    let facts = PayloadFacts {
+        job_id: 1234,
+        token: "job-token".to_owned(),
+        repository_url: "https://gitlab-ci-token:job-token@ci.example.com/Group/Project.git".to_owned(),
+        depth: 20,
+        started_at: "2026-01-02T03:06:00Z".to_owned(),
+        runner: RunnerFacts {
+            id: 3,
+            tags: vec!["docker".to_owned()],
+            ..RunnerFacts::default()
+        },
+        dependencies: vec![Dependency {
+            id: 1233,
+            name: "before".to_owned(),
+            ..Dependency::default()
+        }],
+        dotenv: vec![
+            Variable::public("FROM_REPORT", "report"),
+            Variable::public("OVERRIDDEN", "by the report"),
+        ],
+        server_ca: Some("-----BEGIN CERTIFICATE-----".to_owned()),
+        file_digests: [(vec!["Cargo.lock".to_owned()], "d1gest".to_owned())].into(),
+        ..PayloadFacts::default()
+    };
+    let name: JobName = job.parse().unwrap();
+    let sources = compiled.pipeline.artifact_sources(&name);
+    let payload = compiled.pipeline.payload(&name, &facts).unwrap();
+    let text = serde_json::to_string(&payload).unwrap();
+    assert_eq!(serde_json::from_str::<JobPayload>(&text).unwrap(), payload);
+    // One variable a line: there are many, and they are what changes.
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let variables: String = value["variables"]
+        .take()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{one}\n"))
+        .collect();
+    let rest = serde_json::to_string_pretty(&value).unwrap();
+    format!("\n--- payload of {job}, with artifacts of {sources:?}\n{rest}\n{variables}")
 }
 
 fn compare(directory: &Path, expected: &Path) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use shipway_pipeline::{AllowFailure, CacheKey, Compiled, Diagnostic, Job, Pipeline, Retry, Service, When};
+use shipway_pipeline::{AllowFailure, CacheKey, Compiled, Diagnostic, Job, Retry, Service, When};
 
 pub(crate) fn diagnostics(diagnostics: &[Diagnostic]) -> String {
     diagnostics
@@ -20,7 +20,7 @@ pub(crate) fn compiled(compiled: &Compiled) -> String {
     let stages: Vec<&str> = pipeline.stages.iter().map(|stage| stage.as_str()).collect();
     writeln!(text, "stages: {}", stages.join(" → ")).unwrap();
     for job in &pipeline.jobs {
-        text.push_str(&one_job(pipeline, job));
+        text.push_str(&one_job(job));
     }
     text
 }
@@ -31,7 +31,7 @@ fn list(text: &mut String, what: &str, items: &[String]) {
     }
 }
 
-fn one_job(_pipeline: &Pipeline, job: &Job) -> String {
+fn one_job(job: &Job) -> String {
     let mut text = format!("\n{} ({})\n", job.name, job.stage);
     if let Some(image) = &job.image {
         writeln!(
