@@ -6,6 +6,7 @@ mod blobs;
 mod collection;
 mod crash;
 mod images;
+mod model;
 mod opening;
 mod registry;
 mod support;
