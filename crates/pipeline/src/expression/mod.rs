@@ -1,7 +1,7 @@
 //! The language of `rules:if`.
 //!
 //! `lexer` → `parser` → `evaluate`, each after GitLab's own class of that name, because the language has no specification
-//! but its implementation. Patterns are RE2, translated to Rust's engine in [`pattern`].
+//! but its implementation. Patterns are RE2, translated to Rust's engine in `pattern`.
 //!
 //! Two habits of GitLab that surprise: `&&` and `||` give an operand, not a boolean, and the verdict treats a blank string
 //! as false; and `=~` with a plain string on the right asks whether the *left* one is contained in it.

@@ -1,4 +1,4 @@
-//! CI variables: what exists before a job ([`predefined`]), how names become host-name parts ([`slug`]), and the three
+//! CI variables: what exists before a job (`predefined`), how names become host-name parts ([`slug`]), and the three
 //! expanders, which differ on purpose because GitLab's do:
 //!
 //! - [`expand`]/[`expand_existing`]: one pass over a keyword's text on the server (`environment`, `tags`, …);
