@@ -256,6 +256,7 @@ impl Container {
     /// # Errors
     /// When the keeper fails; one that does not run is stopped already.
     pub async fn stop(&self, patience: Duration) -> Result<ExitStatus, ControlError> {
+        self.inner.life.subscribe().settled().await;
         let ended = self.inner.life.subscribe();
         if self.inner.life.running().is_none() {
             return Ok(self.inner.life.last_status());
@@ -292,6 +293,9 @@ impl Container {
     /// # Errors
     /// When it runs (unless `force` kills it), or its directory cannot be removed.
     pub async fn remove(&self, force: bool) -> Result<(), ControlError> {
+        if force {
+            self.inner.life.subscribe().settled().await;
+        }
         if force && self.inner.life.running().is_some() {
             match self.kill(Signal::KILL).await {
                 Ok(()) | Err(ControlError::NotRunning { .. }) => {}
@@ -350,5 +354,6 @@ impl ContainerInner {
         {
             tracing::debug!(%error, container = %self.id, "a container of an ending pod was not stopped by itself");
         }
+        self.life.doom();
     }
 }

@@ -53,7 +53,7 @@ pub use images::{
 pub use layers::{LayerError, LayerPath};
 pub use pod::{NetworkError, Pod, PodOptions, StartPodError, Volume, VolumeError};
 pub use process::{DEFAULT_PATH, NoCommand, argv, merge_environment};
-pub use runtime::{OpenRuntimeError, Runtime, RuntimeOptions, Swept};
+pub use runtime::{OpenRuntimeError, PruneLayersError, Runtime, RuntimeOptions, Swept};
 pub use signal::{Signal, SignalError};
 pub use spool::{Output, OutputChunk, OutputError, OutputStream};
 pub use subnet::AddressesExhausted;

@@ -59,6 +59,40 @@ impl PodLock {
     }
 }
 
+/// Who needs unpacked layers to stay: every pod while it lives. Taken whole, they may be removed.
+#[derive(Debug)]
+pub(crate) struct LayersLock {
+    _file: File,
+}
+
+impl LayersLock {
+    /// Waits while layers are being removed.
+    pub(crate) fn share(directory: &Path) -> io::Result<Self> {
+        let file = Self::open(directory)?;
+        flock(&file, FlockOperation::LockShared)?;
+        Ok(Self { _file: file })
+    }
+
+    /// Nothing when a pod lives.
+    pub(crate) fn take(directory: &Path) -> io::Result<Option<Self>> {
+        let file = Self::open(directory)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn open(directory: &Path) -> io::Result<File> {
+        // No pod has this name, and this file is never removed.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(directory.join("layers"))
+    }
+}
+
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let held = file.metadata()?;
     match std::fs::metadata(path) {
@@ -81,6 +115,19 @@ pub(crate) fn pods(directory: &Path) -> io::Result<Vec<PodId>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_are_taken_only_when_nobody_shares_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, two) = (
+            LayersLock::share(directory.path()).unwrap(),
+            LayersLock::share(directory.path()).unwrap(),
+        );
+        assert!(LayersLock::take(directory.path()).unwrap().is_none());
+        drop((one, two));
+        let taken = LayersLock::take(directory.path()).unwrap();
+        assert!(taken.is_some() && LayersLock::take(directory.path()).unwrap().is_none());
+    }
 
     #[test]
     fn a_living_pod_is_not_taken_over_and_a_dead_one_once() {

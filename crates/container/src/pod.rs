@@ -25,7 +25,7 @@ use crate::egress::Egress;
 use crate::ids::{ContainerId, PodId};
 use crate::image::Image;
 use crate::layers::{LayerError, LayerPath, place};
-use crate::lock::PodLock;
+use crate::lock::{LayersLock, PodLock};
 use crate::names::NameTable;
 use crate::runtime::Runtime;
 use crate::subnet::AddressPool;
@@ -86,7 +86,7 @@ pub(crate) struct PodInner {
     pub(crate) keeper: Keeper,
     pub(crate) egress: Egress,
     directory: PathBuf,
-    lock: Mutex<Option<PodLock>>,
+    lock: Mutex<Option<Locks>>,
     pub(crate) addresses: AddressPool,
     pub(crate) names: NameTable,
     pub(crate) network: OnceCell<()>,
@@ -96,6 +96,13 @@ pub(crate) struct PodInner {
     /// Read while something is started, written once, by the end.
     gate: RwLock<Gate>,
     pub(crate) closing: CancellationToken,
+}
+
+/// What a pod that lives holds.
+#[derive(Debug)]
+struct Locks {
+    pod: PodLock,
+    _layers: LayersLock,
 }
 
 /// Whether anything may still be started.
@@ -122,10 +129,12 @@ impl Pod {
     fn start_blocking(runtime: Runtime, options: PodOptions) -> Result<Self, StartPodError> {
         let id = PodId::random();
         let locks = runtime.locks();
-        let lock = PodLock::create(&locks, &id).map_err(|source| StartPodError::Lock {
-            directory: locks,
+        let lock_failed = |source| StartPodError::Lock {
+            directory: locks.clone(),
             source,
-        })?;
+        };
+        let lock = PodLock::create(&locks, &id).map_err(lock_failed)?;
+        let layers = LayersLock::share(&locks).map_err(lock_failed)?;
         let keeper = runtime
             .launch_keeper(&options.name)
             .map_err(|source| StartPodError::Launch { source })?;
@@ -137,7 +146,10 @@ impl Pod {
             keeper,
             egress: options.egress,
             directory,
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(Some(Locks {
+                pod: lock,
+                _layers: layers,
+            })),
             addresses: AddressPool::new(),
             names: NameTable::default(),
             network: OnceCell::new(),
@@ -296,15 +308,15 @@ impl PodInner {
     fn end(&self) {
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = Gate::Closed;
         self.closing.cancel();
-        let Some(lock) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
+        // Held to the end: who closes it a second time returns when it is closed.
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(locks) = lock.take() else { return };
         stop_all(&self.keeper, &self.containers);
         let removed = self.keeper.remove_tree(&self.directory);
         self.keeper.close();
         match removed {
             Ok(()) => {
-                if let Err(error) = lock.remove() {
+                if let Err(error) = locks.pod.remove() {
                     tracing::warn!(%error, pod = %self.id, "the lock of a pod that has ended stays");
                 }
             }
@@ -319,7 +331,7 @@ impl PodInner {
 impl Drop for PodInner {
     fn drop(&mut self) {
         self.closing.cancel();
-        let Some(lock) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(locks) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
         let (keeper, directory, id) = (self.keeper.clone(), self.directory.clone(), self.id.clone());
@@ -328,7 +340,7 @@ impl Drop for PodInner {
             stop_all(&keeper, &containers);
             let removed = keeper.remove_tree(&directory);
             keeper.close();
-            if removed.is_err() || lock.remove().is_err() {
+            if removed.is_err() || locks.pod.remove().is_err() {
                 tracing::warn!(pod = %id, "the directory of a dropped pod stays until the next start");
             }
         });

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_registry::Client;
-use shipway_sandbox::{IdMap, Keeper, LaunchError, LaunchOptions};
+use shipway_sandbox::{IdMap, Keeper, KeeperError, LaunchError, LaunchOptions};
 use shipway_store::Store;
 use tokio::sync::OnceCell;
 
 use crate::dns::Upstream;
 use crate::images::Images;
 use crate::layers::Layers;
-use crate::lock::{self, PodLock};
+use crate::lock::{self, LayersLock, PodLock};
 use crate::pod::{Pod, PodOptions, StartPodError};
 
 /// What a runtime is made of.
@@ -50,6 +50,38 @@ pub struct OpenRuntimeError {
     path: PathBuf,
     #[source]
     source: io::Error,
+}
+
+/// Unpacked layers were not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneLayersError {
+    /// A pod lives, and may use them.
+    #[error("a pod of this installation is running and may use the unpacked layers: end it first")]
+    InUse,
+    /// The lock or the directory cannot be used.
+    #[error("cannot look at the unpacked layers")]
+    Look {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No keeper can be started, and only a keeper can remove them.
+    #[error("cannot start a keeper to remove the unpacked layers")]
+    Launch {
+        /// Why.
+        #[source]
+        source: LaunchError,
+    },
+    /// The keeper failed.
+    #[error("cannot remove the unpacked layers")]
+    Remove {
+        /// Why.
+        #[source]
+        source: KeeperError,
+    },
+    /// The thread that did it ended early.
+    #[error("removing the unpacked layers was interrupted")]
+    Interrupted,
 }
 
 /// Containers on this machine. Clones are the same.
@@ -161,6 +193,37 @@ impl Runtime {
         tokio::task::spawn_blocking(move || runtime.sweep_blocking())
             .await
             .unwrap_or_default()
+    }
+
+    /// Removes all unpacked layers of this class of ids, and says how many there were. They are a cache: what is
+    /// needed again is unpacked again.
+    ///
+    /// # Errors
+    /// When a pod lives, of whatever process, or they cannot be removed.
+    pub async fn prune_layers(&self) -> Result<usize, PruneLayersError> {
+        let runtime = self.clone();
+        let pruned = tokio::task::spawn_blocking(move || runtime.prune_layers_blocking());
+        pruned.await.map_err(|_| PruneLayersError::Interrupted)?
+    }
+
+    fn prune_layers_blocking(&self) -> Result<usize, PruneLayersError> {
+        let look = |source| PruneLayersError::Look { source };
+        let lock = LayersLock::take(&locks(&self.inner.data)).map_err(look)?;
+        let _lock = lock.ok_or(PruneLayersError::InUse)?;
+        let count = match std::fs::read_dir(self.inner.directory.join("layers")) {
+            Ok(layers) => layers.count(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(source) => return Err(look(source)),
+        };
+        if count > 0 {
+            let keeper = self
+                .launch_keeper("prune")
+                .map_err(|source| PruneLayersError::Launch { source })?;
+            let removed = keeper.remove_tree(Path::new("layers"));
+            keeper.close();
+            removed.map_err(|source| PruneLayersError::Remove { source })?;
+        }
+        Ok(count)
     }
 
     fn sweep_blocking(&self) -> Swept {

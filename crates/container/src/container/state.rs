@@ -114,6 +114,15 @@ struct Stage {
     runs: u64,
     last: ExitStatus,
     made: Vec<PathBuf>,
+    future: Future,
+}
+
+/// Whether there is anything to come after the present run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Future {
+    Open,
+    /// The pod ends: whatever runs still exits, and is removed with that.
+    Doomed,
 }
 
 /// The state and everybody who waits for it to change.
@@ -130,6 +139,7 @@ impl Life {
             runs: 0,
             last: ExitStatus::Code(0),
             made: Vec::new(),
+            future: Future::Open,
         };
         Self {
             stage: watch::Sender::new(stage),
@@ -190,17 +200,33 @@ impl Life {
         });
     }
 
-    /// Starting | Running => Exited
+    /// Starting | Running => Exited | Removed
     pub(super) fn exited(&self, status: ExitStatus, error: Option<String>) {
         self.stage.send_modify(|stage| {
-            stage.state = ContainerState::Exited {
-                status,
-                at: SystemTime::now(),
-                error,
+            stage.state = match stage.future {
+                Future::Open => ContainerState::Exited {
+                    status,
+                    at: SystemTime::now(),
+                    error,
+                },
+                Future::Doomed => ContainerState::Removed,
             };
             stage.running = None;
             stage.runs += 1;
             stage.last = status;
+        });
+    }
+
+    /// The pod ends: nobody who waits may wait for ever.
+    pub(super) fn doom(&self) {
+        self.stage.send_modify(|stage| {
+            stage.future = Future::Doomed;
+            if !matches!(
+                stage.state,
+                ContainerState::Starting | ContainerState::Running { .. }
+            ) {
+                stage.state = ContainerState::Removed;
+            }
         });
     }
 
@@ -244,6 +270,12 @@ impl Watch {
             .await
     }
 
+    /// Neither starting nor about to be anything else by itself, but for the end of a run.
+    pub(super) async fn settled(self) {
+        self.until(|stage, _| stage.state != ContainerState::Starting)
+            .await;
+    }
+
     pub(super) async fn removed(self) -> ExitStatus {
         self.until(|stage, _| stage.state == ContainerState::Removed)
             .await
@@ -281,6 +313,23 @@ mod tests {
         assert_eq!(life.last_status(), ExitStatus::Code(3));
         assert!(life.remove());
         assert!(matches!(life.begin(&id()), Err(StartError::Removed { .. })));
+    }
+
+    #[test]
+    fn the_end_of_a_pod_ends_every_wait() {
+        let never_started = Life::new();
+        let waiting = never_started.subscribe().stopped();
+        never_started.doom();
+        assert_eq!(waiting.now_or_never(), Some(ExitStatus::Code(0)));
+
+        let starting = Life::new();
+        starting.begin(&id()).unwrap();
+        let (settled, removed) = (starting.subscribe().settled(), starting.subscribe().removed());
+        starting.doom();
+        assert!(settled.now_or_never().is_none());
+        starting.exited(ExitStatus::Signal(9), None);
+        assert_eq!(removed.now_or_never(), Some(ExitStatus::Signal(9)));
+        assert!(matches!(starting.begin(&id()), Err(StartError::Removed { .. })));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Unpacking: what is there afterwards, once and by many at a time, and what is refused.
 
-use shipway_container::{Image, LayerError, LayerPath};
+use shipway_container::{Image, LayerError, LayerPath, PruneLayersError};
 use shipway_oci::{
     Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, Reference, chain_ids, media_type,
 };
@@ -16,6 +16,7 @@ tests!(
     many_at_once_unpack_each_layer_once,
     a_layer_that_is_not_as_promised_is_refused,
     a_built_layer_is_adopted_once,
+    layers_are_pruned_when_nobody_uses_them,
 );
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -202,5 +203,22 @@ async fn a_built_layer_is_adopted_once() {
     options.command = Some(["cat", "/built"].map(str::to_owned).into());
     options.network = shipway_container::Network::None;
     assert_eq!(run(&pod, options).await.1, "0\n", "the first one stays");
+    pod.close().await;
+}
+
+async fn layers_are_pruned_when_nobody_uses_them() {
+    let house = House::new().await;
+    let image = house.busybox();
+    let pod = house.pod().await;
+    pod.ensure_layers(&image).await.unwrap();
+    assert!(matches!(
+        house.runtime.prune_layers().await,
+        Err(PruneLayersError::InUse)
+    ));
+    pod.close().await;
+    assert_eq!(house.runtime.prune_layers().await.unwrap(), 1);
+    assert_eq!(house.runtime.prune_layers().await.unwrap(), 0);
+    let pod = house.pod().await;
+    assert_eq!(run(&pod, script(&image, "echo again")).await.1, "again\n");
     pod.close().await;
 }
