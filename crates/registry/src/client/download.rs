@@ -131,7 +131,7 @@ impl Transfer<'_> {
                 patience.renew();
             }
             progress.blob(self.blob, BlobProgress::Retrying);
-            if !patience.again(None).await {
+            if !patience.after(&error).await {
                 return Err(error);
             }
         }

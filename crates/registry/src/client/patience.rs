@@ -8,8 +8,10 @@ use tokio::time::sleep;
 
 use super::error::ClientError;
 use super::options::Timeouts;
+use super::silence::Silent;
 
-/// A connection that cannot even be opened is tried no more often than this: whoever is offline wants to know soon.
+/// A connection that cannot even be opened, or on which nothing comes, is tried no more often than this: either took its
+/// time to fail, and whoever is offline wants to know soon.
 const CONNECT_ATTEMPTS: u32 = 2;
 
 /// Tries in a row without progress.
@@ -56,7 +58,8 @@ impl<'a> Patience<'a> {
         let connecting = source
             .downcast_ref::<reqwest::Error>()
             .is_some_and(reqwest::Error::is_connect);
-        if connecting && self.failed + 1 >= CONNECT_ATTEMPTS {
+        let waited_already = connecting || source.is::<Silent>();
+        if waited_already && self.failed + 1 >= CONNECT_ATTEMPTS {
             return false;
         }
         self.again(None).await

@@ -160,10 +160,11 @@ async fn choose(
             media_type,
             bytes,
         } = current;
-        match parse(&reference.registry, &media_type, &digest, &bytes)? {
+        let manifest = parse(&reference.registry, &media_type, &digest, &bytes)?;
+        // What the document calls itself; the header may be of a file server that knows no manifests.
+        let (references, media_type) = (manifest.references(), manifest.media_type().to_owned());
+        match manifest {
             Manifest::Image(image) => {
-                let references = Manifest::Image(image.clone()).references();
-                let media_type = image.media_type.clone().unwrap_or(media_type);
                 let manifest = ManifestWrite {
                     bytes: bytes.into(),
                     media_type,

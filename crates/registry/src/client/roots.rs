@@ -46,10 +46,7 @@ impl Roots {
 
     /// The TLS settings for a registry, `name` being its host with the port if it is not 443.
     pub(super) fn configuration(&self, name: &str, trust: Trust) -> Result<ClientConfig, ClientError> {
-        let setup = |source: rustls::Error| ClientError::Setup {
-            problem: format!("TLS for `{name}`"),
-            source: Some(Box::new(source)),
-        };
+        let setup = |error| setup(name, error);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(setup)?;
@@ -71,6 +68,16 @@ impl Roots {
         };
         configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(configuration)
+    }
+
+    /// Settings under which no TLS connection succeeds, for connections that are plain.
+    pub(super) fn empty(&self, name: &str) -> Result<ClientConfig, ClientError> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| setup(name, error))?;
+        Ok(builder
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth())
     }
 
     fn shared(&self) -> Arc<RootCertStore> {
@@ -103,6 +110,13 @@ impl Roots {
             }
         }
         found
+    }
+}
+
+fn setup(name: &str, source: rustls::Error) -> ClientError {
+    ClientError::Setup {
+        problem: format!("TLS for `{name}`"),
+        source: Some(Box::new(source)),
     }
 }
 

@@ -5,6 +5,9 @@
 //!
 //! The library knows no port when it resolves a name, but the policy wants one; so there is one library client per host
 //! and port, all on the same roots.
+//!
+//! Assumption that is not enforced: a proxy named by the environment is the choice of whoever runs this process, and it
+//! resolves names itself, so the policy sees the proxy's address and not the registry's.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -89,6 +92,7 @@ pub(super) struct Transport {
 struct Place {
     host: String,
     port: u16,
+    secure: bool,
     trust: Trust,
 }
 
@@ -158,6 +162,7 @@ impl Transport {
         let client = self.client(Place {
             host: host.clone(),
             port,
+            secure: request.url.scheme() == "https",
             trust: request.trust,
         })?;
         let builder = client
@@ -194,8 +199,20 @@ impl Transport {
         };
         /// Layers come over long lines too; the default windows would hold them up.
         const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(self.roots.configuration(&name, place.trust)?)
+        // Reading all roots takes longer than a push to a registry next door, which speaks no TLS.
+        let tls = match place.secure {
+            true => self.roots.configuration(&name, place.trust)?,
+            false => self.roots.empty(&name)?,
+        };
+        let builder = reqwest::Client::builder();
+        // A proxy is for the world outside; this machine is not reached through it.
+        let builder = if is_loopback(&place.host) {
+            builder.no_proxy()
+        } else {
+            builder
+        };
+        let client = builder
+            .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
             .dns_resolver(resolver)
             .connect_timeout(self.timeouts.connect)
@@ -263,6 +280,10 @@ pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
 
 fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || literal_address(host).is_some_and(|address| address.to_canonical().is_loopback())
 }
 
 fn literal_address(host: &str) -> Option<IpAddr> {

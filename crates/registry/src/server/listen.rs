@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{Origin, Scheme, Server, ServerOptions};
 
@@ -50,6 +52,7 @@ impl Server {
         let acceptor = tls.map(TlsAcceptor::from);
         let places = Arc::new(Semaphore::new(self.inner.options.max_connections));
         let graceful = GracefulShutdown::new();
+        let closing = CancellationToken::new();
         let mut shutdown = pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -59,8 +62,15 @@ impl Server {
             match accepted {
                 Ok((stream, place)) => {
                     let (server, acceptor, watcher) = (self.clone(), acceptor.clone(), graceful.watcher());
+                    let closing = closing.clone();
                     tokio::spawn(async move {
-                        server.connection(stream, acceptor, watcher).await;
+                        // Who has not asked for anything when the end comes is not waited for.
+                        let opened = closing
+                            .run_until_cancelled_owned(server.open(stream, acceptor))
+                            .await;
+                        if let Some(Some(opened)) = opened {
+                            server.speak(opened, watcher).await;
+                        }
                         drop(place);
                     });
                 }
@@ -71,6 +81,7 @@ impl Server {
             }
         }
         drop(listener);
+        closing.cancel();
         if timeout(self.inner.options.shutdown_timeout, graceful.shutdown())
             .await
             .is_err()
@@ -80,26 +91,35 @@ impl Server {
         Ok(())
     }
 
-    async fn connection(&self, stream: TcpStream, acceptor: Option<TlsAcceptor>, watcher: Watcher) {
+    /// From a connection to one on which requests may come.
+    async fn open(&self, stream: TcpStream, acceptor: Option<TlsAcceptor>) -> Option<Opened> {
         let options = &self.inner.options;
         // Answers are small; waiting to fill a packet would cost more than it saves.
         let _ = stream.set_nodelay(true);
         // A connection that never says a word must not hold its place: hyper's own limit starts with the first byte.
-        match timeout(options.header_timeout, stream.readable()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+        timeout(options.header_timeout, stream.readable())
+            .await
+            .ok()?
+            .ok()?;
+        let Some(acceptor) = acceptor else {
+            return Some(Opened::Plain(stream));
+        };
+        match timeout(options.handshake_timeout, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => return Some(Opened::Tls(Box::new(stream))),
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
-        match acceptor {
-            None => self.speak(stream, Scheme::Http, watcher).await,
-            Some(acceptor) => match timeout(options.handshake_timeout, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(stream, Scheme::Https, watcher).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
-            },
+        None
+    }
+
+    async fn speak(&self, opened: Opened, watcher: Watcher) {
+        match opened {
+            Opened::Plain(stream) => self.speak_over(stream, Scheme::Http, watcher).await,
+            Opened::Tls(stream) => self.speak_over(stream, Scheme::Https, watcher).await,
         }
     }
 
-    async fn speak(
+    async fn speak_over(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         scheme: Scheme,
@@ -117,6 +137,12 @@ impl Server {
             tracing::debug!(%error, "a connection ended early");
         }
     }
+}
+
+/// A connection on which requests may come.
+enum Opened {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// A place first: with none free, the kernel's queue is where clients wait.

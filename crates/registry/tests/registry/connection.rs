@@ -195,6 +195,8 @@ async fn a_server_that_stops_lets_requests_end() {
     let mut line = [0; 25];
     stream.read_exact(&mut line).await.unwrap();
     assert!(line.starts_with(b"HTTP/1.1 100 Continue"));
+    let silent = TcpStream::connect(address).await.unwrap();
+    let started = std::time::Instant::now();
     stop.send(()).unwrap();
     eventually("new connections are refused", async || {
         TcpStream::connect(address).await.is_err()
@@ -209,6 +211,11 @@ async fn a_server_that_stops_lets_requests_end() {
         String::from_utf8_lossy(&answer)
     );
     serving.await.unwrap().unwrap();
+    assert!(
+        started.elapsed() < ServerOptions::default().shutdown_timeout,
+        "it waited for who said nothing"
+    );
+    drop(silent);
     let name: RepositoryName = "a".parse().unwrap();
     assert!(
         registry
