@@ -16,11 +16,12 @@ mod workplace;
 pub(crate) use workplace::Workplace;
 
 use crate::artifacts::{self, Kept};
+use crate::cache;
 use crate::execution::run_script;
-use crate::outcome::{JobError, JobOutcome, JobStatus};
+use crate::outcome::{JobError, JobOutcome, JobStatus, chain};
 use crate::script::ScriptSource;
 use crate::variables::Variables;
-use crate::{ArtifactStore, Cancellation, RunnerContext, Sources, Stage, Trace};
+use crate::{ArtifactStore, CacheStore, Cancellation, RunnerContext, Sources, Stage, Trace};
 use shipway_container::Pod;
 use shipway_pipeline::job::{JobPayload, Step};
 use state::State;
@@ -41,6 +42,8 @@ pub struct JobRun<'a> {
     pub sources: Arc<dyn Sources>,
     /// Where earlier jobs left theirs, and this one leaves its own.
     pub artifacts: &'a dyn ArtifactStore,
+    /// Where earlier pipelines left theirs; without one the job's `cache` is passed over.
+    pub caches: Option<&'a dyn CacheStore>,
     /// Where it is told.
     pub trace: &'a Trace,
     /// How it is stopped.
@@ -153,7 +156,8 @@ impl<'a> Job<'a> {
             return Err(JobError::Canceled);
         };
         let image = self.image_name();
-        let preparing = Workplace::prepare(prepare::Preparation {
+        // Boxed: it is by far the largest part of a job, and soon over.
+        let preparing = Box::pin(Workplace::prepare(prepare::Preparation {
             context: self.context,
             payload: self.run.payload,
             sources: self.run.sources.clone(),
@@ -161,7 +165,7 @@ impl<'a> Job<'a> {
             pod,
             image: &image,
             variables: &mut self.variables,
-        });
+        }));
         let prepared = bounded(self.deadline, self.limit, self.run.cancellation, preparing).await?;
         self.workplace = Some(prepared);
         self.begin(Stage::PrepareScript);
@@ -181,6 +185,17 @@ impl<'a> Job<'a> {
             return Err(JobError::Canceled);
         };
         fetch::report(workplace.take_fetched(), &trace)?;
+        if let (false, Some(caches)) = (self.run.payload.cache.is_empty(), self.run.caches) {
+            begin(&mut self.stage, &trace, Stage::RestoreCache);
+            let restoring = cache::restore(
+                workplace.builds(),
+                self.run.payload,
+                &self.variables,
+                caches,
+                &trace,
+            );
+            bounded(self.deadline, self.limit, self.run.cancellation, restoring).await?;
+        }
         let dependencies = &self.run.payload.dependencies;
         if !dependencies.is_empty() {
             begin(&mut self.stage, &trace, Stage::DownloadArtifacts);
@@ -262,43 +277,39 @@ impl<'a> Job<'a> {
         let Some(workplace) = &self.workplace else {
             return verdict;
         };
-        if !artifacts::due(self.run.payload, &status) {
-            return verdict;
-        }
-        let success = status == JobStatus::Success;
-        let stage = if success {
-            Stage::UploadArtifactsOnSuccess
-        } else {
-            Stage::UploadArtifactsOnFailure
-        };
-        begin(&mut self.stage, self.run.trace, stage);
         let JobRun {
             payload,
             artifacts: store,
+            caches,
             trace,
             cancellation,
             ..
         } = &self.run;
-        let keeping = artifacts::keep(
-            workplace.builds(),
-            payload,
-            &self.variables,
-            &status,
-            *store,
-            trace,
-        );
-        match bounded(self.deadline, self.limit, cancellation, keeping).await {
-            Ok(kept) => {
-                self.kept = kept;
-                verdict
-            }
-            // The script's failure is the job's; a runner's failure after it only adds to it.
-            Err(error) if success => Err(error),
-            Err(error) => {
-                trace.error(crate::outcome::chain(&error));
-                verdict
+        let (deadline, limit, builds) = (self.deadline, self.limit, workplace.builds());
+        let success = status == JobStatus::Success;
+        if let Some(caches) = caches
+            && cache::due(payload, &self.variables, &status)
+        {
+            begin(&mut self.stage, trace, Stage::ArchiveCache);
+            let keeping = cache::keep(builds, payload, &self.variables, &status, *caches, trace);
+            if let Err(error) = bounded(deadline, limit, cancellation, keeping).await {
+                return after(verdict, error, trace);
             }
         }
+        if artifacts::due(payload, &status) {
+            let stage = if success {
+                Stage::UploadArtifactsOnSuccess
+            } else {
+                Stage::UploadArtifactsOnFailure
+            };
+            begin(&mut self.stage, trace, stage);
+            let keeping = artifacts::keep(builds, payload, &self.variables, &status, *store, trace);
+            match bounded(deadline, limit, cancellation, keeping).await {
+                Ok(kept) => self.kept = kept,
+                Err(error) => return after(verdict, error, trace),
+            }
+        }
+        verdict
     }
 
     async fn run_step(&self, step: &Step, stop: impl Future<Output = JobError>) -> Result<(), JobError> {
@@ -344,6 +355,15 @@ impl<'a> Job<'a> {
 }
 
 const AFTER_SCRIPT: &str = "after_script";
+
+/// The script's failure is the job's; a failure after it only adds to it.
+fn after(verdict: Result<(), JobError>, error: JobError, trace: &Trace) -> Result<(), JobError> {
+    if verdict.is_ok() {
+        return Err(error);
+    }
+    trace.error(chain(&error));
+    verdict
+}
 
 /// Ends the stage before and begins the next.
 fn begin(current: &mut Option<Stage>, trace: &Trace, stage: Stage) {

@@ -6,13 +6,15 @@
 //!
 //! - [`script`](mod@script) turns commands and variables into what a shell reads; `execution` feeds it to the container.
 //! - [`trace`](mod@trace) is the one way to the job's log; secrets end there.
-//! - [`Sources`] fill the project's directory, [`ArtifactStore`]s carry files from job to job.
+//! - [`Sources`] fill the project's directory, [`ArtifactStore`]s carry files from job to job, [`CacheStore`]s from
+//!   pipeline to pipeline.
 //! - `services` runs what stands beside a job, `engine` takes the place of a Docker daemon, `registry` gives the
 //!   registry its name inside.
 //! - `job` walks through the stages and closes everything, whatever happened.
 
 mod artifacts;
 mod builds;
+mod cache;
 mod cancellation;
 mod context;
 mod credentials;
@@ -23,6 +25,7 @@ mod job;
 mod outcome;
 mod registry;
 pub mod script;
+mod selection;
 mod services;
 mod sources;
 mod token;
@@ -30,6 +33,7 @@ pub mod trace;
 mod variables;
 
 pub use artifacts::{ArtifactDirectory, ArtifactStore};
+pub use cache::{CacheDirectory, CacheStore};
 pub use cancellation::Cancellation;
 pub use context::{HostCredentials, ImageFreshness, RunnerContext, Substitution};
 pub use engine::is_docker_daemon;

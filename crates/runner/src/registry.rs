@@ -22,7 +22,7 @@ impl RegistryEndpoint {
     /// Opens the registry's address in a pod.
     pub(crate) async fn open(context: &RunnerContext, pod: &Pod) -> Result<Self, JobError> {
         const DOING: &str = "opening the registry in the job's network";
-        let (host, port) = host_and_port(&context.registry_name.to_string());
+        let (host, port) = host_and_port(context.registry_name.as_ref());
         let address = pod.reserve_address().doing(DOING)?;
         pod.add_name(&host, address);
         let identity = context

@@ -38,10 +38,6 @@ pub(crate) struct EnginePlan {
     pub(crate) aliases: Vec<String>,
     /// Ways to reach it.
     pub(crate) faces: Vec<Face>,
-    /// Mirrors it is to ask first.
-    pub(crate) mirrors: Vec<String>,
-    /// Registries it may speak plainly to.
-    pub(crate) insecure: Vec<String>,
     /// What the reader of the trace should know.
     pub(crate) notes: Vec<String>,
 }
@@ -68,11 +64,7 @@ impl EnginePlan {
             .socket
             .or_else(|| Some(PathBuf::from(asked.as_deref()?.strip_prefix("unix://")?)));
         faces.extend(socket.map(|path| Face::Socket { path }));
-        let mut notes: Vec<String> = flags
-            .ignored
-            .iter()
-            .map(|flag| format!("the flag {flag} of the Docker service means nothing here"))
-            .collect();
+        let mut notes = notes(&flags.mirrors, &flags.insecure, &flags.ignored);
         if let (Some(Face::Tls { .. }), Some(host)) = (faces.first(), &asked)
             && host.ends_with(":2375")
         {
@@ -84,8 +76,6 @@ impl EnginePlan {
         Self {
             aliases,
             faces,
-            mirrors: flags.mirrors,
-            insecure: flags.insecure,
             notes,
         }
     }
@@ -97,8 +87,6 @@ impl EnginePlan {
             faces: vec![Face::Socket {
                 path: PathBuf::from(USUAL_SOCKET),
             }],
-            mirrors: Vec::new(),
-            insecure: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -126,6 +114,23 @@ impl EnginePlan {
         });
         faces.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// What of a daemon's flags is not followed. Which registries are asked, and how, is this installation's to decide: a
+/// job that could choose a mirror could choose what other jobs find under an image's name.
+fn notes(mirrors: &[String], insecure: &[String], ignored: &[String]) -> Vec<String> {
+    let mirrors = mirrors.iter().map(|at| {
+        format!(
+            "the mirror {at} of the Docker service is not asked: mirrors are a setting of this installation"
+        )
+    });
+    let insecure = insecure.iter().map(|name| {
+        format!("the registry {name} is not insecure because the Docker service says so: it is a setting of this installation")
+    });
+    let ignored = ignored
+        .iter()
+        .map(|flag| format!("the flag {flag} of the Docker service means nothing here"));
+    mirrors.chain(insecure).chain(ignored).collect()
 }
 
 #[cfg(test)]
@@ -182,7 +187,15 @@ mod tests {
                 .notes
                 .is_empty()
         );
-        assert_eq!(plan(&[], &["--bip", "10.0.0.1/8"]).notes.len(), 1);
+        assert_eq!(
+            plan(
+                &[],
+                &["--bip", "10.0.0.1/8", "--registry-mirror", "https://mirror"]
+            )
+            .notes
+            .len(),
+            2
+        );
     }
 
     #[test]

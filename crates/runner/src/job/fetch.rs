@@ -3,7 +3,7 @@
 use crate::builds::{Builds, pipe};
 use crate::outcome::{Doing, JobError};
 use crate::variables::Variables;
-use crate::{SourceReport, Sources, Trace};
+use crate::{SourceError, SourceReport, Sources, Trace};
 use std::sync::Arc;
 
 /// What came of fetching.
@@ -26,13 +26,12 @@ pub(crate) async fn fetch(
     let (read, mut write) = pipe()?;
     let writer = tokio::task::spawn_blocking(move || sources.write(&mut write));
     let extracted = builds.extract(read).await;
-    // A source that fails cuts the stream: its reason is the one that helps.
-    let report = writer
-        .await
-        .doing("getting the sources")?
-        .doing("getting the sources")?;
-    extracted?;
-    Ok(Fetched::Files(report))
+    match (writer.await.doing("getting the sources")?, extracted) {
+        (Ok(report), Ok(())) => Ok(Fetched::Files(report)),
+        // Who writes to a stream that nobody reads any more knows nothing; who stopped reading does.
+        (Ok(_) | Err(SourceError::HandOver { .. }), Err(error)) => Err(error),
+        (Err(error), _) => Err(error).doing("getting the sources"),
+    }
 }
 
 /// Says what was fetched, once the stage for it has begun.

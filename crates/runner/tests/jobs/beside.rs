@@ -45,8 +45,7 @@ fn service(name: &str) -> JobService {
 fn a_service_is_up_before_the_job_and_found_by_its_names() {
     block_on(async {
         let place = Place::new().await;
-        let command =
-            "CMD [\"sh\", \"-c\", \"while true; do echo hello from $OPEN$CLOSED$OWN | nc -l -p 8080; done\"]";
+        let command = "CMD [\"sh\", \"-c\", \"nc -ll -p 8080 -e echo hello from $OPEN$CLOSED$OWN\"]";
         place.import("busybox.test/web:1", &["ENV PATH=/bin", "EXPOSE 8080", command]);
         let mut payload = job(
             1,

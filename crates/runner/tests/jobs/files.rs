@@ -2,7 +2,8 @@
 
 use crate::place::{Files, Place, artifact, block_on, job};
 use crate::runner::Test;
-use shipway_pipeline::job::Dependency;
+use shipway_pipeline::job::{Dependency, JobCache, JobPayload};
+use shipway_pipeline::variables::Variable;
 use shipway_runner::{FailureReason, JobStatus};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -10,6 +11,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "a_failed_job_leaves_what_is_for_failures",
         a_failed_job_leaves_what_is_for_failures,
+    ),
+    (
+        "a_cache_reaches_the_next_pipeline",
+        a_cache_reaches_the_next_pipeline,
     ),
     (
         "sources_that_break_fail_the_runner",
@@ -87,6 +92,42 @@ fn a_failed_job_leaves_what_is_for_failures() {
             panic!("{}", ended.trace)
         };
         assert_eq!(exit_code, Some(3));
+    });
+}
+
+fn a_cache_reaches_the_next_pipeline() {
+    block_on(async {
+        let place = Place::new().await;
+        let cached = |id, script: &[&str], policy: &str| {
+            let paths = vec!["deps/".to_owned()];
+            let cache = JobCache {
+                key: "deps-$LOCK".into(),
+                paths,
+                policy: policy.into(),
+                ..Default::default()
+            };
+            let variables = vec![Variable::public("LOCK", "7")];
+            JobPayload {
+                cache: vec![cache],
+                variables,
+                ..job(id, script)
+            }
+        };
+        let ended = place
+            .run(&cached(1, &["mkdir deps", "echo kept > deps/one"], "pull-push"))
+            .await;
+        assert!(ended.trace.contains("No cache deps-7 yet"), "{}", ended.trace);
+        assert!(ended.trace.contains("Created cache deps-7"), "{}", ended.trace);
+        let ended = place
+            .run(&cached(2, &["cat deps/one", "echo lost > deps/two"], "pull"))
+            .await;
+        assert!(ended.trace.contains("\nkept\n"), "{}", ended.trace);
+        let ended = place.run(&cached(3, &["ls deps"], "pull")).await;
+        assert!(
+            ended.trace.contains("\none\n") && !ended.trace.contains("\ntwo\n"),
+            "{}",
+            ended.trace
+        );
     });
 }
 

@@ -1,5 +1,7 @@
 //! Jobs for real: one binary with its own main, since the keeper of every pod is this binary re-executed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 mod beside;
 mod files;
 mod place;

@@ -8,8 +8,9 @@ use shipway_oci::{Reference, RegistryName};
 use shipway_pipeline::job::{JobArtifact, JobImage, JobInfo, JobPayload, RunnerInfo, Step};
 use shipway_registry::{Authority, Client, ClientOptions, RegistryCredentials};
 use shipway_runner::{
-    ArtifactDirectory, Cancellation, HostCredentials, ImageFreshness, JobOutcome, JobRun, RunnerContext,
-    SourceError, SourceReport, Sources, Substitution, Trace, TraceEvent, TraceListener, run_job,
+    ArtifactDirectory, CacheDirectory, Cancellation, HostCredentials, ImageFreshness, JobOutcome, JobRun,
+    RunnerContext, SourceError, SourceReport, Sources, Substitution, Trace, TraceEvent, TraceListener,
+    run_job,
 };
 use shipway_sandbox::IdMap;
 use shipway_store::{Scope, Store};
@@ -80,6 +81,7 @@ impl TraceListener for Said {
 pub(crate) struct Place {
     pub(crate) context: RunnerContext,
     pub(crate) artifacts: ArtifactDirectory,
+    pub(crate) caches: CacheDirectory,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -121,9 +123,11 @@ impl Place {
             default_image: IMAGE.to_owned(),
         };
         let artifacts = ArtifactDirectory::open(data.join("artifacts")).unwrap();
+        let caches = CacheDirectory::open(data.join("caches")).unwrap();
         let place = Self {
             context,
             artifacts,
+            caches,
             directory,
         };
         place.import(IMAGE, &["ENV PATH=/bin"]);
@@ -160,6 +164,7 @@ impl Place {
             payload,
             sources: Arc::new(sources),
             artifacts: &self.artifacts,
+            caches: Some(&self.caches),
             trace: &trace,
             cancellation: &cancellation,
         };

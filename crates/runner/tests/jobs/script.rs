@@ -70,9 +70,7 @@ fn secrets_do_not_reach_the_trace() {
             2,
             &[
                 "echo $PASSWORD",
-                "printf sword",
-                "sleep 0.2",
-                "printf 'fish99\\n'",
+                "printf sword; sleep 0.2; printf 'fish99\\n'",
                 "echo $CI_JOB_TOKEN",
             ],
         );

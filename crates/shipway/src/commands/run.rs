@@ -28,7 +28,7 @@ use shipway_pipeline::{
 };
 use shipway_registry::client::RegistryCredentials;
 use shipway_runner::{
-    ArtifactDirectory, HostCredentials, ImageFreshness, RunnerContext, Substitution, WorkTree,
+    ArtifactDirectory, CacheDirectory, HostCredentials, ImageFreshness, RunnerContext, Substitution, WorkTree,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -112,6 +112,8 @@ async fn prepare_and_drive(
     std::fs::create_dir_all(&traces).map_err(place("making the directory for the traces"))?;
     let artifacts = ArtifactDirectory::open(installation.data.join("artifacts").join(number.to_string()))
         .map_err(place("making the directory for artifacts"))?;
+    let caches = CacheDirectory::open(installation.data.join("caches"))
+        .map_err(place("making the directory for caches"))?;
     let sources = WorkTree::new(
         &facts.root,
         HISTORY,
@@ -132,6 +134,7 @@ async fn prepare_and_drive(
         access: installation.access.clone(),
         data: installation.data.clone(),
         artifacts,
+        caches,
         sources: Arc::new(sources),
         traces,
         timeout,

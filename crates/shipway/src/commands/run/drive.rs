@@ -18,8 +18,8 @@ use shipway_pipeline::schedule::{JobResult, Schedule, ScheduleError, Status};
 use shipway_pipeline::variables::{Variable, slug};
 use shipway_pipeline::{JobName, Pipeline};
 use shipway_runner::{
-    ArtifactDirectory, Cancellation, FailureReason, JobOutcome, JobRun, JobStatus, JobToken, RunnerContext,
-    Trace, WorkTree, run_job,
+    ArtifactDirectory, CacheDirectory, Cancellation, FailureReason, JobOutcome, JobRun, JobStatus, JobToken,
+    RunnerContext, Trace, WorkTree, run_job,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -40,6 +40,7 @@ pub(super) struct Drive {
     pub(super) access: Access,
     pub(super) data: PathBuf,
     pub(super) artifacts: ArtifactDirectory,
+    pub(super) caches: CacheDirectory,
     pub(super) sources: Arc<WorkTree>,
     pub(super) traces: PathBuf,
     pub(super) timeout: Duration,
@@ -130,6 +131,7 @@ impl Drive {
                     payload: &payload,
                     sources: self.sources.clone(),
                     artifacts: &self.artifacts,
+                    caches: Some(&self.caches),
                     trace: &trace,
                     cancellation: &cancellation,
                 };

@@ -54,7 +54,7 @@ pub(super) struct JobEnd<'a> {
 pub(super) fn choose(json: bool, names: impl Iterator<Item = usize>) -> Arc<dyn View> {
     if json {
         Arc::new(json::JsonView)
-    } else if std::io::stderr().is_terminal() {
+    } else if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
         Arc::new(terminal::TerminalView::new())
     } else {
         Arc::new(plain::PlainView::new(names.max().unwrap_or_default()))

@@ -1,0 +1,227 @@
+//! Files of a project that a list of patterns means, from the job's volume into a tar.
+//!
+//! Apart because artifacts and caches choose files in the same way. The pod's keeper writes what lies below the fixed
+//! parts of the patterns, one pass over that stream picks what is meant; nothing is read twice or held in memory.
+
+mod copy;
+mod pattern;
+
+use crate::Trace;
+use crate::builds::{Builds, pipe};
+use crate::outcome::{Doing, JobError};
+use crate::variables::Variables;
+use copy::Copy;
+use pattern::Pattern;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+
+const GIT: &str = ".git";
+
+/// Which files of a project are meant.
+#[derive(Clone)]
+pub(crate) struct Selection {
+    names: Vec<String>,
+    patterns: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+}
+
+#[derive(Debug)]
+struct Found {
+    entries: u64,
+    per_pattern: Vec<u64>,
+}
+
+impl Selection {
+    /// Reads patterns; one that points outside the project is said and left out.
+    pub(crate) fn new(
+        paths: &[String],
+        exclude: &[String],
+        variables: &Variables,
+        project: &str,
+        trace: &Trace,
+    ) -> Self {
+        let mut selection = Self {
+            names: Vec::new(),
+            patterns: Vec::new(),
+            exclude: Vec::new(),
+        };
+        for path in paths {
+            let path = variables.expand(path);
+            match Pattern::parse(&path, project) {
+                Some(pattern) => {
+                    selection.patterns.push(pattern);
+                    selection.names.push(path);
+                }
+                None => trace.warn(format!("{path}: not below the project's directory, left out")),
+            }
+        }
+        let exclude = exclude.iter().map(|path| variables.expand(path));
+        selection.exclude = exclude
+            .filter_map(|path| Pattern::parse(&path, project))
+            .collect();
+        selection
+    }
+
+    /// Writes what is meant as a tar; false when nothing was found. What each pattern found is said.
+    pub(crate) async fn archive(&self, builds: &Builds, into: File, trace: &Trace) -> Result<bool, JobError> {
+        const DOING: &str = "archiving files of the job";
+        let roots = self.roots(builds, trace).await?;
+        if roots.is_empty() {
+            return Ok(false);
+        }
+        let (read, write) = pipe()?;
+        let filter = {
+            let selection = self.clone();
+            tokio::task::spawn_blocking(move || selection.filter(File::from(read), into))
+        };
+        builds.archive(&roots, write.into()).await?;
+        let found = filter.await.doing(DOING)?.doing(DOING)?;
+        for (pattern, count) in self.names.iter().zip(&found.per_pattern) {
+            match count {
+                0 => trace.warn(format!("{pattern}: no matching files")),
+                count => trace.say(format!("{pattern}: found {count} matching files and directories")),
+            }
+        }
+        Ok(found.entries > 0)
+    }
+
+    /// The existing directories and files below which the patterns find anything at all.
+    pub(crate) async fn roots(&self, builds: &Builds, trace: &Trace) -> Result<Vec<String>, JobError> {
+        let mut roots: Vec<String> = self.patterns.iter().map(Pattern::fixed_prefix).collect();
+        roots.sort();
+        roots.dedup();
+        let all = roots.clone();
+        roots.retain(|root| !all.iter().any(|other| other != root && is_below(root, other)));
+        let kinds = builds.kinds(&roots).await?;
+        let (mut existing, mut missing) = (Vec::new(), Vec::new());
+        for (root, kind) in roots.into_iter().zip(kinds) {
+            if kind.is_some() {
+                existing.push(root);
+            } else {
+                missing.push(root);
+            }
+        }
+        if existing.is_empty() {
+            for name in &self.names {
+                trace.warn(format!("{name}: no matching files"));
+            }
+        }
+        Ok(existing)
+    }
+
+    /// Whether a path is meant.
+    pub(crate) fn takes_in(&self, path: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.takes_in(path)) && !self.is_excluded(path)
+    }
+
+    fn is_excluded(&self, path: &str) -> bool {
+        // A `*` does not mean the history; who wants it names it.
+        let history = path == GIT || is_below(path, GIT);
+        let named = || {
+            self.patterns
+                .iter()
+                .any(|pattern| pattern.fixed_prefix().starts_with(GIT))
+        };
+        self.exclude.iter().any(|pattern| pattern.matches(path)) || (history && !named())
+    }
+
+    /// Copies what is meant from one tar into another.
+    fn filter(&self, from: impl Read, into: impl Write) -> io::Result<Found> {
+        let mut found = Found {
+            entries: 0,
+            per_pattern: vec![0; self.patterns.len()],
+        };
+        let mut archive = tar::Archive::new(BufReader::with_capacity(256 * 1024, from));
+        let mut into = Copy::new(into);
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let path = entry.path()?.to_string_lossy().trim_matches('/').to_owned();
+            let mut meant = false;
+            for (pattern, count) in self.patterns.iter().zip(&mut found.per_pattern) {
+                if pattern.takes_in(&path) && !self.is_excluded(&path) {
+                    *count += 1;
+                    meant = true;
+                }
+            }
+            if !meant {
+                continue;
+            }
+            found.entries += 1;
+            let name = entry.path()?.into_owned();
+            into.parents(&name)?;
+            into.entry(name, &mut entry)?;
+        }
+        into.finish()?;
+        // What follows the last entry is read too: a writer must not meet a closed pipe.
+        io::copy(&mut archive.into_inner(), &mut io::sink())?;
+        Ok(found)
+    }
+}
+
+fn is_below(path: &str, directory: &str) -> bool {
+    directory.is_empty()
+        || path
+            .strip_prefix(directory)
+            .is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pattern, Selection, is_below};
+
+    fn selection(paths: &[&str], exclude: &[&str]) -> Selection {
+        let parse = |paths: &[&str]| {
+            paths
+                .iter()
+                .map(|path| Pattern::parse(path, "/builds/p").unwrap())
+                .collect()
+        };
+        Selection {
+            names: paths.iter().map(|path| (*path).to_owned()).collect(),
+            patterns: parse(paths),
+            exclude: parse(exclude),
+        }
+    }
+
+    fn archive(names: &[&str]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for name in names {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(name.len() as u64);
+            builder.append_data(&mut header, name, name.as_bytes()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn only_what_is_meant_is_copied() {
+        let from = archive(&[
+            "dist/app",
+            "dist/app.map",
+            "src/main.c",
+            "report.xml",
+            ".git/HEAD",
+        ]);
+        let mut into = Vec::new();
+        let found = selection(
+            &["dist", "**/*.xml", "none/**", "*EAD", "**/HEAD"],
+            &["dist/*.map"],
+        )
+        .filter(from.as_slice(), &mut into)
+        .unwrap();
+        assert_eq!((found.entries, found.per_pattern), (2, vec![1, 1, 0, 0, 0]));
+        let mut copied = tar::Archive::new(into.as_slice());
+        let names: Vec<_> = copied
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
+        assert_eq!(names, ["dist/", "dist/app", "report.xml"]);
+    }
+
+    #[test]
+    fn nested_roots_are_read_once() {
+        assert!(is_below("a/b", "a") && is_below("a", "") && !is_below("ab", "a"));
+    }
+}
