@@ -127,6 +127,20 @@ fn parameter_value(text: &str) -> (String, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn reading_is_total(text in "((Bearer|Basic)? ?[a-z]{0,5}=?\"?[^\"]{0,9}\"?,? ?){0,6}|\\PC*") {
+            let _ = Challenge::parse_all(&text);
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(values in prop::collection::vec("[^\"\\\\\\p{Cc}]{0,30}", 1..5)) {
+            let challenge = values.iter().fold(Challenge::new("Bearer"), |challenge, value| challenge.with("name", value));
+            prop_assert_eq!(Challenge::parse_all(&challenge.to_string()), vec![challenge]);
+        }
+    }
 
     #[test]
     fn what_registries_send() {

@@ -281,29 +281,24 @@ impl RegistryError {
 
     /// From an answer of somebody's registry. What cannot be read still gives an error that fits the status.
     pub fn from_answer(status: StatusCode, body: &[u8]) -> Self {
-        /// A foreign message is shown to people: not without a limit.
-        const LONGEST_MESSAGE: usize = 2048;
         let fallback = ErrorCode::from_status(status);
         let parsed: Option<ErrorBody> = serde_json::from_slice(body).ok();
         let Some(entry) = parsed.and_then(|body| body.errors.into_iter().next()) else {
-            let message = match fallback {
+            let message = foreign_message(body).unwrap_or_else(|| match fallback {
                 ErrorCode::Unknown => format!("the registry answered {status}"),
                 code => code.text().to_owned(),
-            };
+            });
             return Self::with_message(fallback, message).with_status(status);
         };
         let code = match ErrorCode::from_name(&entry.code) {
             ErrorCode::Unknown => fallback,
             code => code,
         };
-        let mut message = if entry.message.is_empty() {
+        let message = if entry.message.is_empty() {
             code.text().to_owned()
         } else {
-            entry.message
+            shortened(entry.message)
         };
-        if let Some((at, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
-            message.truncate(at);
-        }
         Self {
             code,
             status,
@@ -312,6 +307,25 @@ impl RegistryError {
             source: None,
         }
     }
+}
+
+/// What a registry or a token endpoint says in a shape of its own: Docker Hub's `details`, OAuth2's `error_description`.
+fn foreign_message(body: &[u8]) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let text = ["details", "message", "error_description", "error"]
+        .iter()
+        .find_map(|key| value.get(key)?.as_str());
+    text.filter(|text| !text.is_empty())
+        .map(|text| shortened(text.to_owned()))
+}
+
+/// A foreign message is shown to people: not without a limit.
+fn shortened(mut message: String) -> String {
+    const LONGEST: usize = 2048;
+    if let Some((at, _)) = message.char_indices().nth(LONGEST) {
+        message.truncate(at);
+    }
+    message
 }
 
 /// The JSON body of an error answer.
@@ -360,6 +374,21 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<_> = ErrorCode::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), ErrorCode::ALL.len());
+    }
+
+    #[test]
+    fn other_shapes_are_understood_too() {
+        for body in [
+            &br#"{"details":"incorrect username or password"}"#[..],
+            br#"{"error":"unauthorized","error_description":"incorrect username or password"}"#,
+            br#"{"errors":[],"message":"incorrect username or password"}"#,
+        ] {
+            let error = RegistryError::from_answer(StatusCode::UNAUTHORIZED, body);
+            assert_eq!(
+                (error.code, error.message.as_str()),
+                (ErrorCode::Unauthorized, "incorrect username or password")
+            );
+        }
     }
 
     #[test]

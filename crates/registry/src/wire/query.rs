@@ -107,6 +107,21 @@ fn hex_pair(high: Option<&u8>, low: Option<&u8>) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn reading_is_total(text in "[a-c=&%+0-9]{0,40}|\\PC*") {
+            let _ = Query::parse(&text);
+        }
+
+        #[test]
+        fn pairs_are_read_back(pairs in prop::collection::vec(("\\PC{1,9}", "\\PC{0,9}"), 0..9)) {
+            let mut query = Query::default();
+            pairs.iter().for_each(|(key, value)| query.push(key, value));
+            prop_assert_eq!(Query::parse(&query.encode()), query);
+        }
+    }
 
     #[test]
     fn what_is_encoded_is_read_back() {

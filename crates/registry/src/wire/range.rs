@@ -105,6 +105,17 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_part_lies_inside(header in "bytes=[0-9]{0,21}-[0-9]{0,21}|\\PC*", size: u64) {
+            if let RangeRequest::Part(range) = RangeRequest::parse(Some(&header), size) {
+                prop_assert!(range.first <= range.last && range.last < size);
+            }
+            let _ = ContentRange::parse(&header).map(|range| range.length());
+        }
+    }
 
     #[test]
     fn ranges_of_ten_bytes() {

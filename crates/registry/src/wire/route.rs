@@ -175,6 +175,20 @@ fn digest(text: &str) -> Result<Digest, RouteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn reading_is_total(path in "(/v2)?(/[a-zA-Z0-9.:%_-]{0,12}|/blobs|/uploads|/manifests|/tags/list){0,8}/?|\\PC*") {
+            let _ = Route::parse(&path);
+        }
+
+        #[test]
+        fn a_manifests_path_is_read_back(name in "[a-z0-9]{1,9}(/(blobs|manifests|uploads|tags|list|[a-z0-9]{1,9})){0,5}", tag in "[A-Za-z0-9_][A-Za-z0-9._-]{0,20}") {
+            let expected = Route::Manifest(name.parse().unwrap(), ManifestReference::Tag(tag.parse().unwrap()));
+            prop_assert_eq!(Route::parse(&format!("/v2/{name}/manifests/{tag}")).unwrap(), expected);
+        }
+    }
 
     fn name(text: &str) -> RepositoryName {
         text.parse().unwrap()
