@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use shipway_container::{
-    ControlError, CreateError, EgressError, ImagesError, LayerError, OutputError, PullError, StartError, StartPodError,
+    ControlError, CreateError, EgressError, ImagesError, LayerError, OutputError, PullError, StartError,
+    StartPodError,
 };
 use shipway_oci::{Digest, EncodeError, PlatformError, ReferenceError};
 use shipway_registry::ClientError;
@@ -160,7 +161,9 @@ pub enum StepError {
         from: String,
     },
     /// More than one source, and a destination that is no directory.
-    #[error("more than one file is copied, so the destination {destination} must be a directory and end with a /")]
+    #[error(
+        "more than one file is copied, so the destination {destination} must be a directory and end with a /"
+    )]
     DestinationNotDirectory {
         /// The destination.
         destination: String,

@@ -34,7 +34,5 @@ pub use error::{BuildError, ExportError, StepError};
 pub use events::{BuildEvents, Step};
 pub use gzip::{Compressed, Compressor, GzipError};
 pub use plan::SelectError;
-pub use request::{
-    BuildRequest, Built, CredentialSource, DockerfileSource, RunNetwork, SecretBytes,
-};
+pub use request::{BuildRequest, Built, CredentialSource, DockerfileSource, RunNetwork, SecretBytes};
 pub use solve::Builder;

@@ -20,7 +20,10 @@ pub struct SpooledTar {
 impl SpooledTar {
     /// Reads a whole tar. Contents go to an unnamed file in `spool`.
     pub fn read(stream: impl Read, spool: &Path) -> Result<Self, ContextError> {
-        let spooling = |source| ContextError::Spool { path: spool.to_owned(), source };
+        let spooling = |source| ContextError::Spool {
+            path: spool.to_owned(),
+            source,
+        };
         let contents = tempfile::tempfile_in(spool).map_err(spooling)?;
         let mut index = Indexing {
             tree: Tree::default(),
@@ -37,23 +40,49 @@ impl SpooledTar {
         // What follows the end mark is padding; a client that still writes must not get a broken pipe.
         std::io::copy(&mut archive.into_inner(), &mut std::io::sink())
             .map_err(|source| ContextError::Tar { source })?;
-        let Indexing { tree, skipped, writer, .. } = index;
-        let contents = writer.into_inner().map_err(|error| spooling(error.into_error()))?;
-        Ok(Self { tree, contents, skipped })
+        let Indexing {
+            tree,
+            skipped,
+            writer,
+            ..
+        } = index;
+        let contents = writer
+            .into_inner()
+            .map_err(|error| spooling(error.into_error()))?;
+        Ok(Self {
+            tree,
+            contents,
+            skipped,
+        })
     }
 
     pub(super) fn read_file(&self, path: &Path, most: u64) -> Result<Option<Vec<u8>>, ContextError> {
-        let Some(resolved) = self.tree.resolve(path)? else { return Ok(None) };
-        let Some(Entry { kind: EntryKind::File { size, offset: Some(offset) }, .. }) = self.tree.get(&resolved) else {
+        let Some(resolved) = self.tree.resolve(path)? else {
+            return Ok(None);
+        };
+        let Some(Entry {
+            kind: EntryKind::File {
+                size,
+                offset: Some(offset),
+            },
+            ..
+        }) = self.tree.get(&resolved)
+        else {
             return Ok(None);
         };
         if *size > most {
-            return Err(ContextError::FileTooLarge { path: path.to_owned(), most });
+            return Err(ContextError::FileTooLarge {
+                path: path.to_owned(),
+                most,
+            });
         }
         let mut bytes = vec![0; usize::try_from(*size).unwrap_or(0)];
         self.contents
             .read_exact_at(&mut bytes, *offset)
-            .map_err(|source| ContextError::Read { path: path.to_owned(), source })?;
+            .map_err(|source| ContextError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         Ok(Some(bytes))
     }
 }
@@ -68,22 +97,41 @@ struct Indexing<'a> {
 
 impl Indexing<'_> {
     fn entry(&mut self, mut entry: tar::Entry<'_, impl Read>) -> Result<(), ContextError> {
-        let path = entry.path().map_err(|source| ContextError::Tar { source })?.into_owned();
-        let Some(path) = relative(&path)? else { return Ok(()) };
-        let mode = entry.header().mode().map_err(|source| ContextError::Tar { source })?;
+        let path = entry
+            .path()
+            .map_err(|source| ContextError::Tar { source })?
+            .into_owned();
+        let Some(path) = relative(&path)? else {
+            return Ok(());
+        };
+        let mode = entry
+            .header()
+            .mode()
+            .map_err(|source| ContextError::Tar { source })?;
         let kind = match entry.header().entry_type() {
             tar::EntryType::Directory => EntryKind::Directory,
             tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
-                let size = std::io::copy(&mut entry, &mut self.writer)
-                    .map_err(|source| ContextError::Spool { path: self.spool.to_owned(), source })?;
+                let size =
+                    std::io::copy(&mut entry, &mut self.writer).map_err(|source| ContextError::Spool {
+                        path: self.spool.to_owned(),
+                        source,
+                    })?;
                 let offset = self.offset;
                 self.offset += size;
-                EntryKind::File { size, offset: Some(offset) }
+                EntryKind::File {
+                    size,
+                    offset: Some(offset),
+                }
             }
-            tar::EntryType::Symlink => EntryKind::Link { target: link_name(&entry, &path)? },
+            tar::EntryType::Symlink => EntryKind::Link {
+                target: link_name(&entry, &path)?,
+            },
             tar::EntryType::Link => {
                 let target = relative(&link_name(&entry, &path)?)?;
-                match target.and_then(|target| self.tree.get(&target)).map(|entry| &entry.kind) {
+                match target
+                    .and_then(|target| self.tree.get(&target))
+                    .map(|entry| &entry.kind)
+                {
                     Some(kind @ EntryKind::File { .. }) => kind.clone(),
                     _ => {
                         let reason = "a hard link must name a file that came before it";
@@ -93,23 +141,40 @@ impl Indexing<'_> {
             }
             tar::EntryType::XGlobalHeader => return Ok(()),
             _ => {
-                self.skipped.push(format!("{} is no regular file and is left out of the context", path.display()));
+                self.skipped.push(format!(
+                    "{} is no regular file and is left out of the context",
+                    path.display()
+                ));
                 return Ok(());
             }
         };
-        let mode = if matches!(kind, EntryKind::Link { .. }) { 0o777 } else { mode & 0o7777 };
+        let mode = if matches!(kind, EntryKind::Link { .. }) {
+            0o777
+        } else {
+            mode & 0o7777
+        };
         self.place(path, Entry { kind, mode })
     }
 
     fn place(&mut self, path: PathBuf, entry: Entry) -> Result<(), ContextError> {
-        for folder in path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
+        for folder in path
+            .ancestors()
+            .skip(1)
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
             match self.tree.get(folder).map(|entry| &entry.kind) {
                 Some(EntryKind::Directory) => break,
                 Some(_) => {
-                    return Err(ContextError::Hostile { path, reason: "it lies below something that is no folder" });
+                    return Err(ContextError::Hostile {
+                        path,
+                        reason: "it lies below something that is no folder",
+                    });
                 }
                 None => {
-                    let implied = Entry { kind: EntryKind::Directory, mode: 0o755 };
+                    let implied = Entry {
+                        kind: EntryKind::Directory,
+                        mode: 0o755,
+                    };
                     self.tree.insert(folder.to_owned(), implied)?;
                 }
             }
@@ -125,7 +190,10 @@ fn link_name(entry: &tar::Entry<'_, impl Read>, path: &Path) -> Result<PathBuf, 
     match entry.link_name().map_err(|source| ContextError::Tar { source })? {
         Some(target) if target.as_os_str().len() <= limits::PATH_BYTES => Ok(target.into_owned()),
         Some(_) => Err(ContextError::TooLarge),
-        None => Err(ContextError::Hostile { path: path.to_owned(), reason: "a link must say where it leads" }),
+        None => Err(ContextError::Hostile {
+            path: path.to_owned(),
+            reason: "a link must say where it leads",
+        }),
     }
 }
 
@@ -137,7 +205,10 @@ fn relative(path: &Path) -> Result<Option<PathBuf>, ContextError> {
             Component::Normal(name) => done.push(name),
             Component::ParentDir => {
                 let reason = "a path may not hold `..`";
-                return Err(ContextError::Hostile { path: path.to_owned(), reason });
+                return Err(ContextError::Hostile {
+                    path: path.to_owned(),
+                    reason,
+                });
             }
             Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
         }
@@ -153,20 +224,26 @@ type Head<R> = Chain<Cursor<Vec<u8>>, R>;
 /// The stream without its compression, told by its first bytes.
 pub(crate) fn decompressed<R: Read>(mut stream: R, what: &str) -> Result<Plain<R>, ContextError> {
     let mut head = Vec::with_capacity(6);
-    (&mut stream).take(6).read_to_end(&mut head).map_err(|source| ContextError::Tar { source })?;
+    (&mut stream)
+        .take(6)
+        .read_to_end(&mut head)
+        .map_err(|source| ContextError::Tar { source })?;
     let compression = Compression::of(&head);
     let whole = Cursor::new(head).chain(stream);
     match compression {
         Compression::None => Ok(Plain::As(whole)),
-        Compression::Gzip => {
-            Ok(Plain::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 17, whole)))))
-        }
+        Compression::Gzip => Ok(Plain::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(
+            BufReader::with_capacity(1 << 17, whole),
+        )))),
         Compression::Zstd => {
             let decoder =
                 zstd::stream::read::Decoder::new(whole).map_err(|source| ContextError::Tar { source })?;
             Ok(Plain::Zstd(Box::new(decoder)))
         }
-        Compression::Foreign(format) => Err(ContextError::Compression { what: what.to_owned(), format }),
+        Compression::Foreign(format) => Err(ContextError::Compression {
+            what: what.to_owned(),
+            format,
+        }),
     }
 }
 

@@ -12,13 +12,28 @@ use super::{ContextError, Modes, limits};
 use crate::ignore::{IgnoreList, Verdict};
 
 /// Walks `root`; what is ignored is not entered unless an exception may bring something below it back.
-pub(super) fn walk(root: &Path, ignore: &IgnoreList, modes: Modes) -> Result<(Tree, Vec<String>), ContextError> {
-    let mut walk = Walk { root, ignore, modes, tree: Tree::default(), skipped: Vec::new() };
-    let metadata =
-        std::fs::metadata(root).map_err(|source| ContextError::Open { path: root.to_owned(), source })?;
+pub(super) fn walk(
+    root: &Path,
+    ignore: &IgnoreList,
+    modes: Modes,
+) -> Result<(Tree, Vec<String>), ContextError> {
+    let mut walk = Walk {
+        root,
+        ignore,
+        modes,
+        tree: Tree::default(),
+        skipped: Vec::new(),
+    };
+    let metadata = std::fs::metadata(root).map_err(|source| ContextError::Open {
+        path: root.to_owned(),
+        source,
+    })?;
     if !metadata.is_dir() {
         let source = std::io::Error::from(std::io::ErrorKind::NotADirectory);
-        return Err(ContextError::Open { path: root.to_owned(), source });
+        return Err(ContextError::Open {
+            path: root.to_owned(),
+            source,
+        });
     }
     walk.folder(Path::new(""), &ignore.root(), 0)?;
     Ok((walk.tree, walk.skipped))
@@ -44,8 +59,11 @@ impl Walk<'_> {
         for entry in std::fs::read_dir(self.root.join(folder)).map_err(failed(folder))? {
             let entry = entry.map_err(failed(folder))?;
             let path = folder.join(entry.file_name());
-            let verdict =
-                if self.ignore.is_empty() { above.clone() } else { self.ignore.below(above, &path.to_string_lossy()) };
+            let verdict = if self.ignore.is_empty() {
+                above.clone()
+            } else {
+                self.ignore.below(above, &path.to_string_lossy())
+            };
             let kind = entry.file_type().map_err(failed(&path))?;
             if kind.is_dir() {
                 if verdict.ignored && !self.ignore.may_except_below(&path.to_string_lossy()) {
@@ -68,10 +86,19 @@ impl Walk<'_> {
             if self.tree.get(folder).is_some() {
                 break;
             }
-            let metadata = std::fs::symlink_metadata(self.root.join(folder))
-                .map_err(|source| ContextError::Read { path: folder.to_owned(), source })?;
+            let metadata =
+                std::fs::symlink_metadata(self.root.join(folder)).map_err(|source| ContextError::Read {
+                    path: folder.to_owned(),
+                    source,
+                })?;
             let mode = self.modes.of_folder(metadata.mode());
-            self.tree.insert(folder.to_owned(), Entry { kind: EntryKind::Directory, mode })?;
+            self.tree.insert(
+                folder.to_owned(),
+                Entry {
+                    kind: EntryKind::Directory,
+                    mode,
+                },
+            )?;
         }
         Ok(())
     }
@@ -82,18 +109,33 @@ impl Walk<'_> {
         entry: &std::fs::DirEntry,
         kind: std::fs::FileType,
     ) -> Result<(), ContextError> {
-        let failed = |source| ContextError::Read { path: path.clone(), source };
+        let failed = |source| ContextError::Read {
+            path: path.clone(),
+            source,
+        };
         if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
-            self.skipped.push(format!("{} is no regular file and is left out of the context", path.display()));
+            self.skipped.push(format!(
+                "{} is no regular file and is left out of the context",
+                path.display()
+            ));
             return Ok(());
         }
         let made = if kind.is_symlink() {
             let target = std::fs::read_link(entry.path()).map_err(failed)?;
-            Entry { kind: EntryKind::Link { target }, mode: 0o777 }
+            Entry {
+                kind: EntryKind::Link { target },
+                mode: 0o777,
+            }
         } else {
             let metadata = entry.metadata().map_err(failed)?;
             let mode = self.modes.of_file(metadata.mode());
-            Entry { kind: EntryKind::File { size: metadata.len(), offset: None }, mode }
+            Entry {
+                kind: EntryKind::File {
+                    size: metadata.len(),
+                    offset: None,
+                },
+                mode,
+            }
         };
         if let Some(folder) = path.parent() {
             self.add_folder(folder)?;
@@ -123,7 +165,10 @@ impl Modes {
 
 /// Opens a regular file of the context; no component may be a link.
 pub(super) fn open_file(root: &Path, path: &Path) -> Result<File, ContextError> {
-    let failed = |source: rustix::io::Errno| ContextError::Read { path: path.to_owned(), source: source.into() };
+    let failed = |source: rustix::io::Errno| ContextError::Read {
+        path: path.to_owned(),
+        source: source.into(),
+    };
     let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut folder = open(root, through, Mode::empty()).map_err(failed)?;
     let mut names = path.components().peekable();
@@ -138,8 +183,10 @@ pub(super) fn open_file(root: &Path, path: &Path) -> Result<File, ContextError> 
         // Without NONBLOCK a pipe that took the file's place would hang the build.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(openat(&folder, name, flags, Mode::empty()).map_err(failed)?);
-        let metadata =
-            file.metadata().map_err(|source| ContextError::Read { path: path.to_owned(), source })?;
+        let metadata = file.metadata().map_err(|source| ContextError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         if metadata.is_file() {
             return Ok(file);
         }
@@ -154,22 +201,34 @@ pub(super) fn read_file(root: &Path, path: &Path, most: u64) -> Result<Option<Ve
         match std::fs::read_link(root.join(&at)) {
             Ok(target) => {
                 let folder = at.parent().map(Path::to_owned).unwrap_or_default();
-                at = clean(&if target.is_absolute() { target } else { folder.join(target) });
+                at = clean(&if target.is_absolute() {
+                    target
+                } else {
+                    folder.join(target)
+                });
             }
             Err(_) => break,
         }
     }
     let file = match open_file(root, &at) {
         Ok(file) => file,
-        Err(ContextError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(ContextError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let mut bytes = Vec::new();
     file.take(most + 1)
         .read_to_end(&mut bytes)
-        .map_err(|source| ContextError::Read { path: path.to_owned(), source })?;
+        .map_err(|source| ContextError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
     if bytes.len() as u64 > most {
-        return Err(ContextError::FileTooLarge { path: path.to_owned(), most });
+        return Err(ContextError::FileTooLarge {
+            path: path.to_owned(),
+            most,
+        });
     }
     Ok(Some(bytes))
 }

@@ -8,7 +8,10 @@ use super::{Context, ContextError, Modes};
 use crate::ignore::IgnoreList;
 
 fn list(view: &super::View) -> Vec<String> {
-    view.tree().below(Path::new("")).map(|(path, entry)| format!("{} {:o}", path.display(), entry.mode)).collect()
+    view.tree()
+        .below(Path::new(""))
+        .map(|(path, entry)| format!("{} {:o}", path.display(), entry.mode))
+        .collect()
 }
 
 fn ignoring(text: &str) -> IgnoreList {
@@ -20,7 +23,12 @@ fn sample() -> tempfile::TempDir {
     let root = folder.path();
     std::fs::create_dir_all(root.join("src/deep")).expect("folders");
     std::fs::create_dir_all(root.join("target/debug")).expect("folders");
-    for (path, mode) in [("src/main.rs", 0o600), ("src/deep/run.sh", 0o777), ("target/debug/x", 0o644), ("top", 0o664)] {
+    for (path, mode) in [
+        ("src/main.rs", 0o600),
+        ("src/deep/run.sh", 0o777),
+        ("target/debug/x", 0o644),
+        ("top", 0o664),
+    ] {
         std::fs::write(root.join(path), path).expect("a file");
         std::fs::set_permissions(root.join(path), std::fs::Permissions::from_mode(mode)).expect("a mode");
     }
@@ -45,14 +53,27 @@ fn header(kind: tar::EntryType, size: u64, mode: u32) -> tar::Header {
 fn sample_tar() -> Vec<u8> {
     tar_of(|tar| {
         let mut file = |path: &str, mode| {
-            tar.append_data(&mut header(tar::EntryType::Regular, path.trim_start_matches("./").len() as u64, mode), path, path.trim_start_matches("./").as_bytes())
-                .expect("memory");
+            tar.append_data(
+                &mut header(
+                    tar::EntryType::Regular,
+                    path.trim_start_matches("./").len() as u64,
+                    mode,
+                ),
+                path,
+                path.trim_start_matches("./").as_bytes(),
+            )
+            .expect("memory");
         };
         file("./src/main.rs", 0o600);
         file("src/deep/run.sh", 0o777);
         file("target/debug/x", 0o644);
         file("top", 0o664);
-        tar.append_link(&mut header(tar::EntryType::Symlink, 0, 0o777), "link", "src/main.rs").expect("memory");
+        tar.append_link(
+            &mut header(tar::EntryType::Symlink, 0, 0o777),
+            "link",
+            "src/main.rs",
+        )
+        .expect("memory");
     })
 }
 
@@ -63,7 +84,15 @@ fn directory_and_tar_give_the_same_view() {
     let ignore = ignoring("target\n!target/debug/x\nsrc/deep\n");
     let directory = Context::directory(folder.path());
     let tar = Context::tar(&sample_tar()[..], spool.path()).expect("a context");
-    let wanted = ["link 777", "src 755", "src/main.rs 644", "target 755", "target/debug 755", "target/debug/x 644", "top 644"];
+    let wanted = [
+        "link 777",
+        "src 755",
+        "src/main.rs 644",
+        "target 755",
+        "target/debug 755",
+        "target/debug/x 644",
+        "top 644",
+    ];
     for context in [&directory, &tar] {
         let view = context.view(&ignore, Modes::Git).expect("a view");
         assert_eq!(list(&view), wanted);
@@ -72,13 +101,24 @@ fn directory_and_tar_give_the_same_view() {
             *blake3::hash(b"src/main.rs").as_bytes()
         );
         let mut text = String::new();
-        view.open(Path::new("target/debug/x")).expect("a file").read_to_string(&mut text).expect("text");
+        view.open(Path::new("target/debug/x"))
+            .expect("a file")
+            .read_to_string(&mut text)
+            .expect("text");
         assert_eq!(text, "target/debug/x");
-        assert_eq!(context.read(Path::new("link"), 100).expect("readable").as_deref(), Some(&b"src/main.rs"[..]));
+        assert_eq!(
+            context.read(Path::new("link"), 100).expect("readable").as_deref(),
+            Some(&b"src/main.rs"[..])
+        );
         assert_eq!(context.read(Path::new("none"), 100).expect("readable"), None);
-        assert!(matches!(context.read(Path::new("top"), 1), Err(ContextError::FileTooLarge { .. })));
+        assert!(matches!(
+            context.read(Path::new("top"), 1),
+            Err(ContextError::FileTooLarge { .. })
+        ));
     }
-    let given = directory.view(&IgnoreList::default(), Modes::AsGiven).expect("a view");
+    let given = directory
+        .view(&IgnoreList::default(), Modes::AsGiven)
+        .expect("a view");
     assert!(list(&given).contains(&"src/deep/run.sh 777".to_owned()));
 }
 
@@ -96,7 +136,10 @@ fn compressed_tars_are_read() {
         assert_eq!(view.tree().len(), 9);
     }
     let bzip2 = Context::tar(&b"BZh91AY&SY"[..], spool.path());
-    assert!(matches!(bzip2, Err(ContextError::Compression { format: "bzip2", .. })));
+    assert!(matches!(
+        bzip2,
+        Err(ContextError::Compression { format: "bzip2", .. })
+    ));
 }
 
 #[test]
@@ -119,8 +162,14 @@ fn hostile_tars_are_refused() {
     assert!(refused(raw("x", tar::EntryType::Link, "missing")).contains("hard link"));
     assert!(refused(raw("x", tar::EntryType::Link, "../etc/passwd")).contains(".."));
     let below_link = tar_of(|tar| {
-        tar.append_link(&mut header(tar::EntryType::Symlink, 0, 0o777), "d", "/etc").expect("memory");
-        tar.append_data(&mut header(tar::EntryType::Regular, 1, 0o644), "d/passwd", &b"x"[..]).expect("memory");
+        tar.append_link(&mut header(tar::EntryType::Symlink, 0, 0o777), "d", "/etc")
+            .expect("memory");
+        tar.append_data(
+            &mut header(tar::EntryType::Regular, 1, 0o644),
+            "d/passwd",
+            &b"x"[..],
+        )
+        .expect("memory");
     });
     assert!(refused(below_link).contains("no folder"));
     let mut cut = sample_tar();

@@ -79,7 +79,11 @@ impl Tree {
 
     /// Everything below a folder, parents first, in a fixed order.
     pub fn below<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = (&'a Path, &'a Entry)> {
-        let from = if folder.as_os_str().is_empty() { Bound::Unbounded } else { Bound::Excluded(folder) };
+        let from = if folder.as_os_str().is_empty() {
+            Bound::Unbounded
+        } else {
+            Bound::Excluded(folder)
+        };
         self.entries
             .range::<Path, _>((from, Bound::Unbounded))
             .take_while(move |(path, _)| path.starts_with(folder))
@@ -106,7 +110,9 @@ impl Tree {
                 Some(EntryKind::Link { target }) => {
                     links += 1;
                     if links > limits::LINKS {
-                        return Err(ContextError::LinkLoop { path: path.to_owned() });
+                        return Err(ContextError::LinkLoop {
+                            path: path.to_owned(),
+                        });
                     }
                     if target.is_absolute() {
                         done = PathBuf::new();
@@ -137,16 +143,28 @@ mod tests {
     fn tree(entries: &[(&str, EntryKind)]) -> Tree {
         let mut tree = Tree::default();
         for (path, kind) in entries {
-            tree.insert(PathBuf::from(path), Entry { kind: kind.clone(), mode: 0o644 }).expect("small");
+            tree.insert(
+                PathBuf::from(path),
+                Entry {
+                    kind: kind.clone(),
+                    mode: 0o644,
+                },
+            )
+            .expect("small");
         }
         tree
     }
 
     fn link(target: &str) -> EntryKind {
-        EntryKind::Link { target: target.into() }
+        EntryKind::Link {
+            target: target.into(),
+        }
     }
 
-    const FILE: EntryKind = EntryKind::File { size: 0, offset: None };
+    const FILE: EntryKind = EntryKind::File {
+        size: 0,
+        offset: None,
+    };
 
     #[test]
     fn links_stay_inside() {
@@ -180,7 +198,10 @@ mod tests {
             ("a/b", EntryKind::Directory),
             ("a/b/c", FILE),
         ]);
-        let below: Vec<_> = tree.below(Path::new("a")).map(|(path, _)| path.to_str().expect("ascii")).collect();
+        let below: Vec<_> = tree
+            .below(Path::new("a"))
+            .map(|(path, _)| path.to_str().expect("ascii"))
+            .collect();
         assert_eq!(below, ["a/b", "a/b/c", "a/z"]);
         assert_eq!(tree.below(Path::new("")).count(), 6);
     }

@@ -78,7 +78,12 @@ impl View {
     }
 
     fn new(tree: Tree, source: Source, skipped: Vec<String>) -> Self {
-        Self { tree, source, skipped, hashes: Mutex::default() }
+        Self {
+            tree,
+            source,
+            skipped,
+            hashes: Mutex::default(),
+        }
     }
 
     /// The index.
@@ -94,22 +99,46 @@ impl View {
     /// The bytes of a regular file.
     pub fn open(&self, path: &Path) -> Result<Box<dyn Read + '_>, ContextError> {
         match (self.tree.get(path), &self.source) {
-            (Some(Entry { kind: EntryKind::File { size, offset: Some(offset) }, .. }), Source::Spool(tar)) => {
-                Ok(Box::new(SpoolReader { contents: &tar.contents, offset: *offset, left: *size }))
-            }
-            (Some(Entry { kind: EntryKind::File { .. }, .. }), Source::Directory(root)) => {
-                Ok(Box::new(directory::open_file(root, path)?))
-            }
+            (
+                Some(Entry {
+                    kind:
+                        EntryKind::File {
+                            size,
+                            offset: Some(offset),
+                        },
+                    ..
+                }),
+                Source::Spool(tar),
+            ) => Ok(Box::new(SpoolReader {
+                contents: &tar.contents,
+                offset: *offset,
+                left: *size,
+            })),
+            (
+                Some(Entry {
+                    kind: EntryKind::File { .. },
+                    ..
+                }),
+                Source::Directory(root),
+            ) => Ok(Box::new(directory::open_file(root, path)?)),
             _ => {
                 let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-                Err(ContextError::Read { path: path.to_owned(), source })
+                Err(ContextError::Read {
+                    path: path.to_owned(),
+                    source,
+                })
             }
         }
     }
 
     /// The BLAKE3 of a regular file's bytes.
     pub fn content_hash(&self, path: &Path) -> Result<[u8; 32], ContextError> {
-        let known = self.hashes.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+        let known = self
+            .hashes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .copied();
         if let Some(hash) = known {
             return Ok(hash);
         }
@@ -117,9 +146,15 @@ impl View {
         let mut hasher = blake3::Hasher::new();
         hasher
             .update_reader(&mut reader)
-            .map_err(|source| ContextError::Read { path: path.to_owned(), source })?;
+            .map_err(|source| ContextError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         let hash = *hasher.finalize().as_bytes();
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), hash);
+        self.hashes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path.to_owned(), hash);
         Ok(hash)
     }
 
@@ -132,10 +167,14 @@ impl View {
         std::thread::scope(|scope| {
             let workers: Vec<_> = paths
                 .chunks(paths.len().div_ceil(threads))
-                .map(|part| scope.spawn(move || part.iter().try_for_each(|path| self.content_hash(path).map(drop))))
+                .map(|part| {
+                    scope.spawn(move || part.iter().try_for_each(|path| self.content_hash(path).map(drop)))
+                })
                 .collect();
             // A lost thread hashed nothing; the calls that follow do it and report.
-            workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().unwrap_or(Ok(())))
         })
     }
 }

@@ -5,8 +5,8 @@ use super::error::{DockerfileError, SourceText};
 use super::flags::Flags;
 use super::heredoc::Heredoc;
 use super::instruction::{
-    AddOptions, ArgDeclaration, Assignment, CommandLine, Healthcheck, Instruction, RunCommand, Security, Source, Step,
-    StepNetwork, Transfer,
+    AddOptions, ArgDeclaration, Assignment, CommandLine, Healthcheck, Instruction, RunCommand, Security,
+    Source, Step, StepNetwork, Transfer,
 };
 use super::mount::parse_mount;
 use super::syntax::{Arguments, Keyword, Node};
@@ -17,7 +17,11 @@ pub(crate) fn step(source: &SourceText<'_>, node: &Node) -> Result<Step, Dockerf
     let mut flags = Flags::of(source, node);
     let instruction = converting.instruction(&mut flags)?;
     flags.done()?;
-    Ok(Step { instruction, text: node.text.clone(), location: source.location(node.position) })
+    Ok(Step {
+        instruction,
+        text: node.text.clone(),
+        location: source.location(node.position),
+    })
 }
 
 struct Converting<'a> {
@@ -37,7 +41,10 @@ impl Converting<'_> {
     fn instruction(&self, flags: &mut Flags<'_>) -> Result<Instruction, DockerfileError> {
         Ok(match self.node.keyword {
             Keyword::Add => {
-                let options = AddOptions { checksum: flags.value("checksum")?, unpack: flags.switch("unpack")? };
+                let options = AddOptions {
+                    checksum: flags.value("checksum")?,
+                    unpack: flags.switch("unpack")?,
+                };
                 if flags.switch("keep-git-dir")?.is_some() {
                     return Err(self.error("ADD --keep-git-dir: git sources are not supported yet"));
                 }
@@ -90,14 +97,25 @@ impl Converting<'_> {
     }
 
     fn assignments(&self) -> Result<Vec<Assignment>, DockerfileError> {
-        let Arguments::Pairs(pairs) = &self.node.arguments else { return Ok(Vec::new()) };
+        let Arguments::Pairs(pairs) = &self.node.arguments else {
+            return Ok(Vec::new());
+        };
         if pairs.is_empty() {
-            return Err(self.error(format!("{} requires at least one argument: name=value", self.name())));
+            return Err(self.error(format!(
+                "{} requires at least one argument: name=value",
+                self.name()
+            )));
         }
         if pairs.iter().any(|pair| pair.name.is_empty()) {
             return Err(self.error(format!("{} names can not be blank", self.name())));
         }
-        Ok(pairs.iter().map(|pair| Assignment { name: pair.name.clone(), value: pair.value.clone() }).collect())
+        Ok(pairs
+            .iter()
+            .map(|pair| Assignment {
+                name: pair.name.clone(),
+                value: pair.value.clone(),
+            })
+            .collect())
     }
 
     fn arguments(&self) -> Result<Vec<ArgDeclaration>, DockerfileError> {
@@ -158,13 +176,21 @@ impl Converting<'_> {
         let security = match flags.value("security")?.as_deref() {
             None | Some("sandbox") => Security::Sandbox,
             Some("insecure") => Security::Insecure,
-            Some(other) => return Err(self.error(format!("--security={other}: it must be sandbox or insecure"))),
+            Some(other) => {
+                return Err(self.error(format!("--security={other}: it must be sandbox or insecure")));
+            }
         };
         let command = self.command_line()?;
         if matches!(&command, CommandLine::Exec(words) if words.is_empty()) {
             return Err(self.error("RUN requires at least one argument"));
         }
-        Ok(RunCommand { command, heredocs: self.node.heredocs.clone(), mounts, network, security })
+        Ok(RunCommand {
+            command,
+            heredocs: self.node.heredocs.clone(),
+            mounts,
+            network,
+            security,
+        })
     }
 
     fn transfer(&self, flags: &mut Flags<'_>, copy: bool) -> Result<Transfer, DockerfileError> {
@@ -172,7 +198,11 @@ impl Converting<'_> {
         let chown = flags.value("chown")?;
         let chmod = flags.value("chmod")?;
         let exclude = flags.repeated("exclude")?;
-        let parents = if copy { flags.switch("parents")?.unwrap_or(false) } else { false };
+        let parents = if copy {
+            flags.switch("parents")?.unwrap_or(false)
+        } else {
+            false
+        };
         // --link only says how layers may be reused; the image is the same without it.
         flags.switch("link")?;
         let mut words = self.words(2)?;
@@ -188,13 +218,25 @@ impl Converting<'_> {
                 None => Source::Path(word),
             })
             .collect();
-        if sources.len() > 1 && !destination.ends_with('/') && destination != "." && !destination.contains('$') {
+        if sources.len() > 1
+            && !destination.ends_with('/')
+            && destination != "."
+            && !destination.contains('$')
+        {
             return Err(self.error(format!(
                 "when using {} with more than one source, the destination must be a directory and end with a /",
                 self.name()
             )));
         }
-        Ok(Transfer { from, sources, destination, chown, chmod, exclude, parents })
+        Ok(Transfer {
+            from,
+            sources,
+            destination,
+            chown,
+            chmod,
+            exclude,
+            parents,
+        })
     }
 
     fn healthcheck(&self, flags: &mut Flags<'_>) -> Result<Healthcheck, DockerfileError> {
@@ -202,10 +244,14 @@ impl Converting<'_> {
             return Err(self.error("HEALTHCHECK requires CMD or NONE"));
         };
         let mut duration = |name: &'static str| -> Result<Option<i64>, DockerfileError> {
-            let Some(text) = flags.value(name)? else { return Ok(None) };
+            let Some(text) = flags.value(name)? else {
+                return Ok(None);
+            };
             match parse_duration(&text) {
                 Some(nanoseconds) if nanoseconds == 0 || nanoseconds >= 1_000_000 => Ok(Some(nanoseconds)),
-                _ => Err(self.error(format!("--{name}={text} is not a duration of 1ms or more, such as 30s"))),
+                _ => Err(self.error(format!(
+                    "--{name}={text} is not a duration of 1ms or more, such as 30s"
+                ))),
             }
         };
         let mut check = Healthcheck {
@@ -223,9 +269,9 @@ impl Converting<'_> {
         check.test = match (kind.to_ascii_uppercase().as_str(), command.as_ref()) {
             ("NONE", Arguments::Text(text)) if text.is_empty() => vec!["NONE".to_owned()],
             ("NONE", _) => return Err(self.error("HEALTHCHECK NONE takes no arguments")),
-            ("CMD", Arguments::Json(words)) if !words.is_empty() => {
-                std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect()
-            }
+            ("CMD", Arguments::Json(words)) if !words.is_empty() => std::iter::once("CMD".to_owned())
+                .chain(words.iter().cloned())
+                .collect(),
             ("CMD", Arguments::Text(text)) if !text.is_empty() => vec!["CMD-SHELL".to_owned(), text.clone()],
             ("CMD", _) => return Err(self.error("missing command after HEALTHCHECK CMD")),
             (other, _) => return Err(self.error(format!("unknown type `{other}` in HEALTHCHECK (try CMD)"))),

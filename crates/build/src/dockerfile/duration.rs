@@ -10,7 +10,9 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
     while !rest.is_empty() {
         let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(unit_at);
-        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let (unit, next) = tail.split_at(unit_end);
         let scale: i128 = match unit {
             "ns" => 1,
@@ -33,7 +35,11 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
         }
         rest = next;
     }
-    if text.is_empty() { None } else { i64::try_from(total).ok() }
+    if text.is_empty() {
+        None
+    } else {
+        i64::try_from(total).ok()
+    }
 }
 
 #[cfg(test)]

@@ -69,9 +69,17 @@ pub(crate) struct SourceText<'a> {
 
 impl SourceText<'_> {
     pub(crate) fn location(&self, at: Position) -> Location {
-        let text = (at.line as usize).checked_sub(1).and_then(|index| self.lines.get(index)).copied().unwrap_or("");
+        let text = (at.line as usize)
+            .checked_sub(1)
+            .and_then(|index| self.lines.get(index))
+            .copied()
+            .unwrap_or("");
         let shown: String = text.chars().take(MAX_SHOWN).collect();
-        Location { line: at.line, column: at.column, source_line: shown.trim_end().to_owned() }
+        Location {
+            line: at.line,
+            column: at.column,
+            source_line: shown.trim_end().to_owned(),
+        }
     }
 
     pub(crate) fn error(&self, at: Position, message: impl Into<String>) -> DockerfileError {

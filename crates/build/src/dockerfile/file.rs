@@ -47,7 +47,10 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Dockerfile, DockerfileError> {
     let nodes;
     let directives;
     let text = decode(bytes, name)?;
-    let source = SourceText { name, lines: text.split_inclusive('\n').collect() };
+    let source = SourceText {
+        name,
+        lines: text.split_inclusive('\n').collect(),
+    };
     (directives, nodes) = read_nodes(&source)?;
     let mut file = Dockerfile {
         name: name.to_owned(),
@@ -68,17 +71,31 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Dockerfile, DockerfileError> {
         let step = convert::step(&source, node)?;
         match (file.stages.last_mut(), step) {
             (Some(stage), step) => stage.steps.push(step),
-            (None, Step { instruction: Instruction::Arg(declared), location, .. }) => {
-                file.arguments.extend(declared.into_iter().map(|argument| (argument, location.clone())));
+            (
+                None,
+                Step {
+                    instruction: Instruction::Arg(declared),
+                    location,
+                    ..
+                },
+            ) => {
+                file.arguments
+                    .extend(declared.into_iter().map(|argument| (argument, location.clone())));
             }
             (None, _) => {
-                let message = format!("no build stage in current context: {} stands before FROM", node.keyword.name());
+                let message = format!(
+                    "no build stage in current context: {} stands before FROM",
+                    node.keyword.name()
+                );
                 return Err(source.error(node.position, message));
             }
         }
     }
     if file.stages.is_empty() {
-        let at = Position { line: u32::try_from(source.lines.len()).unwrap_or(0).max(1), column: 1 };
+        let at = Position {
+            line: u32::try_from(source.lines.len()).unwrap_or(0).max(1),
+            column: 1,
+        };
         return Err(source.error(at, "no build stage: a FROM line is missing"));
     }
     Ok(file)
@@ -86,15 +103,24 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Dockerfile, DockerfileError> {
 
 /// Parses one ONBUILD trigger of a base image; `name` says whose it is.
 pub fn parse_trigger(text: &str, name: &str) -> Result<Step, DockerfileError> {
-    let source = SourceText { name, lines: text.split_inclusive('\n').collect() };
+    let source = SourceText {
+        name,
+        lines: text.split_inclusive('\n').collect(),
+    };
     let (directives, found) = lines::read(&source)?;
     let at = Position { line: 1, column: 1 };
     let [line] = found.as_slice() else {
         return Err(source.error(at, "an ONBUILD trigger must be exactly one instruction"));
     };
     let node = syntax::node(&source, line, directives.escape)?;
-    if matches!(node.keyword, Keyword::OnBuild | Keyword::From | Keyword::Maintainer) {
-        return Err(source.error(at, format!("{} isn't allowed as an ONBUILD trigger", node.keyword.name())));
+    if matches!(
+        node.keyword,
+        Keyword::OnBuild | Keyword::From | Keyword::Maintainer
+    ) {
+        return Err(source.error(
+            at,
+            format!("{} isn't allowed as an ONBUILD trigger", node.keyword.name()),
+        ));
     }
     convert::step(&source, &node)
 }
@@ -108,15 +134,26 @@ fn decode<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, DockerfileError> {
         source_line: String::new(),
     };
     if bytes.len() > limits::FILE_BYTES {
-        return Err(error(1, 1, format!("the Dockerfile has more than {} bytes", limits::FILE_BYTES)));
+        return Err(error(
+            1,
+            1,
+            format!("the Dockerfile has more than {} bytes", limits::FILE_BYTES),
+        ));
     }
     let text = std::str::from_utf8(bytes).map_err(|cause| {
         let before = &bytes[..cause.valid_up_to()];
         let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let start = before
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
         let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        error(count(line), count(column), "the Dockerfile is not UTF-8".to_owned())
+        error(
+            count(line),
+            count(column),
+            "the Dockerfile is not UTF-8".to_owned(),
+        )
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
@@ -125,9 +162,15 @@ fn decode<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, DockerfileError> {
 pub(crate) fn read_nodes(source: &SourceText<'_>) -> Result<(lines::Directives, Vec<Node>), DockerfileError> {
     let (directives, found) = lines::read(source)?;
     if found.is_empty() {
-        return Err(source.error(Position { line: 1, column: 1 }, "the Dockerfile has no instructions"));
+        return Err(source.error(
+            Position { line: 1, column: 1 },
+            "the Dockerfile has no instructions",
+        ));
     }
-    let nodes = found.iter().map(|line| syntax::node(source, line, directives.escape)).collect::<Result<_, _>>()?;
+    let nodes = found
+        .iter()
+        .map(|line| syntax::node(source, line, directives.escape))
+        .collect::<Result<_, _>>()?;
     Ok((directives, nodes))
 }
 
@@ -141,12 +184,20 @@ fn stage(source: &SourceText<'_>, node: &Node) -> Result<Stage, DockerfileError>
     };
     let (base, name) = match words.as_slice() {
         [base] => (base, None),
-        [base, keyword, name] if keyword.eq_ignore_ascii_case("as") => (base, Some(name.to_ascii_lowercase())),
-        _ => return Err(error("FROM requires either one or three arguments: FROM image [AS name]".to_owned())),
+        [base, keyword, name] if keyword.eq_ignore_ascii_case("as") => {
+            (base, Some(name.to_ascii_lowercase()))
+        }
+        _ => {
+            return Err(error(
+                "FROM requires either one or three arguments: FROM image [AS name]".to_owned(),
+            ));
+        }
     };
     if let Some(name) = &name {
         let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
-        let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c));
+        let plain = name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c));
         if !starts || !plain {
             return Err(error(format!(
                 "invalid name for build stage: `{name}`, it can't start with a number or contain symbols"

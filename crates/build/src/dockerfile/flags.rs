@@ -33,7 +33,13 @@ impl<'a> Flags<'a> {
             },
             None => node.position,
         };
-        Self { source, at, keyword: node.keyword.name(), left, known: Vec::new() }
+        Self {
+            source,
+            at,
+            keyword: node.keyword.name(),
+            left,
+            known: Vec::new(),
+        }
     }
 
     fn error(&self, message: impl Into<String>) -> DockerfileError {
@@ -43,7 +49,9 @@ impl<'a> Flags<'a> {
     /// All values of a flag that may be repeated.
     pub(crate) fn repeated(&mut self, name: &'static str) -> Result<Vec<String>, DockerfileError> {
         self.known.push(name);
-        let (mine, others) = std::mem::take(&mut self.left).into_iter().partition(|(found, _)| found == name);
+        let (mine, others) = std::mem::take(&mut self.left)
+            .into_iter()
+            .partition(|(found, _)| found == name);
         self.left = others;
         let mine: Vec<(String, Option<String>)> = mine;
         mine.into_iter()
@@ -67,7 +75,9 @@ impl<'a> Flags<'a> {
     /// A switch: `--link`, `--link=false`.
     pub(crate) fn switch(&mut self, name: &'static str) -> Result<Option<bool>, DockerfileError> {
         self.known.push(name);
-        let Some(index) = self.left.iter().position(|(found, _)| found == name) else { return Ok(None) };
+        let Some(index) = self.left.iter().position(|(found, _)| found == name) else {
+            return Ok(None);
+        };
         match self.left.remove(index).1.as_deref() {
             None | Some("true" | "1") => Ok(Some(true)),
             Some("false" | "0") => Ok(Some(false)),
@@ -77,7 +87,9 @@ impl<'a> Flags<'a> {
 
     /// Refuses flags that nobody asked for.
     pub(crate) fn done(self) -> Result<(), DockerfileError> {
-        let Some((name, _)) = self.left.first() else { return Ok(()) };
+        let Some((name, _)) = self.left.first() else {
+            return Ok(());
+        };
         let known = match self.known.as_slice() {
             [] => format!("{} takes no flags", self.keyword),
             names => format!("{} knows --{}", self.keyword, names.join(", --")),

@@ -51,7 +51,11 @@ impl Heredoc {
 
     /// Whether `line` (without its newline) ends this heredoc.
     pub(crate) fn is_terminator(&self, line: &str) -> bool {
-        let line = if self.chomp { line.trim_start_matches('\t') } else { line };
+        let line = if self.chomp {
+            line.trim_start_matches('\t')
+        } else {
+            line
+        };
         line == self.name
     }
 
@@ -60,7 +64,10 @@ impl Heredoc {
         if !self.chomp {
             return self.content.clone();
         }
-        self.content.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
+        self.content
+            .split_inclusive('\n')
+            .map(|line| line.trim_start_matches('\t'))
+            .collect()
     }
 }
 
@@ -93,7 +100,10 @@ mod tests {
             .into_iter()
             .map(|heredoc| (heredoc.name, heredoc.expand, heredoc.chomp, heredoc.descriptor))
             .collect();
-        assert_eq!(names, [("A".to_owned(), true, false, 0), ("B".to_owned(), false, true, 3)]);
+        assert_eq!(
+            names,
+            [("A".to_owned(), true, false, 0), ("B".to_owned(), false, true, 3)]
+        );
     }
 
     #[test]

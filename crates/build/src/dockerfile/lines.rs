@@ -19,10 +19,18 @@ pub(crate) struct LogicalLine {
 impl LogicalLine {
     /// The place in the file of a byte offset of `text`.
     pub(crate) fn position(&self, offset: usize) -> Position {
-        let index = self.origins.partition_point(|&(from, _)| from <= offset).saturating_sub(1);
-        let Some(&(from, start)) = self.origins.get(index) else { return Position { line: 1, column: 1 } };
+        let index = self
+            .origins
+            .partition_point(|&(from, _)| from <= offset)
+            .saturating_sub(1);
+        let Some(&(from, start)) = self.origins.get(index) else {
+            return Position { line: 1, column: 1 };
+        };
         let passed = self.text.get(from..offset).map_or(0, |text| text.chars().count());
-        Position { line: start.line, column: start.column + u32::try_from(passed).unwrap_or(u32::MAX - start.column) }
+        Position {
+            line: start.line,
+            column: start.column + u32::try_from(passed).unwrap_or(u32::MAX - start.column),
+        }
     }
 }
 
@@ -37,7 +45,11 @@ pub(crate) struct Directives {
 /// Reads all logical lines.
 pub(crate) fn read(source: &SourceText<'_>) -> Result<(Directives, Vec<LogicalLine>), DockerfileError> {
     let (directives, first) = read_directives(source)?;
-    let mut reader = Reader { source, escape: directives.escape, next: first };
+    let mut reader = Reader {
+        source,
+        escape: directives.escape,
+        next: first,
+    };
     let mut lines = Vec::new();
     while let Some(line) = reader.logical_line()? {
         if lines.len() == limits::INSTRUCTIONS {
@@ -50,17 +62,28 @@ pub(crate) fn read(source: &SourceText<'_>) -> Result<(Directives, Vec<LogicalLi
 }
 
 fn read_directives(source: &SourceText<'_>) -> Result<(Directives, usize), DockerfileError> {
-    let mut directives = Directives { escape: '\\', syntax: None, check: None };
+    let mut directives = Directives {
+        escape: '\\',
+        syntax: None,
+        check: None,
+    };
     let mut escape_seen = false;
     for (index, line) in source.lines.iter().enumerate() {
-        let at = Position { line: line_number(index), column: 1 };
-        let Some((name, value)) = directive(line) else { return Ok((directives, index)) };
+        let at = Position {
+            line: line_number(index),
+            column: 1,
+        };
+        let Some((name, value)) = directive(line) else {
+            return Ok((directives, index));
+        };
         let seen = match name.as_str() {
             "escape" => {
                 directives.escape = match value {
                     "\\" => '\\',
                     "`" => '`',
-                    _ => return Err(source.error(at, format!("invalid escape `{value}`: it must be \\ or `"))),
+                    _ => {
+                        return Err(source.error(at, format!("invalid escape `{value}`: it must be \\ or `")));
+                    }
                 };
                 std::mem::replace(&mut escape_seen, true)
             }
@@ -78,7 +101,8 @@ fn read_directives(source: &SourceText<'_>) -> Result<(Directives, usize), Docke
 fn directive(line: &str) -> Option<(String, &str)> {
     let (name, value) = line.strip_prefix('#')?.split_once('=')?;
     let (name, value) = (name.trim(), value.trim());
-    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric());
+    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric());
     (plain && !value.is_empty()).then(|| (name.to_ascii_lowercase(), value))
 }
 
@@ -101,7 +125,11 @@ impl Reader<'_> {
 
     fn logical_line(&mut self) -> Result<Option<LogicalLine>, DockerfileError> {
         let escape = self.escape;
-        let mut line = LogicalLine { text: String::new(), origins: Vec::new(), heredocs: Vec::new() };
+        let mut line = LogicalLine {
+            text: String::new(),
+            origins: Vec::new(),
+            heredocs: Vec::new(),
+        };
         let mut open = false;
         while let Some((number, physical)) = self.physical() {
             if is_comment(physical) {
@@ -113,7 +141,8 @@ impl Reader<'_> {
                 continue;
             }
             let column = u32::try_from(physical.chars().count() - content.chars().count()).unwrap_or(0) + 1;
-            line.origins.push((line.text.len(), Position { line: number, column }));
+            line.origins
+                .push((line.text.len(), Position { line: number, column }));
             match without_continuation(content, escape) {
                 Some(part) => {
                     line.text.push_str(part);
@@ -143,7 +172,10 @@ impl Reader<'_> {
         for heredoc in &mut heredocs {
             loop {
                 let Some(raw) = self.source.lines.get(self.next) else {
-                    let message = format!("heredoc <<{0} is not terminated: a line `{0}` is missing", heredoc.name);
+                    let message = format!(
+                        "heredoc <<{0} is not terminated: a line `{0}` is missing",
+                        heredoc.name
+                    );
                     return Err(self.source.error(line.position(0), message));
                 };
                 self.next += 1;
@@ -179,5 +211,8 @@ fn opens_heredocs(text: &str) -> bool {
         keyword = words.next();
     }
     let takes = matches!(keyword.as_deref(), Some("run" | "copy" | "add"));
-    takes && !words.find(|word| !word.starts_with("--")).is_some_and(|word| word.starts_with('['))
+    takes
+        && !words
+            .find(|word| !word.starts_with("--"))
+            .is_some_and(|word| word.starts_with('['))
 }

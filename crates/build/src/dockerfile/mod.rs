@@ -1,8 +1,8 @@
 //! Dockerfile text to typed instructions.
 //!
-//! Four passes, each a file: [`lines`] joins physical lines into logical ones and collects heredocs, [`syntax`]
-//! splits a logical line into keyword, flags and arguments, [`instruction`] and its neighbours give them types,
-//! and [`file`] groups them into stages. Variable expansion ([`words`]) is not a pass: what `$x` means depends on
+//! Four passes, each a file: `lines` joins physical lines into logical ones and collects heredocs, `syntax`
+//! splits a logical line into keyword, flags and arguments, `instruction` and its neighbours give them types,
+//! and `file` groups them into stages. Variable expansion (`words`) is not a pass: what `$x` means depends on
 //! the base image, so the solver expands an instruction when it reaches it.
 //!
 //! Pure: no clock, environment, disk or network. Total: any bytes give a [`Dockerfile`] or a [`DockerfileError`]
@@ -30,8 +30,8 @@ pub use error::{DockerfileError, Location};
 pub use file::{Dockerfile, Instructions, Stage, parse, parse_trigger};
 pub use heredoc::Heredoc;
 pub use instruction::{
-    AddOptions, ArgDeclaration, Assignment, CommandLine, Healthcheck, Instruction, RunCommand, Security, Source, Step,
-    StepNetwork, Transfer,
+    AddOptions, ArgDeclaration, Assignment, CommandLine, Healthcheck, Instruction, RunCommand, Security,
+    Source, Step, StepNetwork, Transfer,
 };
 pub use mount::{MountKind, RunMount, Sharing};
 pub use words::{ExpandError, Expander};

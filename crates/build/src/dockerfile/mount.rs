@@ -80,7 +80,11 @@ pub(crate) fn parse_mount(text: &str) -> Result<RunMount, String> {
             Some((key, value)) => (key.to_ascii_lowercase(), Some(value)),
             None => (field.to_ascii_lowercase(), None),
         };
-        let needed = || value.map(str::to_owned).ok_or_else(|| format!("--mount: {key} needs a value ({key}=…)"));
+        let needed = || {
+            value
+                .map(str::to_owned)
+                .ok_or_else(|| format!("--mount: {key} needs a value ({key}=…)"))
+        };
         let flag = || match value {
             None | Some("true" | "1") => Ok(true),
             Some("false" | "0") => Ok(false),
@@ -110,7 +114,9 @@ pub(crate) fn parse_mount(text: &str) -> Result<RunMount, String> {
                     "private" => Sharing::Private,
                     "locked" => Sharing::Locked,
                     other => {
-                        return Err(format!("--mount: sharing={other}: it must be shared, private or locked"));
+                        return Err(format!(
+                            "--mount: sharing={other}: it must be shared, private or locked"
+                        ));
                     }
                 }
             }
@@ -131,7 +137,11 @@ fn parse_kind(text: &str) -> Result<MountKind, String> {
         "tmpfs" => MountKind::Tmpfs,
         "secret" => MountKind::Secret,
         "ssh" => MountKind::Ssh,
-        other => return Err(format!("--mount: type={other}: it must be bind, cache, tmpfs, secret or ssh")),
+        other => {
+            return Err(format!(
+                "--mount: type={other}: it must be bind, cache, tmpfs, secret or ssh"
+            ));
+        }
     })
 }
 

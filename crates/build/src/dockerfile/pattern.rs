@@ -81,9 +81,13 @@ impl Pattern {
     }
 
     pub(super) fn trim_back(&self, value: &str, longest: bool) -> String {
-        let backwards = Self { tokens: self.tokens.iter().rev().copied().collect() };
+        let backwards = Self {
+            tokens: self.tokens.iter().rev().copied().collect(),
+        };
         let lengths = backwards.prefixes(value.chars().rev());
-        let cut = if longest { lengths.last() } else { lengths.first() }.copied().unwrap_or(0);
+        let cut = if longest { lengths.last() } else { lengths.first() }
+            .copied()
+            .unwrap_or(0);
         value.chars().take(value.chars().count() - cut).collect()
     }
 
@@ -96,7 +100,11 @@ impl Pattern {
         let mut at = 0;
         let mut done = false;
         while at < chars.len() {
-            let matched = if done { None } else { self.prefixes(chars[at..].iter().copied()).pop() };
+            let matched = if done {
+                None
+            } else {
+                self.prefixes(chars[at..].iter().copied()).pop()
+            };
             match matched.filter(|&length| length > 0) {
                 Some(length) => {
                     result.push_str(with);

@@ -103,7 +103,9 @@ pub(crate) fn leading_flags(text: &str) -> (Vec<RawFlag>, usize) {
     let mut chars = text.char_indices().peekable();
     loop {
         while chars.next_if(|(_, c)| c.is_whitespace()).is_some() {}
-        let Some(&(offset, _)) = chars.peek() else { return (flags, text.len()) };
+        let Some(&(offset, _)) = chars.peek() else {
+            return (flags, text.len());
+        };
         if !text[offset..].starts_with("--") {
             return (flags, offset);
         }

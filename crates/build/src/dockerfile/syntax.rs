@@ -75,18 +75,28 @@ keywords! {
 
 impl Keyword {
     fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|keyword| keyword.name().eq_ignore_ascii_case(word))
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|keyword| keyword.name().eq_ignore_ascii_case(word))
     }
 
     /// The keyword a misspelt word probably means.
     fn nearest(word: &str) -> Option<Self> {
         let word = word.to_ascii_uppercase();
-        Self::ALL.iter().copied().find(|keyword| edit_distance_at_most_one(keyword.name(), &word))
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|keyword| edit_distance_at_most_one(keyword.name(), &word))
     }
 }
 
 /// Reads one logical line.
-pub(crate) fn node(source: &SourceText<'_>, line: &LogicalLine, escape: char) -> Result<Node, DockerfileError> {
+pub(crate) fn node(
+    source: &SourceText<'_>,
+    line: &LogicalLine,
+    escape: char,
+) -> Result<Node, DockerfileError> {
     let parsing = Parsing { source, line, escape };
     let start = line.text.len() - line.text.trim_start().len();
     let mut node = parsing.node(start, false)?;
@@ -114,17 +124,24 @@ impl Parsing<'_> {
         let word = &text[..word_end];
         let keyword = Keyword::parse(word).ok_or_else(|| {
             let hint = Keyword::nearest(word).map(|near| format!(" (did you mean {}?)", near.name()));
-            self.error(start, format!("unknown instruction: {word}{}", hint.unwrap_or_default()))
+            self.error(
+                start,
+                format!("unknown instruction: {word}{}", hint.unwrap_or_default()),
+            )
         })?;
         if nested && matches!(keyword, Keyword::OnBuild | Keyword::From | Keyword::Maintainer) {
-            return Err(self.error(start, format!("{} isn't allowed as an ONBUILD trigger", keyword.name())));
+            return Err(self.error(
+                start,
+                format!("{} isn't allowed as an ONBUILD trigger", keyword.name()),
+            ));
         }
         let (mut flags, rest) = leading_flags(&text[word_end..]);
         for flag in &mut flags {
             flag.offset += start + word_end;
         }
         let rest_at = start + word_end + rest;
-        let arguments_start = rest_at + (text[word_end + rest..].len() - text[word_end + rest..].trim_start().len());
+        let arguments_start =
+            rest_at + (text[word_end + rest..].len() - text[word_end + rest..].trim_start().len());
         let arguments = self.arguments(keyword, text[word_end + rest..].trim(), arguments_start)?;
         Ok(Node {
             keyword,
@@ -140,10 +157,14 @@ impl Parsing<'_> {
     fn arguments(&self, keyword: Keyword, rest: &str, at: usize) -> Result<Arguments, DockerfileError> {
         Ok(match keyword {
             Keyword::Add | Keyword::Copy | Keyword::Volume => match self.maybe_json(rest, at)? {
-                Arguments::Text(text) => Arguments::Words(text.split_whitespace().map(str::to_owned).collect()),
+                Arguments::Text(text) => {
+                    Arguments::Words(text.split_whitespace().map(str::to_owned).collect())
+                }
                 json => json,
             },
-            Keyword::Cmd | Keyword::Entrypoint | Keyword::Run | Keyword::Shell => self.maybe_json(rest, at)?,
+            Keyword::Cmd | Keyword::Entrypoint | Keyword::Run | Keyword::Shell => {
+                self.maybe_json(rest, at)?
+            }
             Keyword::Expose | Keyword::From => {
                 Arguments::Words(rest.split_whitespace().map(str::to_owned).collect())
             }
@@ -159,7 +180,10 @@ impl Parsing<'_> {
             Keyword::Healthcheck => {
                 let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
                 let command = self.maybe_json(rest[end..].trim(), at + end)?;
-                Arguments::Health { kind: rest[..end].to_owned(), command: Box::new(command) }
+                Arguments::Health {
+                    kind: rest[..end].to_owned(),
+                    command: Box::new(command),
+                }
             }
         })
     }
@@ -168,29 +192,44 @@ impl Parsing<'_> {
         match json_form(rest) {
             JsonForm::Strings(strings) => Ok(Arguments::Json(strings)),
             JsonForm::Text => Ok(Arguments::Text(rest.to_owned())),
-            JsonForm::NotStrings => {
-                Err(self.error(at, "when the JSON form is used, every element must be a string in double quotes"))
-            }
+            JsonForm::NotStrings => Err(self.error(
+                at,
+                "when the JSON form is used, every element must be a string in double quotes",
+            )),
         }
     }
 
     fn pairs(&self, keyword: Keyword, rest: &str, at: usize) -> Result<Vec<Pair>, DockerfileError> {
         let found = words(rest, self.escape);
-        let Some(first) = found.first() else { return Ok(Vec::new()) };
+        let Some(first) = found.first() else {
+            return Ok(Vec::new());
+        };
         if !first.contains('=') {
             let Some((name, value)) = rest.split_once(char::is_whitespace) else {
-                return Err(self.error(at, format!("{} must have two arguments: name=value", keyword.name())));
+                return Err(self.error(
+                    at,
+                    format!("{} must have two arguments: name=value", keyword.name()),
+                ));
             };
             let value = value.trim_start().to_owned();
-            return Ok(vec![Pair { name: name.to_owned(), value, equals: false }]);
+            return Ok(vec![Pair {
+                name: name.to_owned(),
+                value,
+                equals: false,
+            }]);
         }
         found
             .iter()
             .map(|word| match word.split_once('=') {
-                Some((name, value)) => {
-                    Ok(Pair { name: name.to_owned(), value: value.to_owned(), equals: true })
-                }
-                None => Err(self.error(at, format!("can't find = in `{word}`: it must be of the form name=value"))),
+                Some((name, value)) => Ok(Pair {
+                    name: name.to_owned(),
+                    value: value.to_owned(),
+                    equals: true,
+                }),
+                None => Err(self.error(
+                    at,
+                    format!("can't find = in `{word}`: it must be of the form name=value"),
+                )),
             })
             .collect()
     }

@@ -9,13 +9,17 @@ use super::syntax::{Arguments, Node};
 use super::{Expander, parse};
 
 fn vectors(folder: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors").join(folder);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/vectors")
+        .join(folder);
     path.is_dir().then_some(path)
 }
 
 fn cases(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<_> =
-        std::fs::read_dir(folder).expect("a folder of cases").map(|entry| entry.expect("an entry").path()).collect();
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder of cases")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     found.sort();
     found
 }
@@ -47,12 +51,21 @@ fn dump(node: &Node) -> String {
     match &node.arguments {
         Arguments::Text(argument) => write!(text, " {}", quote(argument)).expect("a string"),
         Arguments::Json(words) | Arguments::Words(words) => {
-            words.iter().for_each(|word| write!(text, " {}", quote(word)).expect("a string"));
+            words
+                .iter()
+                .for_each(|word| write!(text, " {}", quote(word)).expect("a string"));
         }
         Arguments::Pairs(pairs) => {
             for pair in pairs {
                 let separator = if pair.equals { "=" } else { "" };
-                write!(text, " {} {} {}", quote(&pair.name), quote(&pair.value), quote(separator)).expect("a string");
+                write!(
+                    text,
+                    " {} {} {}",
+                    quote(&pair.name),
+                    quote(&pair.value),
+                    quote(separator)
+                )
+                .expect("a string");
             }
         }
         Arguments::Health { kind, .. } => write!(text, " {}", quote(kind)).expect("a string"),
@@ -63,12 +76,17 @@ fn dump(node: &Node) -> String {
 
 #[test]
 fn syntax_trees_match_dockers() {
-    let Some(folder) = vectors("dockerfile-parser") else { return };
+    let Some(folder) = vectors("dockerfile-parser") else {
+        return;
+    };
     let mut ran = 0;
     for case in cases(&folder) {
         let text = std::fs::read_to_string(case.join("Dockerfile")).expect("a Dockerfile");
         let wanted = std::fs::read_to_string(case.join("result")).expect("a result");
-        let source = SourceText { name: "Dockerfile", lines: text.split_inclusive('\n').collect() };
+        let source = SourceText {
+            name: "Dockerfile",
+            lines: text.split_inclusive('\n').collect(),
+        };
         let (_, nodes) = read_nodes(&source).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
         let dumped: Vec<_> = nodes.iter().map(dump).collect();
         assert_eq!(dumped.join("\n"), wanted.trim_end(), "{}", case.display());
@@ -79,7 +97,9 @@ fn syntax_trees_match_dockers() {
 
 #[test]
 fn malformed_files_are_refused() {
-    let Some(folder) = vectors("dockerfile-parser-negative") else { return };
+    let Some(folder) = vectors("dockerfile-parser-negative") else {
+        return;
+    };
     for case in cases(&folder) {
         let bytes = std::fs::read(case.join("Dockerfile")).expect("a Dockerfile");
         let parsed = parse(&bytes, "Dockerfile");
@@ -89,7 +109,9 @@ fn malformed_files_are_refused() {
 
 #[test]
 fn words_expand_as_dockers() {
-    let Some(folder) = vectors("dockerfile-shell") else { return };
+    let Some(folder) = vectors("dockerfile-shell") else {
+        return;
+    };
     let variables = |name: &str| match name {
         "PWD" => Some("/home".to_owned()),
         "SHELL" => Some("bash".to_owned()),
@@ -100,14 +122,23 @@ fn words_expand_as_dockers() {
     let expander = Expander::new('\\', &variables);
     let text = std::fs::read_to_string(folder.join("envVarTest")).expect("the vectors");
     let mut failures = Vec::new();
-    for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+    for line in text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+    {
         let columns: Vec<_> = line.split('|').map(str::trim).collect();
-        let [platform, word, wanted] = columns[..] else { panic!("three columns: {line}") };
+        let [platform, word, wanted] = columns[..] else {
+            panic!("three columns: {line}")
+        };
         if platform == "W" {
             continue;
         }
         let got = expander.word(word);
-        let right = if wanted == "error" { got.is_err() } else { got.as_deref() == Ok(wanted) };
+        let right = if wanted == "error" {
+            got.is_err()
+        } else {
+            got.as_deref() == Ok(wanted)
+        };
         if !right {
             failures.push(format!("{line}: {got:?}"));
         }
@@ -117,10 +148,15 @@ fn words_expand_as_dockers() {
 
 #[test]
 fn words_split_as_dockers() {
-    let Some(folder) = vectors("dockerfile-shell") else { return };
+    let Some(folder) = vectors("dockerfile-shell") else {
+        return;
+    };
     let text = std::fs::read_to_string(folder.join("wordsTest")).expect("the vectors");
     let mut variables = std::collections::BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+    for line in text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+    {
         if let Some(assignment) = line.strip_prefix("ENV ") {
             let (name, value) = assignment.trim_start().split_once('=').expect("name=value");
             variables.insert(name.to_owned(), value.to_owned());
@@ -200,8 +236,12 @@ fn describe(file: &super::Dockerfile) -> String {
         )
         .expect("a string");
         for step in &stage.steps {
-            writeln!(text, "{}:{}: {:?}", step.location.line, step.location.column, step.instruction)
-                .expect("a string");
+            writeln!(
+                text,
+                "{}:{}: {:?}",
+                step.location.line, step.location.column, step.instruction
+            )
+            .expect("a string");
         }
     }
     text

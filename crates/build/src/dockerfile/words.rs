@@ -80,7 +80,13 @@ impl<'a> Expander<'a> {
 
     fn run(&self, text: &str, quotes: Quotes) -> Result<Output, ExpandError> {
         let chars: Vec<char> = text.chars().collect();
-        let mut scan = Scan { chars: &chars, at: 0, expander: self, quotes, depth: 0 };
+        let mut scan = Scan {
+            chars: &chars,
+            at: 0,
+            expander: self,
+            quotes,
+            depth: 0,
+        };
         scan.until(None, false)
     }
 }
@@ -233,7 +239,11 @@ impl Scan<'_, '_> {
         self.at += 1;
         if self.peek() != Some('{') {
             let name = self.name();
-            return Ok(if name.is_empty() { "$".to_owned() } else { self.value(&name).unwrap_or_default() });
+            return Ok(if name.is_empty() {
+                "$".to_owned()
+            } else {
+                self.value(&name).unwrap_or_default()
+            });
         }
         self.at += 1;
         match self.peek() {
@@ -250,7 +260,10 @@ impl Scan<'_, '_> {
             Some(':') => {
                 let operator = self.next().ok_or(ExpandError::UnclosedBrace)?;
                 if !matches!(operator, '-' | '+' | '?') {
-                    return Err(ExpandError::UnsupportedModifier { name, modifier: format!(":{operator}") });
+                    return Err(ExpandError::UnsupportedModifier {
+                        name,
+                        modifier: format!(":{operator}"),
+                    });
                 }
                 let value = value.filter(|value| !value.is_empty());
                 self.modified(&name, value, operator)
@@ -258,7 +271,10 @@ impl Scan<'_, '_> {
             Some(operator @ ('-' | '+' | '?' | '#' | '%')) if !name.is_empty() => {
                 self.modified(&name, value, operator)
             }
-            Some(other) => Err(ExpandError::UnsupportedModifier { name, modifier: other.to_string() }),
+            Some(other) => Err(ExpandError::UnsupportedModifier {
+                name,
+                modifier: other.to_string(),
+            }),
         }
     }
 
@@ -270,7 +286,11 @@ impl Scan<'_, '_> {
             '+' => Ok(if value.is_some() { word } else { String::new() }),
             '?' => value.ok_or_else(|| ExpandError::Required {
                 name: name.to_owned(),
-                message: if word.is_empty() { "is not allowed to be unset or empty".to_owned() } else { word },
+                message: if word.is_empty() {
+                    "is not allowed to be unset or empty".to_owned()
+                } else {
+                    word
+                },
             }),
             _ => {
                 let (longest, word) = match word.strip_prefix(operator) {
@@ -279,7 +299,11 @@ impl Scan<'_, '_> {
                 };
                 let pattern = Pattern::new(word, self.expander.escape);
                 let value = value.unwrap_or_default();
-                Ok(if operator == '#' { pattern.trim_front(&value, longest) } else { pattern.trim_back(&value, longest) })
+                Ok(if operator == '#' {
+                    pattern.trim_front(&value, longest)
+                } else {
+                    pattern.trim_back(&value, longest)
+                })
             }
         }
     }
@@ -307,7 +331,11 @@ impl Scan<'_, '_> {
                 self.at += 1;
                 return c.to_string();
             }
-            let belongs = if numeric { c.is_ascii_digit() } else { c.is_alphanumeric() || c == '_' };
+            let belongs = if numeric {
+                c.is_ascii_digit()
+            } else {
+                c.is_alphanumeric() || c == '_'
+            };
             if !belongs {
                 break;
             }

@@ -13,7 +13,8 @@ pub(crate) const FIXED_EPOCH: i64 = 315_532_800;
 /// Seconds since 1970 as an image's configuration writes them.
 pub(crate) fn timestamp(seconds: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    time.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
+    time.format(&Rfc3339)
+        .unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
 }
 
 /// An image that was put into the store.
@@ -32,7 +33,9 @@ pub(crate) fn export(
 ) -> Result<Exported, ExportError> {
     let encode = |source| ExportError::Encode { source };
     let config = config.to_json().map_err(encode)?;
-    let blob = store.put_blob(&config).map_err(|source| ExportError::Commit { source })?;
+    let blob = store
+        .put_blob(&config)
+        .map_err(|source| ExportError::Commit { source })?;
     let descriptor = descriptor(media_type::OCI_CONFIG, blob.digest.clone(), blob.size);
     let manifest = ImageManifest::new(descriptor, layers.into_iter().map(as_oci).collect());
     let bytes = shipway_oci::Manifest::Image(manifest).to_json().map_err(encode)?;
@@ -45,7 +48,10 @@ pub(crate) fn export(
     for tag in tags {
         store.put_image(scope, tag, &write).map_err(put)?;
     }
-    Ok(Exported { manifest: write.digest, id: blob.digest })
+    Ok(Exported {
+        manifest: write.digest,
+        id: blob.digest,
+    })
 }
 
 pub(crate) fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
@@ -58,7 +64,10 @@ fn as_oci(layer: Descriptor) -> Descriptor {
         media_type::DOCKER_LAYER_GZIP => media_type::OCI_LAYER_GZIP,
         other => other,
     };
-    Descriptor { media_type: media_type.to_owned(), ..layer }
+    Descriptor {
+        media_type: media_type.to_owned(),
+        ..layer
+    }
 }
 
 #[cfg(test)]

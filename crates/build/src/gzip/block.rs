@@ -29,7 +29,9 @@ pub(super) fn compress(input: &[u8]) -> Result<Block, GzipError> {
     let mut deflate = Compress::new(Compression::new(LEVEL), false);
     let mut bytes = Vec::with_capacity(input.len() / 2 + 64);
     loop {
-        let consumed = usize::try_from(deflate.total_in()).unwrap_or(usize::MAX).min(input.len());
+        let consumed = usize::try_from(deflate.total_in())
+            .unwrap_or(usize::MAX)
+            .min(input.len());
         let status = deflate
             .compress_vec(&input[consumed..], &mut bytes, FlushCompress::Sync)
             .map_err(|source| GzipError::Deflate { source })?;

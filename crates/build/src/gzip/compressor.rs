@@ -65,7 +65,9 @@ type Job = (Vec<u8>, mpsc::SyncSender<Result<Block, GzipError>>);
 impl Compressor {
     /// A number of threads; the result does not depend on it.
     pub fn with_threads(threads: usize) -> Self {
-        Self { threads: threads.clamp(1, 64) }
+        Self {
+            threads: threads.clamp(1, 64),
+        }
     }
 
     /// Reads `input` to its end and writes one gzip member to `output`. At most two blocks per thread are in memory.
@@ -74,7 +76,11 @@ impl Compressor {
         let mut source = Blocks::new(input);
         let first = source.next()?;
         // Most layers of a Dockerfile are smaller than one block: no thread is worth starting for them.
-        let second = if first.len() == BLOCK_BYTES { source.next()? } else { Vec::new() };
+        let second = if first.len() == BLOCK_BYTES {
+            source.next()?
+        } else {
+            Vec::new()
+        };
         if second.is_empty() || self.threads == 1 {
             let mut block = first;
             let mut following = second;
@@ -126,7 +132,9 @@ impl Compressor {
                     jobs.send((block, sender)).map_err(|_| GzipError::ThreadLost)?;
                 }
                 while pending.len() > if ended { 0 } else { 2 * self.threads } {
-                    let Some((length, receiver)) = pending.pop_front() else { break };
+                    let Some((length, receiver)) = pending.pop_front() else {
+                        break;
+                    };
                     frame.write(receiver.recv().map_err(|_| GzipError::ThreadLost)??, length)?;
                 }
                 if ended {
@@ -146,7 +154,11 @@ struct Blocks<'a> {
 
 impl<'a> Blocks<'a> {
     fn new(input: &'a mut dyn Read) -> Self {
-        Self { input, hasher: Hasher::new(Algorithm::Sha256), total: 0 }
+        Self {
+            input,
+            hasher: Hasher::new(Algorithm::Sha256),
+            total: 0,
+        }
     }
 
     /// A full block, a shorter last one, or an empty one at the end.
@@ -162,7 +174,10 @@ impl<'a> Blocks<'a> {
     }
 
     fn finish(self) -> Compressed {
-        Compressed { diff_id: self.hasher.finish(), uncompressed: self.total }
+        Compressed {
+            diff_id: self.hasher.finish(),
+            uncompressed: self.total,
+        }
     }
 }
 
@@ -175,8 +190,14 @@ struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     fn open(output: &'a mut dyn Write) -> Result<Self, GzipError> {
-        output.write_all(&HEADER).map_err(|source| GzipError::Write { source })?;
-        Ok(Self { output, crc: crc32fast::Hasher::new(), length: 0 })
+        output
+            .write_all(&HEADER)
+            .map_err(|source| GzipError::Write { source })?;
+        Ok(Self {
+            output,
+            crc: crc32fast::Hasher::new(),
+            length: 0,
+        })
     }
 
     fn write(&mut self, block: Block, length: usize) -> Result<(), GzipError> {
@@ -185,14 +206,18 @@ impl<'a> Frame<'a> {
         #[allow(clippy::cast_possible_truncation)]
         let length = length as u32;
         self.length = self.length.wrapping_add(length);
-        self.output.write_all(&block.bytes).map_err(|source| GzipError::Write { source })
+        self.output
+            .write_all(&block.bytes)
+            .map_err(|source| GzipError::Write { source })
     }
 
     fn close(self) -> Result<(), GzipError> {
         let mut trailer = FINAL_BLOCK.to_vec();
         trailer.extend(self.crc.finalize().to_le_bytes());
         trailer.extend(self.length.to_le_bytes());
-        self.output.write_all(&trailer).map_err(|source| GzipError::Write { source })
+        self.output
+            .write_all(&trailer)
+            .map_err(|source| GzipError::Write { source })
     }
 }
 
@@ -219,17 +244,30 @@ mod tests {
 
     fn gzip(threads: usize, input: &[u8]) -> (Compressed, Vec<u8>) {
         let mut output = Vec::new();
-        let done = Compressor::with_threads(threads).run(&mut &input[..], &mut output).expect("memory does not fail");
+        let done = Compressor::with_threads(threads)
+            .run(&mut &input[..], &mut output)
+            .expect("memory does not fail");
         (done, output)
     }
 
     #[test]
     fn any_number_of_threads_gives_the_same_bytes_and_one_member() {
-        for length in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 5 * BLOCK_BYTES + 77] {
+        for length in [
+            0,
+            1,
+            BLOCK_BYTES - 1,
+            BLOCK_BYTES,
+            BLOCK_BYTES + 1,
+            5 * BLOCK_BYTES + 77,
+        ] {
             let input = sample(length);
             let (one, bytes) = gzip(1, &input);
             for threads in [2, 3, 8] {
-                assert_eq!(gzip(threads, &input), (one.clone(), bytes.clone()), "{length} bytes, {threads} threads");
+                assert_eq!(
+                    gzip(threads, &input),
+                    (one.clone(), bytes.clone()),
+                    "{length} bytes, {threads} threads"
+                );
             }
             assert_eq!(one.diff_id, Digest::sha256(&input));
             assert_eq!(one.uncompressed, length as u64);
@@ -254,7 +292,9 @@ mod tests {
             .collect();
         let (_, bytes) = gzip(2, &input);
         let mut back = Vec::new();
-        flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut back).expect("valid gzip");
+        flate2::read::GzDecoder::new(&bytes[..])
+            .read_to_end(&mut back)
+            .expect("valid gzip");
         assert!(back == input);
     }
 
@@ -262,15 +302,21 @@ mod tests {
     #[test]
     fn the_bytes_are_pinned() {
         let (_, bytes) = gzip(2, &sample(3 * BLOCK_BYTES));
-        assert_eq!(Digest::sha256(&bytes).to_string(), "sha256:8e3d2fbf99ece1cba4d655ed488a9d7e28dc679a230078c1d91840a48794e3e1");
+        assert_eq!(
+            Digest::sha256(&bytes).to_string(),
+            "sha256:8e3d2fbf99ece1cba4d655ed488a9d7e28dc679a230078c1d91840a48794e3e1"
+        );
     }
 
     #[test]
     fn gnu_gunzip_reads_it() {
         let input = sample(3 * BLOCK_BYTES + 5);
         let (_, bytes) = gzip(3, &input);
-        let Ok(mut child) =
-            Command::new("gunzip").arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+        let Ok(mut child) = Command::new("gunzip")
+            .arg("-c")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
         else {
             return;
         };

@@ -36,7 +36,9 @@ impl Token {
 
 /// The tokens of a whole pattern.
 pub(super) fn tokens(pattern: &str) -> Result<Vec<Token>, GlobError> {
-    let malformed = || GlobError { pattern: pattern.to_owned() };
+    let malformed = || GlobError {
+        pattern: pattern.to_owned(),
+    };
     let mut found = Vec::new();
     let mut chars = pattern.chars().peekable();
     while let Some(c) = chars.next() {
@@ -57,7 +59,11 @@ pub(super) fn tokens(pattern: &str) -> Result<Vec<Token>, GlobError> {
                         break;
                     }
                     let low = bound(&mut chars)?;
-                    let high = if chars.next_if_eq(&'-').is_some() { bound(&mut chars)? } else { low };
+                    let high = if chars.next_if_eq(&'-').is_some() {
+                        bound(&mut chars)?
+                    } else {
+                        low
+                    };
                     ranges.push((low, high));
                 }
                 Token::Class { negated, ranges }
@@ -77,7 +83,9 @@ pub struct Glob {
 impl Glob {
     /// Reads a pattern.
     pub fn parse(pattern: &str) -> Result<Self, GlobError> {
-        Ok(Self { tokens: tokens(pattern)? })
+        Ok(Self {
+            tokens: tokens(pattern)?,
+        })
     }
 
     /// Whether `text` holds anything that makes it a pattern.
@@ -139,7 +147,11 @@ mod tests {
             ("*", "", true),
         ];
         for (pattern, path, wanted) in table {
-            assert_eq!(Glob::parse(pattern).expect(pattern).matches(path), wanted, "{pattern} {path}");
+            assert_eq!(
+                Glob::parse(pattern).expect(pattern).matches(path),
+                wanted,
+                "{pattern} {path}"
+            );
         }
     }
 

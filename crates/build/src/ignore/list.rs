@@ -82,7 +82,9 @@ impl IgnoreList {
     /// Reads a `.dockerignore`; `file` is for messages.
     pub fn parse(bytes: &[u8], file: &str) -> Result<Self, IgnoreError> {
         if bytes.len() > MAX_BYTES {
-            return Err(IgnoreError::TooMany { file: file.to_owned() });
+            return Err(IgnoreError::TooMany {
+                file: file.to_owned(),
+            });
         }
         let text = String::from_utf8_lossy(bytes);
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -98,12 +100,19 @@ impl IgnoreList {
             };
             if pattern.is_empty() {
                 if !mark.is_empty() {
-                    return Err(IgnoreError::EmptyException { file: file.to_owned(), line: index + 1 });
+                    return Err(IgnoreError::EmptyException {
+                        file: file.to_owned(),
+                        line: index + 1,
+                    });
                 }
                 continue;
             }
             let cleaned = clean(pattern);
-            let rooted = if cleaned.len() > 1 { cleaned.trim_start_matches('/') } else { &cleaned };
+            let rooted = if cleaned.len() > 1 {
+                cleaned.trim_start_matches('/')
+            } else {
+                &cleaned
+            };
             list.push(&format!("{mark}{rooted}"), file, index + 1)?;
         }
         Ok(list)
@@ -124,23 +133,37 @@ impl IgnoreList {
             return Ok(());
         }
         if self.patterns.len() == MAX_PATTERNS {
-            return Err(IgnoreError::TooMany { file: file.to_owned() });
+            return Err(IgnoreError::TooMany {
+                file: file.to_owned(),
+            });
         }
         let cleaned = clean(pattern);
         let (exception, text) = match cleaned.strip_prefix('!') {
-            Some("") => return Err(IgnoreError::EmptyException { file: file.to_owned(), line }),
+            Some("") => {
+                return Err(IgnoreError::EmptyException {
+                    file: file.to_owned(),
+                    line,
+                });
+            }
             Some(rest) => (true, rest),
             None => (false, cleaned.as_str()),
         };
-        let tokens =
-            tokens(text).map_err(|source| IgnoreError::Pattern { file: file.to_owned(), line, source })?;
+        let tokens = tokens(text).map_err(|source| IgnoreError::Pattern {
+            file: file.to_owned(),
+            line,
+            source,
+        })?;
         let matcher = matcher(text, &tokens).map_err(|source| IgnoreError::TooLarge {
             file: file.to_owned(),
             line,
             source: Box::new(source),
         })?;
         let literal = text.split(['*', '?', '[', '\\']).next().unwrap_or("").to_owned();
-        self.patterns.push(Pattern { exception, matcher, literal });
+        self.patterns.push(Pattern {
+            exception,
+            matcher,
+            literal,
+        });
         Ok(())
     }
 
@@ -151,7 +174,10 @@ impl IgnoreList {
 
     /// What the list says about the root of the context.
     pub fn root(&self) -> Verdict {
-        Verdict { ignored: false, matched: vec![false; self.patterns.len()] }
+        Verdict {
+            ignored: false,
+            matched: vec![false; self.patterns.len()],
+        }
     }
 
     /// What it says about `path` (slashes, relative), given what it says about its parent.
@@ -183,19 +209,23 @@ impl IgnoreList {
 
     /// Whether an exception may take something below an ignored directory in again.
     pub fn may_except_below(&self, directory: &str) -> bool {
-        self.patterns.iter().filter(|pattern| pattern.exception).any(|pattern| match &pattern.matcher {
-            Matcher::Suffix(_) => true,
-            Matcher::Exact(path) => below(path, directory),
-            Matcher::Prefix(_) | Matcher::Regex(_) => {
-                let literal = pattern.literal.trim_end_matches('/');
-                below(literal, directory) || directory.starts_with(literal)
-            }
-        })
+        self.patterns
+            .iter()
+            .filter(|pattern| pattern.exception)
+            .any(|pattern| match &pattern.matcher {
+                Matcher::Suffix(_) => true,
+                Matcher::Exact(path) => below(path, directory),
+                Matcher::Prefix(_) | Matcher::Regex(_) => {
+                    let literal = pattern.literal.trim_end_matches('/');
+                    below(literal, directory) || directory.starts_with(literal)
+                }
+            })
     }
 }
 
 fn below(path: &str, directory: &str) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 impl Matcher {
@@ -248,7 +278,10 @@ fn matcher(text: &str, tokens: &[Token]) -> Result<Matcher, regex::Error> {
         }
     }
     expression.push('$');
-    regex::RegexBuilder::new(&expression).size_limit(1 << 20).build().map(Matcher::Regex)
+    regex::RegexBuilder::new(&expression)
+        .size_limit(1 << 20)
+        .build()
+        .map(Matcher::Regex)
 }
 
 /// Go's `path.Clean`: no empty or `.` component, `..` resolved, no trailing slash.
@@ -278,12 +311,17 @@ mod tests {
     use super::*;
 
     fn run(file: &str) {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/dockerignore");
-        let Ok(text) = std::fs::read_to_string(folder.join(file)) else { return };
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/dockerignore");
+        let Ok(text) = std::fs::read_to_string(folder.join(file)) else {
+            return;
+        };
         let mut failures = Vec::new();
         for line in text.lines().filter(|line| !line.starts_with("# ")) {
             let columns: Vec<&str> = line.split('\t').collect();
-            let [patterns, path, wanted] = columns[..] else { panic!("three columns: {line}") };
+            let [patterns, path, wanted] = columns[..] else {
+                panic!("three columns: {line}")
+            };
             let patterns: Vec<String> = serde_json::from_str(patterns).expect(line);
             let path: String = serde_json::from_str(path).expect(line);
             let got = match IgnoreList::from_patterns(&patterns, "patterns") {
@@ -309,7 +347,11 @@ mod tests {
 
     #[test]
     fn the_file_has_comments_and_rooted_patterns() {
-        let list = IgnoreList::parse(b"\xef\xbb\xbf# no\n\n /target/ \n*.log\n!keep.log\n", ".dockerignore").expect("a list");
+        let list = IgnoreList::parse(
+            b"\xef\xbb\xbf# no\n\n /target/ \n*.log\n!keep.log\n",
+            ".dockerignore",
+        )
+        .expect("a list");
         assert!(list.ignores("target/debug/x"));
         assert!(list.ignores("a.log"));
         assert!(!list.ignores("keep.log"));

@@ -41,7 +41,10 @@ impl GlobalArguments {
         target_stage: Option<&str>,
     ) -> Result<Self, DockerfileError> {
         let mut all = Self {
-            given: given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect(),
+            given: given
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+                .collect(),
             platform: platform_arguments(target, target_stage),
             declared: BTreeMap::new(),
         };
@@ -74,11 +77,14 @@ impl GlobalArguments {
     pub(crate) fn unused(&self, file: &Dockerfile) -> Vec<String> {
         use crate::dockerfile::Instruction;
         let declared_in_stages = |name: &str| {
-            file.stages.iter().flat_map(|stage| &stage.steps).any(|step| match &step.instruction {
-                Instruction::Arg(declared) => declared.iter().any(|argument| argument.name == name),
-                Instruction::OnBuild(text) => text.contains(name),
-                _ => false,
-            })
+            file.stages
+                .iter()
+                .flat_map(|stage| &stage.steps)
+                .any(|step| match &step.instruction {
+                    Instruction::Arg(declared) => declared.iter().any(|argument| argument.name == name),
+                    Instruction::OnBuild(text) => text.contains(name),
+                    _ => false,
+                })
         };
         self.given
             .keys()
@@ -94,9 +100,15 @@ fn platform_arguments(target: &Platform, target_stage: Option<&str>) -> BTreeMap
         arguments.insert(format!("{prefix}PLATFORM"), platform.to_string());
         arguments.insert(format!("{prefix}OS"), platform.os.clone());
         arguments.insert(format!("{prefix}ARCH"), platform.architecture.clone());
-        arguments.insert(format!("{prefix}VARIANT"), platform.variant.clone().unwrap_or_default());
+        arguments.insert(
+            format!("{prefix}VARIANT"),
+            platform.variant.clone().unwrap_or_default(),
+        );
     }
-    arguments.insert("TARGETSTAGE".to_owned(), target_stage.unwrap_or("default").to_owned());
+    arguments.insert(
+        "TARGETSTAGE".to_owned(),
+        target_stage.unwrap_or("default").to_owned(),
+    );
     arguments
 }
 
@@ -109,7 +121,10 @@ pub(crate) struct Arguments<'a> {
 
 impl<'a> Arguments<'a> {
     pub(crate) fn new(global: &'a GlobalArguments) -> Self {
-        Self { global, declared: BTreeMap::new() }
+        Self {
+            global,
+            declared: BTreeMap::new(),
+        }
     }
 
     /// An ARG of the stage; `default` is already expanded.
@@ -136,7 +151,10 @@ impl<'a> Arguments<'a> {
 
     /// What a RUN gets in its environment and what its key holds: every declared argument with a value.
     pub(crate) fn keyed(&self) -> BTreeMap<String, String> {
-        self.declared.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+        self.declared
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+            .collect()
     }
 
     /// Proxy settings that no ARG declares: in the environment of a RUN, in no key.

@@ -20,7 +20,13 @@ pub(crate) struct Effects<'a> {
 
 impl<'a> Effects<'a> {
     pub(crate) fn new(file: &'a str, escape: char, config: ImageConfig, arguments: Arguments<'a>) -> Self {
-        Self { file, escape, config, arguments, cmd_set: false }
+        Self {
+            file,
+            escape,
+            config,
+            arguments,
+            cmd_set: false,
+        }
     }
 
     fn execution(&mut self) -> &mut ExecutionConfig {
@@ -40,19 +46,25 @@ impl<'a> Effects<'a> {
     /// Expands one word of a step.
     pub(crate) fn word(&self, step: &Step, text: &str) -> Result<String, DockerfileError> {
         let lookup = |name: &str| self.variable(name);
-        Expander::new(self.escape, &lookup).word(text).map_err(|error| self.error(step, error.to_string()))
+        Expander::new(self.escape, &lookup)
+            .word(text)
+            .map_err(|error| self.error(step, error.to_string()))
     }
 
     /// Expands one word of a step to any number.
     fn words(&self, step: &Step, text: &str) -> Result<Vec<String>, DockerfileError> {
         let lookup = |name: &str| self.variable(name);
-        Expander::new(self.escape, &lookup).words(text).map_err(|error| self.error(step, error.to_string()))
+        Expander::new(self.escape, &lookup)
+            .words(text)
+            .map_err(|error| self.error(step, error.to_string()))
     }
 
     /// Expands the body of a heredoc.
     pub(crate) fn body(&self, step: &Step, text: &str) -> Result<String, DockerfileError> {
         let lookup = |name: &str| self.variable(name);
-        Expander::new(self.escape, &lookup).body(text).map_err(|error| self.error(step, error.to_string()))
+        Expander::new(self.escape, &lookup)
+            .body(text)
+            .map_err(|error| self.error(step, error.to_string()))
     }
 
     /// The error of a step.
@@ -73,7 +85,11 @@ impl<'a> Effects<'a> {
             Instruction::Arg(declared) => {
                 let mut text = String::from("ARG");
                 for argument in declared {
-                    let default = argument.default.as_deref().map(|text| self.word(step, text)).transpose()?;
+                    let default = argument
+                        .default
+                        .as_deref()
+                        .map(|text| self.word(step, text))
+                        .transpose()?;
                     text.push(' ');
                     text.push_str(&argument.name);
                     if let Some(default) = &default {
@@ -125,7 +141,10 @@ impl<'a> Effects<'a> {
                 text
             }
             Instruction::Volume(volumes) => {
-                let volumes = volumes.iter().map(|text| self.word(step, text)).collect::<Result<Vec<_>, _>>()?;
+                let volumes = volumes
+                    .iter()
+                    .map(|text| self.word(step, text))
+                    .collect::<Result<Vec<_>, _>>()?;
                 if volumes.iter().any(|volume| volume.trim().is_empty()) {
                     return Err(self.error(step, "VOLUME specified can not be an empty string"));
                 }
@@ -138,7 +157,10 @@ impl<'a> Effects<'a> {
                 for word in ports {
                     for port in self.words(step, word)? {
                         let found = exposed(&port).ok_or_else(|| {
-                            self.error(step, format!("invalid port `{port}`: write 80, 80/udp or 8000-8010/tcp"))
+                            self.error(
+                                step,
+                                format!("invalid port `{port}`: write 80, 80/udp or 8000-8010/tcp"),
+                            )
                         })?;
                         all.extend(found);
                     }
@@ -149,10 +171,18 @@ impl<'a> Effects<'a> {
             }
             Instruction::StopSignal(signal) => {
                 let signal = self.word(step, signal)?;
-                let number = signal.parse::<u32>().is_ok_and(|number| (1..=64).contains(&number));
-                let name = signal.chars().all(|c| c.is_ascii_alphanumeric() || c == '+' || c == '-');
-                if !number && (!name || signal.is_empty() || signal.starts_with(|c: char| c.is_ascii_digit())) {
-                    return Err(self.error(step, format!("invalid signal `{signal}`: write SIGTERM, TERM or 15")));
+                let number = signal
+                    .parse::<u32>()
+                    .is_ok_and(|number| (1..=64).contains(&number));
+                let name = signal
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '+' || c == '-');
+                if !number && (!name || signal.is_empty() || signal.starts_with(|c: char| c.is_ascii_digit()))
+                {
+                    return Err(self.error(
+                        step,
+                        format!("invalid signal `{signal}`: write SIGTERM, TERM or 15"),
+                    ));
                 }
                 let text = format!("STOPSIGNAL {signal}");
                 self.execution().stop_signal = Some(signal);
@@ -246,7 +276,11 @@ fn exposed(port: &str) -> Option<Vec<String>> {
 
 /// `path` seen from `base`, cleaned; absolute when `base` is.
 pub(crate) fn join_path(base: &str, path: &str) -> String {
-    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") };
+    let whole = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("{base}/{path}")
+    };
     let mut parts: Vec<&str> = Vec::new();
     for part in whole.split('/') {
         match part {
@@ -271,7 +305,8 @@ mod tests {
     use crate::dockerfile::parse;
 
     fn applied(text: &str) -> Result<(ImageConfig, Vec<String>), String> {
-        let file = parse(format!("FROM a\n{text}").as_bytes(), "Dockerfile").map_err(|error| error.message)?;
+        let file =
+            parse(format!("FROM a\n{text}").as_bytes(), "Dockerfile").map_err(|error| error.message)?;
         let platform = Platform::new("linux", "amd64");
         let global = GlobalArguments::new(&file, &BTreeMap::new(), &platform, None).expect("expandable");
         let mut config = ImageConfig::new(&platform);
@@ -289,16 +324,25 @@ mod tests {
     fn env_and_args() {
         let (config, history) =
             applied("ARG A=x\nENV B=$A C=\"a b\" D=${B}\nENV A=env\nENV E=$A PATH=$PATH:/x").expect("valid");
-        assert_eq!(config.config.env, ["PATH=/bin:/x", "B=x", "C=a b", "D=base", "A=env", "E=env"]);
+        assert_eq!(
+            config.config.env,
+            ["PATH=/bin:/x", "B=x", "C=a b", "D=base", "A=env", "E=env"]
+        );
         assert_eq!(history[0], "ARG A=x");
     }
 
     #[test]
     fn entrypoint_drops_the_bases_cmd_only() {
         let (config, _) = applied("ENTRYPOINT [\"e\"]").expect("valid");
-        assert_eq!((config.config.entrypoint, config.config.cmd), (Some(vec!["e".to_owned()]), None));
+        assert_eq!(
+            (config.config.entrypoint, config.config.cmd),
+            (Some(vec!["e".to_owned()]), None)
+        );
         let (config, _) = applied("CMD own\nENTRYPOINT e").expect("valid");
-        assert_eq!(config.config.cmd, Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), "own".to_owned()]));
+        assert_eq!(
+            config.config.cmd,
+            Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), "own".to_owned()])
+        );
     }
 
     #[test]
@@ -311,14 +355,23 @@ mod tests {
         let execution = config.config;
         assert_eq!(execution.working_dir, "/b/c");
         assert_eq!(execution.user, "u:g");
-        assert_eq!(execution.exposed_ports.iter().cloned().collect::<Vec<_>>(), ["80/tcp", "90/udp", "91/udp", "92/udp"]);
+        assert_eq!(
+            execution.exposed_ports.iter().cloned().collect::<Vec<_>>(),
+            ["80/tcp", "90/udp", "91/udp", "92/udp"]
+        );
         assert_eq!(execution.cmd.expect("set"), ["/bin/ash", "-c", "x"]);
         assert_eq!(execution.labels["k"], "v w");
         assert_eq!(execution.on_build, ["RUN y"]);
         assert_eq!(config.author.as_deref(), Some("me"));
         assert_eq!(execution.healthcheck.expect("set").test, ["NONE"]);
         assert_eq!(history[1], "WORKDIR /b/c");
-        for bad in ["EXPOSE x", "EXPOSE 90-80", "STOPSIGNAL 99", "VOLUME $none", "ENV $none=x"] {
+        for bad in [
+            "EXPOSE x",
+            "EXPOSE 90-80",
+            "STOPSIGNAL 99",
+            "VOLUME $none",
+            "ENV $none=x",
+        ] {
             assert!(applied(bad).is_err(), "{bad}");
         }
     }

@@ -61,7 +61,10 @@ impl Framed {
         framed.field("version", VERSION);
         framed.field("step", step.as_bytes());
         framed.field("platform", platform.to_string().as_bytes());
-        framed.field("parent", parent.map(Digest::to_string).unwrap_or_default().as_bytes());
+        framed.field(
+            "parent",
+            parent.map(Digest::to_string).unwrap_or_default().as_bytes(),
+        );
         framed.field("epoch", &epoch.to_le_bytes());
         framed
     }
@@ -105,8 +108,24 @@ pub(crate) fn run_key(inputs: &RunInputs<'_>) -> CacheKey {
     let mut key = Framed::new("run", inputs.parent, inputs.platform, inputs.epoch);
     key.list("argv", inputs.argv.iter().map(String::as_bytes));
     key.field("script", inputs.script.unwrap_or_default().as_bytes());
-    key.list("env names", inputs.env.keys().map(String::as_bytes).collect::<Vec<_>>().into_iter());
-    key.list("env values", inputs.env.values().map(String::as_bytes).collect::<Vec<_>>().into_iter());
+    key.list(
+        "env names",
+        inputs
+            .env
+            .keys()
+            .map(String::as_bytes)
+            .collect::<Vec<_>>()
+            .into_iter(),
+    );
+    key.list(
+        "env values",
+        inputs
+            .env
+            .values()
+            .map(String::as_bytes)
+            .collect::<Vec<_>>()
+            .into_iter(),
+    );
     key.field("user", inputs.user.as_bytes());
     key.field("cwd", inputs.cwd.as_bytes());
     key.field("network", inputs.network.as_bytes());
@@ -129,13 +148,21 @@ pub(crate) struct CopyInputs<'a> {
 /// Where a COPY or ADD takes from.
 pub(crate) enum CopySource<'a> {
     /// Files of the context; the hashes are those of the items that are files, in order.
-    Files { items: &'a [Item], hashes: &'a [[u8; 32]] },
+    Files {
+        items: &'a [Item],
+        hashes: &'a [[u8; 32]],
+    },
     /// An archive that is extracted.
     Archive { hash: [u8; 32] },
     /// Bytes that came from a URL or from the Dockerfile, and the name they get.
     Bytes { name: &'a str, hash: [u8; 32] },
     /// Paths of another stage or image.
-    Root { chain: Option<&'a Digest>, paths: &'a [String], exclude: &'a [String], parents: bool },
+    Root {
+        chain: Option<&'a Digest>,
+        paths: &'a [String],
+        exclude: &'a [String],
+        parents: bool,
+    },
 }
 
 pub(crate) fn copy_key(inputs: &CopyInputs<'_>) -> CacheKey {
@@ -154,7 +181,9 @@ pub(crate) fn copy_key(inputs: &CopyInputs<'_>) -> CacheKey {
                     key.field("mode", &item.mode.to_le_bytes());
                     match &item.kind {
                         ItemKind::Directory => key.field("directory", b""),
-                        ItemKind::File { .. } => key.field("file", hashes.next().map_or(&[][..], |hash| hash)),
+                        ItemKind::File { .. } => {
+                            key.field("file", hashes.next().map_or(&[][..], |hash| hash));
+                        }
                         ItemKind::Link { target } => key.field("link", target.as_os_str().as_encoded_bytes()),
                     }
                 }
@@ -164,8 +193,16 @@ pub(crate) fn copy_key(inputs: &CopyInputs<'_>) -> CacheKey {
                 key.field("name", name.as_bytes());
                 key.field("bytes", hash);
             }
-            CopySource::Root { chain, paths, exclude, parents } => {
-                key.field("root", chain.map(Digest::to_string).unwrap_or_default().as_bytes());
+            CopySource::Root {
+                chain,
+                paths,
+                exclude,
+                parents,
+            } => {
+                key.field(
+                    "root",
+                    chain.map(Digest::to_string).unwrap_or_default().as_bytes(),
+                );
                 key.list("paths", paths.iter().map(String::as_bytes));
                 key.list("exclude", exclude.iter().map(String::as_bytes));
                 key.field("parents", &[u8::from(*parents)]);
@@ -176,7 +213,12 @@ pub(crate) fn copy_key(inputs: &CopyInputs<'_>) -> CacheKey {
 }
 
 /// What a WORKDIR depends on.
-pub(crate) fn workdir_key(parent: Option<&Digest>, platform: &Platform, epoch: i64, directory: &str) -> CacheKey {
+pub(crate) fn workdir_key(
+    parent: Option<&Digest>,
+    platform: &Platform,
+    epoch: i64,
+    directory: &str,
+) -> CacheKey {
     let mut key = Framed::new("workdir", parent, platform, epoch);
     key.field("directory", directory.as_bytes());
     key.finish()
@@ -213,18 +255,39 @@ mod tests {
         assert_eq!(run_key(&base).to_string(), PINNED);
         let mut keys: Vec<_> = [
             base,
-            RunInputs { argv: &shifted, ..base },
+            RunInputs {
+                argv: &shifted,
+                ..base
+            },
             RunInputs { argv: &one, ..base },
-            RunInputs { env: &longer_name, ..base },
-            RunInputs { parent: Some(&other), ..base },
+            RunInputs {
+                env: &longer_name,
+                ..base
+            },
+            RunInputs {
+                parent: Some(&other),
+                ..base
+            },
             RunInputs { parent: None, ..base },
-            RunInputs { platform: &arm, ..base },
+            RunInputs {
+                platform: &arm,
+                ..base
+            },
             RunInputs { epoch: 1, ..base },
             RunInputs { user: "a", ..base },
             RunInputs { cwd: "/a", ..base },
-            RunInputs { network: "none", ..base },
-            RunInputs { mounts: &mounts, ..base },
-            RunInputs { script: Some("s"), ..base },
+            RunInputs {
+                network: "none",
+                ..base
+            },
+            RunInputs {
+                mounts: &mounts,
+                ..base
+            },
+            RunInputs {
+                script: Some("s"),
+                ..base
+            },
         ]
         .iter()
         .map(|inputs| *run_key(inputs).as_bytes())
@@ -241,9 +304,19 @@ mod tests {
     fn a_files_name_mode_and_content_count() {
         let platform = Platform::new("linux", "amd64");
         let key = |to: &str, mode, hash: u8, chown: &str, destination: &str| {
-            let kind = ItemKind::File { from: "where/it/lies".into(), size: 1 };
-            let items = [Item { to: to.into(), mode, kind }];
-            let sources = [CopySource::Files { items: &items, hashes: &[[hash; 32]] }];
+            let kind = ItemKind::File {
+                from: "where/it/lies".into(),
+                size: 1,
+            };
+            let items = [Item {
+                to: to.into(),
+                mode,
+                kind,
+            }];
+            let sources = [CopySource::Files {
+                items: &items,
+                hashes: &[[hash; 32]],
+            }];
             let inputs = CopyInputs {
                 parent: None,
                 platform: &platform,

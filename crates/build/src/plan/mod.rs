@@ -16,5 +16,5 @@ pub(crate) use effect::{Effects, join_path};
 pub(crate) use key::{CacheKey, CopyInputs, CopySource, RunInputs, copy_key, run_key, workdir_key};
 pub(crate) use shell::{Invocation, invocation};
 pub(crate) use stages::{Base, Plan, PlannedStage, Wanted, from_stage};
-pub(crate) use transfer::{Destination, Item, ItemKind, Placement, select};
 pub use transfer::SelectError;
+pub(crate) use transfer::{Destination, Item, ItemKind, Placement, select};

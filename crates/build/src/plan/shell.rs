@@ -16,7 +16,12 @@ const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 /// The process of a RUN in a stage with this SHELL.
 pub(crate) fn invocation(run: &RunCommand, shell: Option<&[String]>) -> Invocation {
     let text = match &run.command {
-        CommandLine::Exec(argv) => return Invocation { argv: argv.clone(), script: None },
+        CommandLine::Exec(argv) => {
+            return Invocation {
+                argv: argv.clone(),
+                script: None,
+            };
+        }
         CommandLine::Shell(text) => text,
     };
     let only = Heredoc::parse(text.trim()).is_some();
@@ -24,7 +29,10 @@ pub(crate) fn invocation(run: &RunCommand, shell: Option<&[String]>) -> Invocati
         [] => text.clone(),
         [heredoc] if only && heredoc.content.starts_with("#!") => {
             let path = format!("/dev/pipes/{}", heredoc.name);
-            return Invocation { argv: vec![path.clone()], script: Some((path, heredoc.body())) };
+            return Invocation {
+                argv: vec![path.clone()],
+                script: Some((path, heredoc.body())),
+            };
         }
         // Nothing but a heredoc: its body is the command, so that the shell need not know heredocs.
         [heredoc] if only => heredoc.body(),
@@ -61,9 +69,18 @@ mod tests {
         let bash = ["/bin/bash".to_owned(), "-ec".to_owned()];
         assert_eq!(run("x", Some(&bash)).argv, ["/bin/bash", "-ec", "x"]);
         assert_eq!(run("<<EOF\na\nb\nEOF", None).argv, ["/bin/sh", "-c", "a\nb\n"]);
-        assert_eq!(run("python <<-EOF\n\ta\n\tEOF", None).argv, ["/bin/sh", "-c", "python <<-EOF\n\ta\nEOF"]);
+        assert_eq!(
+            run("python <<-EOF\n\ta\n\tEOF", None).argv,
+            ["/bin/sh", "-c", "python <<-EOF\n\ta\nEOF"]
+        );
         let script = run("<<run.py\n#!/usr/bin/python\nx\nrun.py", None);
         assert_eq!(script.argv, ["/dev/pipes/run.py"]);
-        assert_eq!(script.script, Some(("/dev/pipes/run.py".to_owned(), "#!/usr/bin/python\nx\n".to_owned())));
+        assert_eq!(
+            script.script,
+            Some((
+                "/dev/pipes/run.py".to_owned(),
+                "#!/usr/bin/python\nx\n".to_owned()
+            ))
+        );
     }
 }

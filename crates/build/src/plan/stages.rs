@@ -60,24 +60,48 @@ impl Plan {
         };
         planning.visit(target)?;
         let stages = planning.done;
-        let total = stages.iter().map(|stage| 1 + file.stages[stage.index].steps.len()).sum();
-        Ok(Self { stages, target, total })
+        let total = stages
+            .iter()
+            .map(|stage| 1 + file.stages[stage.index].steps.len())
+            .sum();
+        Ok(Self {
+            stages,
+            target,
+            total,
+        })
     }
 }
 
 fn find_target(file: &Dockerfile, name: &str) -> Result<usize, DockerfileError> {
-    let by_name = file.stages.iter().rposition(|stage| stage.name.as_deref() == Some(&*name.to_ascii_lowercase()));
-    let by_index = || name.parse::<usize>().ok().filter(|&index| index < file.stages.len());
+    let by_name = file
+        .stages
+        .iter()
+        .rposition(|stage| stage.name.as_deref() == Some(&*name.to_ascii_lowercase()));
+    let by_index = || {
+        name.parse::<usize>()
+            .ok()
+            .filter(|&index| index < file.stages.len())
+    };
     by_name.or_else(by_index).ok_or_else(|| {
-        let names: Vec<&str> = file.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-        let known = if names.is_empty() { "no stage has a name".to_owned() } else { names.join(", ") };
+        let names: Vec<&str> = file
+            .stages
+            .iter()
+            .filter_map(|stage| stage.name.as_deref())
+            .collect();
+        let known = if names.is_empty() {
+            "no stage has a name".to_owned()
+        } else {
+            names.join(", ")
+        };
         let last = file.stages.last();
         DockerfileError {
             file: file.name.clone(),
             line: last.map_or(1, |stage| stage.location.line),
             column: 1,
             message: format!("target stage `{name}` could not be found (stages: {known})"),
-            source_line: last.map(|stage| stage.location.source_line.clone()).unwrap_or_default(),
+            source_line: last
+                .map(|stage| stage.location.source_line.clone())
+                .unwrap_or_default(),
         }
     })
 }
@@ -85,12 +109,18 @@ fn find_target(file: &Dockerfile, name: &str) -> Result<usize, DockerfileError> 
 /// The stage that `--from=` or `from=` names: a name, or a number of an earlier stage.
 pub(crate) fn from_stage(file: &Dockerfile, current: usize, name: &str) -> Result<Option<usize>, String> {
     let lower = name.to_ascii_lowercase();
-    if let Some(index) = file.stages.iter().position(|stage| stage.name.as_deref() == Some(&lower)) {
+    if let Some(index) = file
+        .stages
+        .iter()
+        .position(|stage| stage.name.as_deref() == Some(&lower))
+    {
         return Ok(Some(index));
     }
     match name.parse::<usize>() {
         Ok(index) if index < current => Ok(Some(index)),
-        Ok(index) => Err(format!("invalid from value {index}: only stages before this one have been built")),
+        Ok(index) => Err(format!(
+            "invalid from value {index}: only stages before this one have been built"
+        )),
         Err(_) => Ok(None),
     }
 }
@@ -110,7 +140,10 @@ impl Planning<'_> {
         }
         let stage = &self.file.stages[index];
         if !self.open.insert(index) {
-            return Err(stage.location.error(&self.file.name, "this stage needs itself, directly or by way of others"));
+            return Err(stage.location.error(
+                &self.file.name,
+                "this stage needs itself, directly or by way of others",
+            ));
         }
         let planned = self.plan(index, stage)?;
         if let Base::Stage(base) = planned.base {
@@ -133,19 +166,32 @@ impl Planning<'_> {
         };
         let base = expand(&stage.base)?;
         if base.is_empty() {
-            let message = format!("base name ({}) should not be blank: give the ARG in it a value", stage.base);
+            let message = format!(
+                "base name ({}) should not be blank: give the ARG in it a value",
+                stage.base
+            );
             return Err(stage.location.error(&self.file.name, message));
         }
         let lower = base.to_ascii_lowercase();
-        let earlier =
-            self.file.stages[..index].iter().rposition(|stage| stage.name.as_deref() == Some(&lower));
+        let earlier = self.file.stages[..index]
+            .iter()
+            .rposition(|stage| stage.name.as_deref() == Some(&lower));
         let base = match earlier {
             Some(earlier) => Base::Stage(earlier),
             None if base == "scratch" => Base::Scratch,
             None => Base::Image(base),
         };
-        let platform = stage.platform.as_deref().map(expand).transpose()?.filter(|platform| !platform.is_empty());
-        Ok(PlannedStage { index, base, platform })
+        let platform = stage
+            .platform
+            .as_deref()
+            .map(expand)
+            .transpose()?
+            .filter(|platform| !platform.is_empty());
+        Ok(PlannedStage {
+            index,
+            base,
+            platform,
+        })
     }
 
     fn sources(&self, index: usize, stage: &Stage) -> Result<Vec<usize>, DockerfileError> {
@@ -153,7 +199,11 @@ impl Planning<'_> {
         for step in &stage.steps {
             let names: Vec<&str> = match &step.instruction {
                 Instruction::Copy(transfer) => transfer.from.as_deref().into_iter().collect(),
-                Instruction::Run(run) => run.mounts.iter().filter_map(|mount| mount.from.as_deref()).collect(),
+                Instruction::Run(run) => run
+                    .mounts
+                    .iter()
+                    .filter_map(|mount| mount.from.as_deref())
+                    .collect(),
                 _ => continue,
             };
             for name in names {
@@ -181,7 +231,11 @@ mod tests {
             .expect("expandable");
         let wanted = target.map_or(Wanted::Last, Wanted::Named);
         let plan = Plan::new(&file, &arguments, &wanted).map_err(|error| error.message)?;
-        Ok(plan.stages.into_iter().map(|stage| (stage.index, stage.base)).collect())
+        Ok(plan
+            .stages
+            .into_iter()
+            .map(|stage| (stage.index, stage.base))
+            .collect())
     }
 
     #[test]
@@ -192,18 +246,31 @@ mod tests {
         let image = |name: &str| Base::Image(name.to_owned());
         assert_eq!(
             plan(text, None).expect("a plan"),
-            [(0, image("a:3")), (3, Base::Stage(0)), (2, Base::Scratch), (4, Base::Stage(2))]
+            [
+                (0, image("a:3")),
+                (3, Base::Stage(0)),
+                (2, Base::Scratch),
+                (4, Base::Stage(2))
+            ]
         );
         assert_eq!(plan(text, Some("Unused")).expect("a plan"), [(1, image("b"))]);
         assert_eq!(plan(text, Some("0")).expect("a plan"), [(0, image("a:3"))]);
-        assert!(plan(text, Some("nope")).expect_err("unknown").contains("one, unused, three, later"));
+        assert!(
+            plan(text, Some("nope"))
+                .expect_err("unknown")
+                .contains("one, unused, three, later")
+        );
     }
 
     #[test]
     fn circles_and_blank_bases_are_refused() {
         let circle = "FROM a AS x\nCOPY --from=y /a /a\nFROM b AS y\nCOPY --from=x /a /a\n";
         assert!(plan(circle, None).expect_err("a circle").contains("needs itself"));
-        assert!(plan("FROM a\nCOPY --from=0 /a /a", None).expect_err("itself").contains("invalid from value"));
+        assert!(
+            plan("FROM a\nCOPY --from=0 /a /a", None)
+                .expect_err("itself")
+                .contains("invalid from value")
+        );
         assert!(plan("ARG V\nFROM $V", None).expect_err("blank").contains("blank"));
     }
 }

@@ -104,13 +104,22 @@ pub(crate) fn select(
         Some((pivot, rest)) => (clean(pivot), clean(&format!("{pivot}/{rest}"))),
         None => (String::new(), clean(source)),
     };
-    let names = if Glob::is_pattern(&asked) { matching(tree, &asked)? } else { vec![PathBuf::from(&asked)] };
+    let names = if Glob::is_pattern(&asked) {
+        matching(tree, &asked)?
+    } else {
+        vec![PathBuf::from(&asked)]
+    };
     let mut found = BTreeMap::new();
     let mut placement = Placement::default();
     for name in names {
-        let failed = |source| SelectError::Context { path: name.display().to_string(), source };
+        let failed = |source| SelectError::Context {
+            path: name.display().to_string(),
+            source,
+        };
         let Some(resolved) = tree.resolve(&name).map_err(failed)? else {
-            return Err(SelectError::Missing { path: source.to_owned() });
+            return Err(SelectError::Missing {
+                path: source.to_owned(),
+            });
         };
         let prefix = if parents {
             name.strip_prefix(&pivot).unwrap_or(&name).to_owned()
@@ -144,10 +153,19 @@ pub(crate) fn select(
 fn item(to: PathBuf, from: &Path, entry: &Entry) -> Item {
     let kind = match &entry.kind {
         EntryKind::Directory => ItemKind::Directory,
-        EntryKind::File { size, .. } => ItemKind::File { from: from.to_owned(), size: *size },
-        EntryKind::Link { target } => ItemKind::Link { target: target.clone() },
+        EntryKind::File { size, .. } => ItemKind::File {
+            from: from.to_owned(),
+            size: *size,
+        },
+        EntryKind::Link { target } => ItemKind::Link {
+            target: target.clone(),
+        },
     };
-    Item { to, mode: entry.mode, kind }
+    Item {
+        to,
+        mode: entry.mode,
+        kind,
+    }
 }
 
 fn add_folder(
@@ -159,9 +177,14 @@ fn add_folder(
 ) {
     let mut verdicts = BTreeMap::from([(folder.to_owned(), exclude.root())]);
     for (path, entry) in tree.below(folder) {
-        let Ok(relative) = path.strip_prefix(folder) else { continue };
+        let Ok(relative) = path.strip_prefix(folder) else {
+            continue;
+        };
         let above = path.parent().and_then(|parent| verdicts.get(parent)).cloned();
-        let verdict = exclude.below(&above.unwrap_or_else(|| exclude.root()), &relative.to_string_lossy());
+        let verdict = exclude.below(
+            &above.unwrap_or_else(|| exclude.root()),
+            &relative.to_string_lossy(),
+        );
         let ignored = verdict.ignored;
         if entry.kind == EntryKind::Directory && !exclude.is_empty() {
             verdicts.insert(path.to_owned(), verdict);
@@ -169,7 +192,11 @@ fn add_folder(
         if ignored {
             continue;
         }
-        for parent in relative.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+        for parent in relative
+            .ancestors()
+            .skip(1)
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
             let to = prefix.join(parent);
             if found.contains_key(&to) {
                 break;
@@ -200,6 +227,23 @@ fn matching(tree: &Tree, pattern: &str) -> Result<Vec<PathBuf>, SelectError> {
     let mut found = vec![PathBuf::new()];
     let mut parts = pattern.split('/').peekable();
     while let Some(part) = parts.next() {
+        if part == "**" {
+            // Any number of folders, none included; links are not entered.
+            let mut all = Vec::new();
+            for path in &found {
+                let folders = tree
+                    .below(path)
+                    .filter(|(_, entry)| entry.kind == EntryKind::Directory);
+                all.extend(std::iter::once(path.clone()).chain(folders.map(|(folder, _)| folder.to_owned())));
+            }
+            all.sort();
+            all.dedup();
+            found = all;
+            if parts.peek().is_none() {
+                found.retain(|path| !path.as_os_str().is_empty());
+            }
+            continue;
+        }
         if !Glob::is_pattern(part) {
             found.iter_mut().for_each(|path| path.push(part));
             continue;
@@ -207,21 +251,35 @@ fn matching(tree: &Tree, pattern: &str) -> Result<Vec<PathBuf>, SelectError> {
         let glob = Glob::parse(part).map_err(|source| SelectError::Pattern { source })?;
         let mut next = Vec::new();
         for path in &found {
-            let failed = |source| SelectError::Context { path: path.display().to_string(), source };
-            let Some(folder) = tree.resolve(path).map_err(failed)? else { continue };
+            let failed = |source| SelectError::Context {
+                path: path.display().to_string(),
+                source,
+            };
+            let Some(folder) = tree.resolve(path).map_err(failed)? else {
+                continue;
+            };
             // A link that a pattern found is taken, but not entered.
             let last = parts.peek().is_none();
-            let children = tree.below(&folder).filter(|(child, _)| child.parent() == Some(&folder));
+            let children = tree
+                .below(&folder)
+                .filter(|(child, _)| child.parent() == Some(&folder));
             let names = children
                 .filter(|(_, entry)| last || entry.kind == EntryKind::Directory)
                 .filter_map(|(child, _)| child.file_name());
-            next.extend(names.filter(|name| glob.matches(&name.to_string_lossy())).map(|name| path.join(name)));
+            next.extend(
+                names
+                    .filter(|name| glob.matches(&name.to_string_lossy()))
+                    .map(|name| path.join(name)),
+            );
         }
         found = next;
     }
     let mut there = Vec::new();
     for path in found {
-        let failed = |source| SelectError::Context { path: path.display().to_string(), source };
+        let failed = |source| SelectError::Context {
+            path: path.display().to_string(),
+            source,
+        };
         if tree.resolve(&path).map_err(failed)?.is_some() {
             there.push(path);
         }
@@ -263,17 +321,34 @@ mod tests {
 
     fn names(source: &str, exclude: &[&str], parents: bool) -> Result<String, SelectError> {
         let folder = sample();
-        let view = Context::directory(folder.path()).view(&IgnoreList::default(), Modes::Git).expect("a view");
+        let view = Context::directory(folder.path())
+            .view(&IgnoreList::default(), Modes::Git)
+            .expect("a view");
         let exclude = IgnoreList::from_patterns(exclude, "exclude").expect("patterns");
         let placement = select(view.tree(), source, &exclude, parents)?;
-        let names: Vec<_> = placement.items.iter().map(|item| item.to.display().to_string()).collect();
-        Ok(format!("{} {} {}", placement.matches, placement.folder, names.join(" ")))
+        let names: Vec<_> = placement
+            .items
+            .iter()
+            .map(|item| item.to.display().to_string())
+            .collect();
+        Ok(format!(
+            "{} {} {}",
+            placement.matches,
+            placement.folder,
+            names.join(" ")
+        ))
     }
 
     #[test]
     fn sources() {
-        let table: [(&str, &[&str], bool, &str); 13] = [
-            (".", &[], false, "1 true a a/b a/b/c.txt a/b/d.md a/e.txt a/inner link top.txt z z/f"),
+        let table: [(&str, &[&str], bool, &str); 14] = [
+            ("**/*.txt", &[], false, "3 false c.txt e.txt top.txt"),
+            (
+                ".",
+                &[],
+                false,
+                "1 true a a/b a/b/c.txt a/b/d.md a/e.txt a/inner link top.txt z z/f",
+            ),
             ("/a/", &[], false, "1 true b b/c.txt b/d.md e.txt inner"),
             ("../../top.txt", &[], false, "1 false top.txt"),
             ("*.txt", &[], false, "1 false top.txt"),
@@ -290,8 +365,14 @@ mod tests {
         for (source, exclude, parents, wanted) in table {
             assert_eq!(names(source, exclude, parents).expect(source), wanted, "{source}");
         }
-        assert!(matches!(names("missing", &[], false), Err(SelectError::Missing { .. })));
-        assert!(matches!(names("a[", &[], false), Err(SelectError::Pattern { .. })));
+        assert!(matches!(
+            names("missing", &[], false),
+            Err(SelectError::Missing { .. })
+        ));
+        assert!(matches!(
+            names("a[", &[], false),
+            Err(SelectError::Pattern { .. })
+        ));
     }
 
     #[test]

@@ -57,13 +57,21 @@ pub(super) struct Build<'a> {
 impl Builder {
     /// A builder that runs steps with `runtime`, keeps results in `store`, and fetches with `client`.
     pub fn new(runtime: Runtime, store: Store, client: Client) -> Self {
-        Self { runtime, store, client, compressor: Compressor::default() }
+        Self {
+            runtime,
+            store,
+            client,
+            compressor: Compressor::default(),
+        }
     }
 
     /// The same with a number of compressing threads; images do not depend on it.
     #[must_use]
     pub fn with_threads(self, threads: usize) -> Self {
-        Self { compressor: Compressor::with_threads(threads), ..self }
+        Self {
+            compressor: Compressor::with_threads(threads),
+            ..self
+        }
     }
 
     /// Builds an image and names it.
@@ -71,6 +79,11 @@ impl Builder {
     /// # Errors
     /// When the Dockerfile, the context or a step is at fault; what earlier steps made stays in the cache.
     pub async fn build(&self, request: BuildRequest, events: &dyn BuildEvents) -> Result<Built, BuildError> {
+        // On the heap: the state of a build is too large for the futures of its callers.
+        Box::pin(self.solve(request, events)).await
+    }
+
+    async fn solve(&self, request: BuildRequest, events: &dyn BuildEvents) -> Result<Built, BuildError> {
         let reading = request.clone();
         let (file, view) = tokio::task::spawn_blocking(move || read(&reading))
             .await
@@ -84,7 +97,11 @@ impl Builder {
             total: plan.total,
             view: Arc::new(view),
             site: Site::new(self.runtime.clone(), request.pod.clone(), request.egress.clone()),
-            committer: Committer { store: self.store.clone(), compressor: self.compressor, epoch },
+            committer: Committer {
+                store: self.store.clone(),
+                compressor: self.compressor,
+                epoch,
+            },
             cache: Cache {
                 store: self.store.clone(),
                 scope: request.cache_scope.clone(),
@@ -93,7 +110,12 @@ impl Builder {
             images: Images::new(self.store.clone(), self.client.clone()),
             client: self.client.clone(),
             spool: self.runtime.data().to_owned(),
-            created: timestamp(request.source_date_epoch.or(request.created).unwrap_or(FIXED_EPOCH)),
+            created: timestamp(
+                request
+                    .source_date_epoch
+                    .or(request.created)
+                    .unwrap_or(FIXED_EPOCH),
+            ),
             events,
             platform,
             finished: Mutex::default(),
@@ -106,14 +128,19 @@ impl Builder {
         build.site.close().await;
         let image = result?;
         let (store, scope, tags) = (self.store.clone(), request.scope.clone(), request.tags.clone());
-        let exported = tokio::task::spawn_blocking(move || {
-            export(&store, &scope, &tags, &image.config, image.layers)
-        })
-        .await
-        .map_err(|_| BuildError::Interrupted)?
-        .map_err(|source| BuildError::Export { source: Box::new(source) })?;
+        let exported =
+            tokio::task::spawn_blocking(move || export(&store, &scope, &tags, &image.config, image.layers))
+                .await
+                .map_err(|_| BuildError::Interrupted)?
+                .map_err(|source| BuildError::Export {
+                    source: Box::new(source),
+                })?;
         let warnings = std::mem::take(&mut *build.warnings.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Built { manifest: exported.manifest, id: exported.id, warnings })
+        Ok(Built {
+            manifest: exported.manifest,
+            id: exported.id,
+            warnings,
+        })
     }
 }
 
@@ -144,7 +171,10 @@ fn ignore_list(request: &BuildRequest, dockerfile: Option<&Path>) -> Result<Igno
         PathBuf::from(name)
     });
     for path in own.into_iter().chain([PathBuf::from(".dockerignore")]) {
-        let found = request.context.read(&path, MOST).map_err(|source: ContextError| BuildError::Context { source })?;
+        let found = request
+            .context
+            .read(&path, MOST)
+            .map_err(|source: ContextError| BuildError::Context { source })?;
         if let Some(bytes) = found {
             return IgnoreList::parse(&bytes, &path.display().to_string())
                 .map_err(|source| BuildError::Ignore { source });
@@ -156,12 +186,19 @@ fn ignore_list(request: &BuildRequest, dockerfile: Option<&Path>) -> Result<Igno
 impl Build<'_> {
     pub(super) fn warn(&self, message: &str) {
         self.events.warning(message);
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
+        self.warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(message.to_owned());
     }
 
     /// A stage that is built already.
     pub(super) fn finished(&self, index: usize) -> Option<Arc<Snapshot>> {
-        self.finished.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
+        self.finished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&index)
+            .cloned()
     }
 
     async fn run(&self, plan: &Plan) -> Result<Snapshot, BuildError> {
@@ -170,7 +207,10 @@ impl Build<'_> {
         }
         let unused = self.global.unused(&self.file);
         if !unused.is_empty() {
-            self.warn(&format!("one or more build arguments were not consumed: {}", unused.join(", ")));
+            self.warn(&format!(
+                "one or more build arguments were not consumed: {}",
+                unused.join(", ")
+            ));
         }
         let mut number = 0;
         for planned in &plan.stages {
@@ -181,7 +221,11 @@ impl Build<'_> {
         let target = self.finished(plan.target).ok_or(BuildError::Interrupted)?;
         let mut image = (*target).clone();
         image.config.created = Some(self.created.clone());
-        let labels = self.request.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let labels = self
+            .request
+            .labels
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
         image.config.config.labels.extend(labels);
         Ok(image)
     }
@@ -205,16 +249,20 @@ impl Build<'_> {
         };
         self.events.step_started(&info);
         let platform = match &planned.platform {
-            Some(text) => text
-                .parse::<Platform>()
-                .map_err(|source| failed(StepError::Platform { text: text.clone(), source }))?,
+            Some(text) => text.parse::<Platform>().map_err(|source| {
+                failed(StepError::Platform {
+                    text: text.clone(),
+                    source,
+                })
+            })?,
             None => self.platform.clone(),
         };
         let base = match &planned.base {
-            Base::Scratch => Snapshot { config: ImageConfig::new(&platform), layers: Vec::new() },
-            Base::Stage(index) => {
-                (*self.finished(*index).ok_or(BuildError::Interrupted)?).clone()
-            }
+            Base::Scratch => Snapshot {
+                config: ImageConfig::new(&platform),
+                layers: Vec::new(),
+            },
+            Base::Stage(index) => (*self.finished(*index).ok_or(BuildError::Interrupted)?).clone(),
             Base::Image(text) => self.image(text, &platform).await.map_err(failed)?,
         };
         let mut stage = Stage::new(self, planned.index, name.clone(), &base, platform);
@@ -235,32 +283,48 @@ impl Build<'_> {
             let image = found
                 .map_err(|source| StepError::Images { source })?
                 .ok_or_else(|| StepError::NoImage { id: text.to_owned() })?;
-            return Ok(Snapshot { config: image.config, layers: image.layers });
+            return Ok(Snapshot {
+                config: image.config,
+                layers: image.layers,
+            });
         }
-        let reference = Reference::parse(text)
-            .map_err(|source| StepError::Reference { text: text.to_owned(), source })?;
+        let reference = Reference::parse(text).map_err(|source| StepError::Reference {
+            text: text.to_owned(),
+            source,
+        })?;
         let options = PullOptions {
             platform: Some(platform.clone()),
             credentials: self.request.credentials.credentials(&reference.registry),
-            policy: if self.request.pull { PullPolicy::Always } else { PullPolicy::IfMissing },
+            policy: if self.request.pull {
+                PullPolicy::Always
+            } else {
+                PullPolicy::IfMissing
+            },
         };
         let pulled = self
             .images
             .pull(scope, &reference, options, self.events.pull_progress())
             .await
-            .map_err(|source| StepError::Pull { source: Box::new(source) })?;
+            .map_err(|source| StepError::Pull {
+                source: Box::new(source),
+            })?;
         if let PullSource::Imported { .. } = pulled.source {
             self.warn(&format!(
                 "{} could not be asked for; the imported image of that name is used",
                 reference.familiar()
             ));
         }
-        Ok(Snapshot { config: pulled.image.config, layers: pulled.image.layers })
+        Ok(Snapshot {
+            config: pulled.image.config,
+            layers: pulled.image.layers,
+        })
     }
 }
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("store", self.store.id()).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("store", self.store.id())
+            .finish_non_exhaustive()
     }
 }

@@ -39,16 +39,25 @@ impl Cache {
             return Ok(None);
         }
         let failed = |source| StepError::Store { source };
-        let Some(bytes) = self.store.cache_record(&self.scope, key.as_bytes()).map_err(failed)? else {
+        let Some(bytes) = self
+            .store
+            .cache_record(&self.scope, key.as_bytes())
+            .map_err(failed)?
+        else {
             return Ok(None);
         };
-        let Ok(Record { layer }) = serde_json::from_slice::<Record>(&bytes) else { return Ok(None) };
+        let Ok(Record { layer }) = serde_json::from_slice::<Record>(&bytes) else {
+            return Ok(None);
+        };
         let Some(layer) = layer else { return Ok(Some(None)) };
         if self.store.blob(&layer.digest).map_err(failed)?.is_none() {
             return Ok(None);
         }
         let descriptor = descriptor(media_type::OCI_LAYER_GZIP, layer.digest, layer.size);
-        Ok(Some(Some(NewLayer { diff_id: layer.diff_id, descriptor })))
+        Ok(Some(Some(NewLayer {
+            diff_id: layer.diff_id,
+            descriptor,
+        })))
     }
 
     /// Keeps what a step gave. Blocks.
@@ -60,8 +69,12 @@ impl Cache {
                 size: layer.descriptor.size,
             }),
         };
-        let bytes = serde_json::to_vec(&record).map_err(|error| StepError::Stream { source: error.into() })?;
-        let blobs: Vec<Digest> = layer.iter().map(|layer| layer.descriptor.digest.clone()).collect();
+        let bytes =
+            serde_json::to_vec(&record).map_err(|error| StepError::Stream { source: error.into() })?;
+        let blobs: Vec<Digest> = layer
+            .iter()
+            .map(|layer| layer.descriptor.digest.clone())
+            .collect();
         self.store
             .put_cache_record(&self.scope, key.as_bytes(), &bytes, &blobs)
             .map_err(|source| StepError::Remember { source })

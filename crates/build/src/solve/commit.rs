@@ -42,7 +42,10 @@ impl Committer {
         upper: &Path,
         made: &[PathBuf],
     ) -> Result<Option<NewLayer>, StepError> {
-        let mut blob = self.store.begin_blob().map_err(|source| StepError::Store { source })?;
+        let mut blob = self
+            .store
+            .begin_blob()
+            .map_err(|source| StepError::Store { source })?;
         let request = |output| DiffRequest {
             upper: upper.to_owned(),
             output,
@@ -51,12 +54,15 @@ impl Committer {
         };
         let (report, compressed) = through_pipe(
             |output| {
-                keeper
-                    .diff(request(output))
-                    .map_err(|source| StepError::Keeper { action: "read what the step changed", source })
+                keeper.diff(request(output)).map_err(|source| StepError::Keeper {
+                    action: "read what the step changed",
+                    source,
+                })
             },
             |input| {
-                self.compressor.run(&mut file(input), &mut blob).map_err(|source| StepError::Gzip { source })
+                self.compressor
+                    .run(&mut file(input), &mut blob)
+                    .map_err(|source| StepError::Gzip { source })
             },
         )?;
         if report.entries == 0 {
@@ -64,17 +70,27 @@ impl Committer {
         }
         let info = blob.commit(None).map_err(|source| StepError::Commit { source })?;
         let descriptor = descriptor(media_type::OCI_LAYER_GZIP, info.digest, info.size);
-        Ok(Some(NewLayer { diff_id: compressed.diff_id, descriptor }))
+        Ok(Some(NewLayer {
+            diff_id: compressed.diff_id,
+            descriptor,
+        }))
     }
 }
 
 /// Removes mount points that are still as they were made, so that the directory is what the layer says. Blocks.
-pub(super) fn remove_mount_points(keeper: &Keeper, upper: &Path, made: &[PathBuf]) -> Result<(), KeeperError> {
+pub(super) fn remove_mount_points(
+    keeper: &Keeper,
+    upper: &Path,
+    made: &[PathBuf],
+) -> Result<(), KeeperError> {
     if made.is_empty() {
         return Ok(());
     }
     let tree = upper.join("fs");
-    let root = RootSpec { layers: vec![tree.clone()], upper: None };
+    let root = RootSpec {
+        layers: vec![tree.clone()],
+        upper: None,
+    };
     let mut deepest_first = made.to_vec();
     deepest_first.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
     let statuses = keeper.stat(&root, &deepest_first)?;

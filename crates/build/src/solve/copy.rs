@@ -1,25 +1,25 @@
 //! COPY and ADD: what is taken, under which key, and how it gets there.
 
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_oci::Digest;
-use shipway_sandbox::{ArchiveRequest, ArchiveRoot, Conflict, FileKind, RootSpec};
+use shipway_sandbox::{Conflict, RootSpec};
 
 use super::commit::NewLayer;
 use super::fetch::{FetchedFile, fetch, is_url};
+use super::local_archive::is_archive;
 use super::mode::ModeChange;
-use super::place::{Placing, Target, rewrite};
-use super::roots::Roots;
+use super::place::Target;
+use super::root_copy::RootCopy;
 use super::site::blocking;
-use super::stage::{Snapshot, Stage};
-use super::stream::{file, finish, tar_writer, through_pipe};
-use crate::context::{Compression, ContextError, View, decompressed};
+use super::stage::{Snapshot, Stage, Wrote};
+use crate::context::View;
 use crate::dockerfile::{AddOptions, Source, Step, Transfer};
 use crate::error::{BuildError, StepError};
 use crate::events;
-use crate::ignore::{Glob, IgnoreList};
+use crate::ignore::IgnoreList;
 use crate::plan::{
     CopyInputs, CopySource, Destination, Item, ItemKind, Placement, SelectError, copy_key, join_path, select,
 };
@@ -33,9 +33,18 @@ enum Taken {
     /// A fetched file.
     Fetched { file: FetchedFile, unpack: bool },
     /// A heredoc.
-    Inline { name: String, bytes: Vec<u8>, hash: [u8; 32] },
+    Inline {
+        name: String,
+        bytes: Vec<u8>,
+        hash: [u8; 32],
+    },
     /// Paths of another stage or image.
-    Root { from: Arc<Snapshot>, chain: Option<Digest>, paths: Vec<String>, label: String },
+    Root {
+        from: Arc<Snapshot>,
+        chain: Option<Digest>,
+        paths: Vec<String>,
+        label: String,
+    },
 }
 
 /// A COPY or ADD with its variables expanded.
@@ -61,8 +70,11 @@ impl Stage<'_> {
         let wanted = self.wanted(step, transfer, add).await?;
         let key = {
             let parent = self.snapshot().chain();
-            let sources: Vec<CopySource<'_>> =
-                wanted.sources.iter().map(|taken| taken.key(&wanted.exclude, wanted.parents)).collect();
+            let sources: Vec<CopySource<'_>> = wanted
+                .sources
+                .iter()
+                .map(|taken| taken.key(&wanted.exclude, wanted.parents))
+                .collect();
             copy_key(&CopyInputs {
                 parent: parent.as_ref(),
                 platform: &self.platform,
@@ -76,7 +88,10 @@ impl Stage<'_> {
         let layer = match self.find(info, step, &key).await? {
             Some(known) => known,
             None => {
-                let layer = self.place(wanted).await.map_err(|source| self.failed(step, source))?;
+                let layer = self
+                    .place(wanted)
+                    .await
+                    .map_err(|source| self.failed(step, source))?;
                 self.keep(step, &key, layer.as_ref()).await?;
                 layer
             }
@@ -95,14 +110,26 @@ impl Stage<'_> {
         let optional = |text: &Option<String>| text.as_deref().map_or(Ok(String::new()), word);
         let destination = word(&transfer.destination)?;
         let (chown, chmod) = (optional(&transfer.chown)?, optional(&transfer.chmod)?);
-        let exclude = transfer.exclude.iter().map(|text| word(text)).collect::<Result<Vec<_>, _>>()?;
-        let directory = destination.ends_with('/') || matches!(destination.rsplit('/').next(), Some("." | ".."));
+        let exclude = transfer
+            .exclude
+            .iter()
+            .map(|text| word(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let directory =
+            destination.ends_with('/') || matches!(destination.rsplit('/').next(), Some("." | ".."));
         let absolute = join_path(&self.effects.working_directory(), &destination);
-        let destination_text = if directory && absolute != "/" { format!("{absolute}/") } else { absolute };
+        let destination_text = if directory && absolute != "/" {
+            format!("{absolute}/")
+        } else {
+            absolute
+        };
 
         let from = match &transfer.from {
             Some(name) => {
-                let snapshot = self.source(name).await.map_err(|source| self.failed(step, source))?;
+                let snapshot = self
+                    .source(name)
+                    .await
+                    .map_err(|source| self.failed(step, source))?;
                 Some((name.clone(), snapshot))
             }
             None => None,
@@ -114,10 +141,18 @@ impl Stage<'_> {
             match source {
                 Source::Inline(heredoc) => {
                     let body = heredoc.body();
-                    let body = if heredoc.expand { self.effects.body(step, &body)? } else { body };
+                    let body = if heredoc.expand {
+                        self.effects.body(step, &body)?
+                    } else {
+                        body
+                    };
                     matches += 1;
                     let hash = *blake3::hash(body.as_bytes()).as_bytes();
-                    sources.push(Taken::Inline { name: heredoc.name.clone(), bytes: body.into_bytes(), hash });
+                    sources.push(Taken::Inline {
+                        name: heredoc.name.clone(),
+                        bytes: body.into_bytes(),
+                        hash,
+                    });
                 }
                 Source::Path(text) => {
                     let path = word(text)?;
@@ -148,7 +183,12 @@ impl Stage<'_> {
             // How many files a path of a root names is known only when the root is looked at.
             matches += root_paths.len();
             let chain = from.chain();
-            sources.push(Taken::Root { from, chain, paths: root_paths, label });
+            sources.push(Taken::Root {
+                from,
+                chain,
+                paths: root_paths,
+                label,
+            });
         } else if matches == 0 {
             return Err(self.failed(step, SelectError::Nothing.into()));
         }
@@ -200,7 +240,10 @@ impl Stage<'_> {
                     match &item.kind {
                         ItemKind::File { from, .. } if is_archive(&view, from)? => {
                             let hash = content_hash(&view, from)?;
-                            taken.push(Taken::Archive { from: from.clone(), hash });
+                            taken.push(Taken::Archive {
+                                from: from.clone(),
+                                hash,
+                            });
                         }
                         _ => plain.push(item),
                     }
@@ -209,7 +252,10 @@ impl Stage<'_> {
             }
             if !placement.items.is_empty() || taken.is_empty() {
                 let hashes = hashes(&view, &placement.items)?;
-                taken.push(Taken::Files { items: placement.items.clone(), hashes });
+                taken.push(Taken::Files {
+                    items: placement.items.clone(),
+                    hashes,
+                });
             }
             Ok((placement, taken))
         })
@@ -227,16 +273,25 @@ impl Stage<'_> {
         }
         let view = Arc::clone(&self.build.view);
         self.in_upper(move |placing| {
-            let chmod =
-                if wanted.chmod.is_empty() { None } else { Some(ModeChange::parse(&wanted.chmod)?) };
+            let chmod = if wanted.chmod.is_empty() {
+                None
+            } else {
+                Some(ModeChange::parse(&wanted.chmod)?)
+            };
             let exclude = exclude_list(&wanted.exclude)?;
-            let root = RootSpec { layers: source_layers, upper: None };
+            let root = RootSpec {
+                layers: source_layers,
+                upper: None,
+            };
             for taken in wanted.sources {
                 let target = placing.target(&wanted.destination, &wanted.chown, chmod.clone())?;
                 match taken {
                     Taken::Files { items, .. } => placing.items(&target, &view, &items)?,
                     Taken::Archive { from, .. } => {
-                        let target = Target { conflict: Conflict::Replace, ..target };
+                        let target = Target {
+                            conflict: Conflict::Replace,
+                            ..target
+                        };
                         placing.archive(&target, &view, &from)?;
                     }
                     Taken::Inline { name, bytes, .. } => {
@@ -244,10 +299,16 @@ impl Stage<'_> {
                         placing.bytes(&target, &name, 0o644, &mut Cursor::new(bytes), size)?;
                     }
                     Taken::Fetched { file, unpack: true } => {
-                        let target = Target { conflict: Conflict::Replace, ..target };
+                        let target = Target {
+                            conflict: Conflict::Replace,
+                            ..target
+                        };
                         placing.fetched_archive(&target, &file.file)?;
                     }
-                    Taken::Fetched { mut file, unpack: false } => {
+                    Taken::Fetched {
+                        mut file,
+                        unpack: false,
+                    } => {
                         file.file.seek(SeekFrom::Start(0))?;
                         placing.bytes(&target, &file.name, 0o600, &mut file.file, file.size)?;
                     }
@@ -267,7 +328,7 @@ impl Stage<'_> {
                     }
                 }
             }
-            Ok(())
+            Ok(Wrote::Something)
         })
         .await
     }
@@ -279,111 +340,18 @@ impl Taken {
             Self::Files { items, hashes } => CopySource::Files { items, hashes },
             Self::Archive { hash, .. } => CopySource::Archive { hash: *hash },
             Self::Fetched { file, unpack: true } => CopySource::Archive { hash: file.hash },
-            Self::Fetched { file, unpack: false } => CopySource::Bytes { name: &file.name, hash: file.hash },
+            Self::Fetched { file, unpack: false } => CopySource::Bytes {
+                name: &file.name,
+                hash: file.hash,
+            },
             Self::Inline { name, hash, .. } => CopySource::Bytes { name, hash: *hash },
-            Self::Root { chain, paths, .. } => {
-                CopySource::Root { chain: chain.as_ref(), paths, exclude, parents }
-            }
+            Self::Root { chain, paths, .. } => CopySource::Root {
+                chain: chain.as_ref(),
+                paths,
+                exclude,
+                parents,
+            },
         }
-    }
-}
-
-/// COPY --from, once the root can be looked at.
-struct RootCopy<'a> {
-    placing: &'a Placing,
-    root: &'a RootSpec,
-    label: &'a str,
-    destination: &'a Destination,
-    destination_text: &'a str,
-    chown: &'a str,
-    chmod: Option<&'a ModeChange>,
-    exclude: &'a IgnoreList,
-    parents: bool,
-}
-
-impl RootCopy<'_> {
-    fn paths(&self, paths: &[String]) -> Result<(), StepError> {
-        let keeper = &self.placing.keeper;
-        let source = Roots { keeper, root: self.root.clone() };
-        let mut found = Vec::new();
-        for asked in paths {
-            let absolute = join_path("/", asked);
-            let missing = || StepError::MissingInRoot { path: asked.clone(), from: self.label.to_owned() };
-            if Glob::is_pattern(&absolute) {
-                for path in source.glob(&absolute)? {
-                    let path = Path::new("/").join(path);
-                    // A link that leads nowhere is passed over when only a pattern named it.
-                    found.extend(source.follow(&path)?.map(|(real, status)| (path, real, status)));
-                }
-            } else {
-                let path = PathBuf::from(absolute);
-                let (real, status) = source.follow(&path)?.ok_or_else(missing)?;
-                found.push((path, real, status));
-            }
-        }
-        if found.is_empty() {
-            let path = paths.join(" ");
-            return Err(StepError::MissingInRoot { path, from: self.label.to_owned() });
-        }
-        let folder = self.parents || found.iter().any(|(_, _, status)| status.kind == FileKind::Directory);
-        if found.len() > 1 && !self.destination_text.ends_with('/') {
-            return Err(StepError::DestinationNotDirectory { destination: self.destination_text.to_owned() });
-        }
-        let destination = match self.destination {
-            Destination::FileOrDirectory(path) if folder => Destination::Directory(path.clone()),
-            other => other.clone(),
-        };
-        for (asked, real, status) in found {
-            let target = self.placing.target(&destination, self.chown, self.chmod.cloned())?;
-            self.one(&target, &asked, &real, status.kind == FileKind::Directory)?;
-        }
-        Ok(())
-    }
-
-    fn one(&self, target: &Target, asked: &Path, real: &Path, directory: bool) -> Result<(), StepError> {
-        let relative_to = if directory { real } else { real.parent().unwrap_or(Path::new("/")) };
-        let archive = |output| {
-            let request = ArchiveRequest {
-                root: ArchiveRoot::Root(self.root.clone()),
-                paths: vec![real.to_owned()],
-                relative_to: relative_to.to_owned(),
-                follow: false,
-                owner: target.owner,
-                clamp_mtime: Some(self.placing.epoch),
-                output,
-            };
-            self.placing
-                .keeper
-                .archive(request)
-                .map(drop)
-                .map_err(|source| StepError::Keeper { action: "read the files of another stage", source })
-        };
-        let own_name = asked.file_name().map(PathBuf::from).unwrap_or_default();
-        let prefix = if self.parents { asked.strip_prefix("/").unwrap_or(asked).to_owned() } else { PathBuf::new() };
-        let as_is = directory || real.file_name() == asked.file_name() && target.name.is_none();
-        let untouched = as_is
-            && prefix.as_os_str().is_empty()
-            && self.exclude.is_empty()
-            && target.mode.is_none();
-        if untouched {
-            return self.placing.apply(target, archive);
-        }
-        self.placing.apply(target, |end| {
-            through_pipe(archive, |input| {
-                let mut tar = tar_writer(end);
-                rewrite(&mut file(input), &mut tar, target, |name| {
-                    let excluded = self.exclude.ignores(&name.to_string_lossy());
-                    let own = match (directory, self.parents) {
-                        (true, _) => prefix.join(name),
-                        (false, true) => prefix.clone(),
-                        (false, false) => own_name.clone(),
-                    };
-                    (!excluded).then(|| target.entry(&own))
-                })?;
-                Ok(finish(tar)?)
-            })
-            .map(drop)
-        })
     }
 }
 
@@ -400,47 +368,12 @@ pub(super) fn hashes(view: &View, items: &[Item]) -> Result<Vec<[u8; 32]>, StepE
             _ => None,
         })
         .collect();
-    view.hash_all(&files).map_err(|source| StepError::Context { source })?;
+    view.hash_all(&files)
+        .map_err(|source| StepError::Context { source })?;
     files.into_iter().map(|path| content_hash(view, path)).collect()
 }
 
 fn content_hash(view: &View, path: &Path) -> Result<[u8; 32], StepError> {
-    view.content_hash(path).map_err(|source| StepError::Context { source })
-}
-
-/// Whether ADD extracts a file: a tar, plain or compressed.
-fn is_archive(view: &View, path: &Path) -> Result<bool, StepError> {
-    let context = |source| StepError::Context { source };
-    let mut head = Vec::with_capacity(512);
-    view.open(path).map_err(context)?.take(512).read_to_end(&mut head)?;
-    match Compression::of(&head) {
-        Compression::None => Ok(is_tar_header(&head)),
-        Compression::Foreign(format) => {
-            let name = path.to_string_lossy().to_ascii_lowercase();
-            let named = [".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz"].iter().any(|end| name.ends_with(end));
-            if named {
-                let what = format!("archive {}", path.display());
-                return Err(context(ContextError::Compression { what, format }));
-            }
-            Ok(false)
-        }
-        Compression::Gzip | Compression::Zstd => {
-            let opened = view.open(path).map_err(context)?;
-            let mut inside = Vec::with_capacity(512);
-            let plain = decompressed(opened, "archive").map_err(context)?;
-            // A file that only begins like a compressed one is a file.
-            Ok(plain.take(512).read_to_end(&mut inside).is_ok() && is_tar_header(&inside))
-        }
-    }
-}
-
-/// A tar's first block carries a checksum over itself.
-fn is_tar_header(block: &[u8]) -> bool {
-    if block.len() < 512 || block[0] == 0 {
-        return false;
-    }
-    let mut header = tar::Header::new_old();
-    header.as_mut_bytes().copy_from_slice(&block[..512]);
-    let sum: u32 = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) }).sum();
-    header.cksum().is_ok_and(|stored| stored == sum)
+    view.content_hash(path)
+        .map_err(|source| StepError::Context { source })
 }

@@ -32,11 +32,15 @@ pub(super) async fn fetch(
     checksum: Option<&str>,
     spool: &Path,
 ) -> Result<FetchedFile, StepError> {
-    let failed = |source| StepError::Fetch { url: url.to_owned(), source };
+    let failed = |source| StepError::Fetch {
+        url: url.to_owned(),
+        source,
+    };
     let expected = checksum
         .map(|text| {
-            text.parse::<Digest>()
-                .map_err(|_| StepError::Unsupported { what: format!("--checksum={text} (write sha256:…)") })
+            text.parse::<Digest>().map_err(|_| StepError::Unsupported {
+                what: format!("--checksum={text} (write sha256:…)"),
+            })
         })
         .transpose()?;
     let mut fetched = client.fetch(url).await.map_err(failed)?;
@@ -53,9 +57,23 @@ pub(super) async fn fetch(
     }
     let actual = digest.finish();
     if let Some(expected) = expected.filter(|expected| *expected != actual) {
-        return Err(StepError::Checksum { url: url.to_owned(), expected: expected.to_string(), actual });
+        return Err(StepError::Checksum {
+            url: url.to_owned(),
+            expected: expected.to_string(),
+            actual,
+        });
     }
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    let name = path.splitn(4, '/').nth(3).and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_owned();
-    Ok(FetchedFile { file, size, hash: *content.finalize().as_bytes(), name })
+    let name = path
+        .splitn(4, '/')
+        .nth(3)
+        .and_then(|path| path.rsplit('/').next())
+        .unwrap_or_default()
+        .to_owned();
+    Ok(FetchedFile {
+        file,
+        size,
+        hash: *content.finalize().as_bytes(),
+        name,
+    })
 }

@@ -23,12 +23,20 @@ pub(super) struct Clause {
 
 impl ModeChange {
     pub(super) fn parse(text: &str) -> Result<Self, StepError> {
-        let malformed = || StepError::Chmod { mode: text.to_owned() };
+        let malformed = || StepError::Chmod {
+            mode: text.to_owned(),
+        };
         if text.starts_with(|c: char| c.is_ascii_digit()) {
-            let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(malformed)?;
+            let mode = u32::from_str_radix(text, 8)
+                .ok()
+                .filter(|mode| *mode <= 0o7777)
+                .ok_or_else(malformed)?;
             return Ok(Self::Set(mode));
         }
-        text.split(',').map(|part| clause(part).ok_or_else(malformed)).collect::<Result<_, _>>().map(Self::Symbolic)
+        text.split(',')
+            .map(|part| clause(part).ok_or_else(malformed))
+            .collect::<Result<_, _>>()
+            .map(Self::Symbolic)
     }
 
     pub(super) fn apply(&self, mode: u32, directory: bool) -> u32 {
@@ -83,7 +91,12 @@ fn clause(text: &str) -> Option<Clause> {
             _ => return None,
         };
     }
-    Some(Clause { classes, operator, permissions, conditional })
+    Some(Clause {
+        classes,
+        operator,
+        permissions,
+        conditional,
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_container::Pod;
-use shipway_sandbox::{ArchiveRequest, ArchiveRoot, Conflict, FileKind, Keeper, KeeperError, Mount, MountSource, RootSpec};
+use shipway_sandbox::{
+    ArchiveRequest, ArchiveRoot, Conflict, FileKind, Keeper, KeeperError, Mount, MountSource, RootSpec,
+};
 
 use super::copy::{exclude_list, hashes};
 use super::place::Placing;
@@ -13,7 +15,7 @@ use super::stage::{Snapshot, Stage};
 use crate::context::View;
 use crate::dockerfile::{MountKind, RunMount, Step};
 use crate::error::{BuildError, StepError};
-use crate::plan::{CopySource, Destination, Item, copy_key, CopyInputs, join_path, select};
+use crate::plan::{CopyInputs, CopySource, Destination, Item, copy_key, join_path, select};
 use crate::request::SecretBytes;
 
 /// A mount with its variables expanded and its source looked up.
@@ -24,11 +26,30 @@ pub(super) struct Prepared {
 }
 
 enum Source {
-    Temporary { size: Option<u64>, mode: u32 },
-    Cache { directory: String, mode: u32, owner: (u32, u32) },
-    Secret { bytes: SecretBytes, mode: u32, owner: (u32, u32) },
-    Files { items: Vec<Item>, view: Arc<View>, file: Option<PathBuf> },
-    Root { from: Arc<Snapshot>, path: String, label: String },
+    Temporary {
+        size: Option<u64>,
+        mode: u32,
+    },
+    Cache {
+        directory: String,
+        mode: u32,
+        owner: (u32, u32),
+    },
+    Secret {
+        bytes: SecretBytes,
+        mode: u32,
+        owner: (u32, u32),
+    },
+    Files {
+        items: Vec<Item>,
+        view: Arc<View>,
+        file: Option<PathBuf>,
+    },
+    Root {
+        from: Arc<Snapshot>,
+        path: String,
+        label: String,
+    },
 }
 
 /// All mounts of a RUN.
@@ -52,7 +73,9 @@ impl Stage<'_> {
             let absolute = join_path(&self.effects.working_directory(), &target);
             let (source, id) = (optional(&mount.source)?, optional(&mount.id)?);
             let prepared = self.mount(mount, absolute, source, id, &mut mounts).await;
-            mounts.prepared.extend(prepared.map_err(|source| self.failed(step, source))?);
+            mounts
+                .prepared
+                .extend(prepared.map_err(|source| self.failed(step, source))?);
         }
         Ok(mounts)
     }
@@ -69,41 +92,79 @@ impl Stage<'_> {
         let (read_only, source, canonical) = match mount.kind {
             MountKind::Tmpfs => {
                 let canonical = format!("tmpfs {target} {:?}", mount.size);
-                (false, Source::Temporary { size: mount.size, mode: mount.mode.unwrap_or(0o1777) }, canonical)
+                (
+                    false,
+                    Source::Temporary {
+                        size: mount.size,
+                        mode: mount.mode.unwrap_or(0o1777),
+                    },
+                    canonical,
+                )
             }
             MountKind::Cache => {
                 if mount.from.is_some() || source.is_some() {
-                    return Err(StepError::Unsupported { what: "--mount=type=cache with from= or source=".into() });
+                    return Err(StepError::Unsupported {
+                        what: "--mount=type=cache with from= or source=".into(),
+                    });
                 }
                 let id = id.unwrap_or_else(|| target.clone());
                 // A cache belongs to the scope of the build cache: another project never sees it.
-                let name = blake3::hash(format!("{}\0{id}", self.build.cache.scope).as_bytes()).to_hex().to_string();
+                let name = blake3::hash(format!("{}\0{id}", self.build.cache.scope).as_bytes())
+                    .to_hex()
+                    .to_string();
                 let canonical = format!("cache {target} {id}");
                 let mode = mount.mode.unwrap_or(0o755);
-                (mount.read_only.unwrap_or(false), Source::Cache { directory: name, mode, owner }, canonical)
+                (
+                    mount.read_only.unwrap_or(false),
+                    Source::Cache {
+                        directory: name,
+                        mode,
+                        owner,
+                    },
+                    canonical,
+                )
             }
             MountKind::Secret => {
-                let id = id.or(source).unwrap_or_else(|| {
-                    target.rsplit('/').next().unwrap_or_default().to_owned()
-                });
+                let id = id
+                    .or(source)
+                    .unwrap_or_else(|| target.rsplit('/').next().unwrap_or_default().to_owned());
                 let canonical = format!("secret {target} {id} {:?}", mount.env);
                 mounts.canonical.push(canonical);
                 let Some(bytes) = self.build.request.secrets.get(&id) else {
-                    return if mount.required { Err(StepError::NoSecret { id }) } else { Ok(None) };
+                    return if mount.required {
+                        Err(StepError::NoSecret { id })
+                    } else {
+                        Ok(None)
+                    };
                 };
                 if let Some(name) = &mount.env {
-                    mounts.secret_env.push(format!("{name}={}", String::from_utf8_lossy(bytes.expose())));
+                    mounts
+                        .secret_env
+                        .push(format!("{name}={}", String::from_utf8_lossy(bytes.expose())));
                     if mount.target.is_empty() {
                         return Ok(None);
                     }
                 }
-                let target = if mount.target.is_empty() { format!("/run/secrets/{id}") } else { target };
-                let source =
-                    Source::Secret { bytes: bytes.clone(), mode: mount.mode.unwrap_or(0o400), owner };
-                return Ok(Some(Prepared { target, read_only: true, source }));
+                let target = if mount.target.is_empty() {
+                    format!("/run/secrets/{id}")
+                } else {
+                    target
+                };
+                let source = Source::Secret {
+                    bytes: bytes.clone(),
+                    mode: mount.mode.unwrap_or(0o400),
+                    owner,
+                };
+                return Ok(Some(Prepared {
+                    target,
+                    read_only: true,
+                    source,
+                }));
             }
             MountKind::Ssh if mount.required => {
-                return Err(StepError::Unsupported { what: "--mount=type=ssh".into() });
+                return Err(StepError::Unsupported {
+                    what: "--mount=type=ssh".into(),
+                });
             }
             MountKind::Ssh => return Ok(None),
             MountKind::Bind => {
@@ -113,7 +174,15 @@ impl Stage<'_> {
                     Some(name) => {
                         let from = self.source(name).await?;
                         let canonical = format!("bind {target} {:?} {path} {read_only}", from.chain());
-                        (read_only, Source::Root { from, path, label: name.clone() }, canonical)
+                        (
+                            read_only,
+                            Source::Root {
+                                from,
+                                path,
+                                label: name.clone(),
+                            },
+                            canonical,
+                        )
                     }
                     None => {
                         let view = Arc::clone(&self.build.view);
@@ -131,9 +200,19 @@ impl Stage<'_> {
                                 destination: "/",
                                 chown: "",
                                 chmod: "",
-                                sources: &[CopySource::Files { items: &placement.items, hashes: &hashes }],
+                                sources: &[CopySource::Files {
+                                    items: &placement.items,
+                                    hashes: &hashes,
+                                }],
                             });
-                            Ok((Source::Files { items: placement.items, view, file }, content))
+                            Ok((
+                                Source::Files {
+                                    items: placement.items,
+                                    view,
+                                    file,
+                                },
+                                content,
+                            ))
                         })
                         .await?;
                         (read_only, source, format!("bind {target} {content} {read_only}"))
@@ -142,7 +221,11 @@ impl Stage<'_> {
             }
         };
         mounts.canonical.push(canonical);
-        Ok(Some(Prepared { target, read_only, source }))
+        Ok(Some(Prepared {
+            target,
+            read_only,
+            source,
+        }))
     }
 
     /// Makes the sources of the mounts in a directory of the step.
@@ -166,7 +249,11 @@ impl Stage<'_> {
             let epoch = self.build.committer.epoch;
             let mount = super::site::blocking(move || {
                 let source = prepared.source.make(&keeper, &place, root, epoch)?;
-                Ok(Mount { target: prepared.target.into(), source, read_only: prepared.read_only })
+                Ok(Mount {
+                    target: prepared.target.into(),
+                    source,
+                    read_only: prepared.read_only,
+                })
             });
             made.push(mount.await?);
         }
@@ -175,15 +262,30 @@ impl Stage<'_> {
 }
 
 impl Source {
-    fn make(self, keeper: &Keeper, place: &Path, root: RootSpec, epoch: i64) -> Result<MountSource, StepError> {
-        let failed = |source| StepError::Keeper { action: "prepare a mount of the step", source };
+    fn make(
+        self,
+        keeper: &Keeper,
+        place: &Path,
+        root: RootSpec,
+        epoch: i64,
+    ) -> Result<MountSource, StepError> {
+        let failed = |source| StepError::Keeper {
+            action: "prepare a mount of the step",
+            source,
+        };
         match self {
             Self::Temporary { size, mode } => Ok(MountSource::Temporary { size, mode }),
             Self::Secret { bytes, mode, owner } => {
-                keeper.write_file(place, bytes.expose(), mode, owner).map_err(failed)?;
+                keeper
+                    .write_file(place, bytes.expose(), mode, owner)
+                    .map_err(failed)?;
                 Ok(MountSource::Keeper(place.to_owned()))
             }
-            Self::Cache { directory, mode, owner } => {
+            Self::Cache {
+                directory,
+                mode,
+                owner,
+            } => {
                 let path = Path::new("caches").join(directory);
                 ensure_directory(keeper, Path::new("caches"), 0o755, (0, 0)).map_err(failed)?;
                 ensure_directory(keeper, &path, mode, owner).map_err(failed)?;
@@ -195,12 +297,17 @@ impl Source {
                 let target = placing.target(&Destination::Directory("/".into()), "", None)?;
                 placing.items(&target, &view, &items)?;
                 let tree = place.join("fs");
-                Ok(MountSource::Keeper(file.map_or(tree.clone(), |file| tree.join(file))))
+                Ok(MountSource::Keeper(
+                    file.map_or(tree.clone(), |file| tree.join(file)),
+                ))
             }
             Self::Root { path, label, .. } => {
                 keeper.make_directory(place, 0o755, (0, 0)).map_err(failed)?;
                 let placing = placing(keeper, place, epoch);
-                let roots = Roots { keeper, root: root.clone() };
+                let roots = Roots {
+                    keeper,
+                    root: root.clone(),
+                };
                 let asked = PathBuf::from(join_path("/", &path));
                 let is_root = asked == Path::new("/");
                 let (real, directory) = match roots.follow(&asked)? {
@@ -208,7 +315,11 @@ impl Source {
                     None if is_root => (asked, true),
                     None => return Err(StepError::MissingInRoot { path, from: label }),
                 };
-                let relative_to = if directory { real.clone() } else { real.parent().unwrap_or(Path::new("/")).into() };
+                let relative_to = if directory {
+                    real.clone()
+                } else {
+                    real.parent().unwrap_or(Path::new("/")).into()
+                };
                 let mut target = placing.target(&Destination::Directory("/".into()), "", None)?;
                 target.conflict = Conflict::Replace;
                 placing.apply(&target, |output| {
@@ -219,14 +330,21 @@ impl Source {
                 })?;
                 let tree = place.join("fs");
                 let name = real.file_name().filter(|_| !directory);
-                Ok(MountSource::Keeper(name.map_or(tree.clone(), |name| tree.join(name))))
+                Ok(MountSource::Keeper(
+                    name.map_or(tree.clone(), |name| tree.join(name)),
+                ))
             }
         }
     }
 }
 
 fn placing(keeper: &Keeper, place: &Path, epoch: i64) -> Placing {
-    Placing { keeper: keeper.clone(), layers: Vec::new(), upper: place.to_owned(), epoch }
+    Placing {
+        keeper: keeper.clone(),
+        layers: Vec::new(),
+        upper: place.to_owned(),
+        epoch,
+    }
 }
 
 fn ensure_directory(keeper: &Keeper, path: &Path, mode: u32, owner: (u32, u32)) -> Result<(), KeeperError> {

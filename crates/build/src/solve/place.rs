@@ -10,6 +10,7 @@ use shipway_sandbox::{ApplyRequest, Conflict, Keeper, RootSpec};
 
 use super::mode::ModeChange;
 use super::roots::Roots;
+use super::stage::Wrote;
 use super::stream::{Hashing, file, finish, tar_writer, through_pipe};
 use crate::context::{ContextError, View, decompressed};
 use crate::error::StepError;
@@ -44,24 +45,35 @@ impl Target {
     }
 
     fn mode(&self, mode: u32, directory: bool) -> u32 {
-        self.mode.as_ref().map_or(mode, |change| change.apply(mode, directory))
+        self.mode
+            .as_ref()
+            .map_or(mode, |change| change.apply(mode, directory))
     }
 }
 
 impl Placing {
     fn root(&self) -> RootSpec {
-        RootSpec { layers: self.layers.clone(), upper: Some(self.upper.clone()) }
+        RootSpec {
+            layers: self.layers.clone(),
+            upper: Some(self.upper.clone()),
+        }
     }
 
     /// The root as it was before the step.
     pub(super) fn below(&self) -> Roots<'_> {
-        Roots { keeper: &self.keeper, root: RootSpec { layers: self.layers.clone(), upper: None } }
+        Roots {
+            keeper: &self.keeper,
+            root: RootSpec {
+                layers: self.layers.clone(),
+                upper: None,
+            },
+        }
     }
 
     /// WORKDIR: the directory and those above it, for root.
-    pub(super) fn make_directory(&self, directory: &str) -> Result<(), StepError> {
+    pub(super) fn make_directory(&self, directory: &str) -> Result<Wrote, StepError> {
         if !self.layers.is_empty() && self.below().is_directory(Path::new(directory))? {
-            return Ok(());
+            return Ok(Wrote::Nothing);
         }
         let target = Target {
             directory: directory.into(),
@@ -70,7 +82,8 @@ impl Placing {
             mode: None,
             conflict: Conflict::Refuse,
         };
-        self.apply(&target, |end| Ok(finish(tar_writer(end))?))
+        self.apply(&target, |end| Ok(finish(tar_writer(end))?))?;
+        Ok(Wrote::Something)
     }
 
     /// Decides where entries go; looks into the root only where the answer depends on it.
@@ -81,7 +94,11 @@ impl Placing {
         mode: Option<ModeChange>,
     ) -> Result<Target, StepError> {
         let below = self.below();
-        let owner = if chown.is_empty() { None } else { Some(below.owner(chown)?) };
+        let owner = if chown.is_empty() {
+            None
+        } else {
+            Some(below.owner(chown)?)
+        };
         let (directory, name) = match destination {
             Destination::Directory(path) => (PathBuf::from(path), None),
             Destination::FileOrDirectory(path) => {
@@ -94,7 +111,13 @@ impl Placing {
                 }
             }
         };
-        Ok(Target { directory, name, owner, mode, conflict: Conflict::Refuse })
+        Ok(Target {
+            directory,
+            name,
+            owner,
+            mode,
+            conflict: Conflict::Refuse,
+        })
     }
 
     /// Feeds a tar to the keeper.
@@ -107,9 +130,10 @@ impl Placing {
             let mut request = ApplyRequest::new(stream, self.root(), target.directory.clone());
             request.conflict = target.conflict;
             request.target_owner = target.owner.unwrap_or_default();
-            self.keeper
-                .apply(request)
-                .map_err(|source| StepError::Keeper { action: "write the files of the step", source })
+            self.keeper.apply(request).map_err(|source| StepError::Keeper {
+                action: "write the files of the step",
+                source,
+            })
         })
         .map(drop)
     }
@@ -157,10 +181,17 @@ impl Placing {
             }
             ItemKind::File { from, size } => {
                 let context = |source| StepError::Context { source };
-                let mut header =
-                    self.header(target, tar::EntryType::Regular, target.mode(item.mode, false), *size);
+                let mut header = self.header(
+                    target,
+                    tar::EntryType::Regular,
+                    target.mode(item.mode, false),
+                    *size,
+                );
                 let opened = view.open(from).map_err(context)?;
-                let mut content = Hashing::new(Exactly { inner: opened, left: *size });
+                let mut content = Hashing::new(Exactly {
+                    inner: opened,
+                    left: *size,
+                });
                 let written = tar.append_data(&mut header, path, &mut content);
                 match written {
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -189,7 +220,14 @@ impl Placing {
         self.apply(target, |end| {
             let mut tar = tar_writer(end);
             let mut header = self.header(target, tar::EntryType::Regular, target.mode(mode, false), size);
-            tar.append_data(&mut header, target.entry(Path::new(name)), Exactly { inner: content, left: size })?;
+            tar.append_data(
+                &mut header,
+                target.entry(Path::new(name)),
+                Exactly {
+                    inner: content,
+                    left: size,
+                },
+            )?;
             Ok(finish(tar)?)
         })
     }
@@ -202,7 +240,9 @@ impl Placing {
             self.extract(target, &mut raw, end)?;
             io::copy(&mut raw, &mut io::sink())?;
             if *raw.hasher.finalize().as_bytes() != view.content_hash(from).map_err(context)? {
-                return Err(context(ContextError::Changed { path: from.to_owned() }));
+                return Err(context(ContextError::Changed {
+                    path: from.to_owned(),
+                }));
             }
             Ok(())
         })
@@ -244,7 +284,9 @@ pub(super) fn rewrite<W: io::Write>(
     let mut archive = tar::Archive::new(input);
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let Some(path) = rename(&clean(&entry.path()?)) else { continue };
+        let Some(path) = rename(&clean(&entry.path()?)) else {
+            continue;
+        };
         let mut header = entry.header().clone();
         let kind = header.entry_type();
         if matches!(kind, tar::EntryType::XGlobalHeader) {
@@ -253,13 +295,19 @@ pub(super) fn rewrite<W: io::Write>(
         let attributes: Vec<(String, Vec<u8>)> = match entry.pax_extensions()? {
             Some(extensions) => extensions
                 .filter_map(Result::ok)
-                .filter_map(|extension| Some((extension.key().ok()?.to_owned(), extension.value_bytes().to_vec())))
+                .filter_map(|extension| {
+                    Some((extension.key().ok()?.to_owned(), extension.value_bytes().to_vec()))
+                })
                 .filter(|(key, _)| key.starts_with("SCHILY.xattr."))
                 .collect(),
             None => Vec::new(),
         };
         if !attributes.is_empty() {
-            tar.append_pax_extensions(attributes.iter().map(|(key, value)| (key.as_str(), value.as_slice())))?;
+            tar.append_pax_extensions(
+                attributes
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), value.as_slice())),
+            )?;
         }
         if let Some((uid, gid)) = target.owner {
             header.set_uid(uid.into());

@@ -20,7 +20,9 @@ impl Roots<'_> {
     pub(super) fn follow(&self, path: &Path) -> Result<Option<(PathBuf, FileStatus)>, StepError> {
         let mut at = path.to_owned();
         for _ in 0..LINKS {
-            let Some(status) = self.stat(std::slice::from_ref(&at))?.pop().flatten() else { return Ok(None) };
+            let Some(status) = self.stat(std::slice::from_ref(&at))?.pop().flatten() else {
+                return Ok(None);
+            };
             match (&status.kind, &status.link) {
                 (FileKind::Link, Some(target)) => at = joined(at.parent().unwrap_or(Path::new("/")), target),
                 _ => return Ok(Some((at, status))),
@@ -32,17 +34,26 @@ impl Roots<'_> {
     pub(super) fn stat(&self, paths: &[PathBuf]) -> Result<Vec<Option<FileStatus>>, StepError> {
         self.keeper
             .stat(&self.root, paths)
-            .map_err(|source| StepError::Keeper { action: "look at the files below the step", source })
+            .map_err(|source| StepError::Keeper {
+                action: "look at the files below the step",
+                source,
+            })
     }
 
     pub(super) fn is_directory(&self, path: &Path) -> Result<bool, StepError> {
-        Ok(path == Path::new("/") || self.follow(path)?.is_some_and(|(_, status)| status.kind == FileKind::Directory))
+        Ok(path == Path::new("/")
+            || self
+                .follow(path)?
+                .is_some_and(|(_, status)| status.kind == FileKind::Directory))
     }
 
     pub(super) fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, StepError> {
         self.keeper
             .glob(&self.root, pattern)
-            .map_err(|source| StepError::Keeper { action: "match a pattern below the step", source })
+            .map_err(|source| StepError::Keeper {
+                action: "match a pattern below the step",
+                source,
+            })
     }
 
     /// `uid[:gid]` without a look, names by the root's own files. A user without a group gets the group of its number.
@@ -50,7 +61,9 @@ impl Roots<'_> {
         if text.is_empty() {
             return Ok((0, 0));
         }
-        let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+        let (user, group) = text
+            .split_once(':')
+            .map_or((text, None), |(user, group)| (user, Some(group)));
         let numbers = (user.parse::<u32>(), group.map(str::parse::<u32>));
         match numbers {
             (Ok(user), None) => Ok((user, user)),
@@ -58,7 +71,10 @@ impl Roots<'_> {
             _ => self
                 .keeper
                 .resolve_user(&self.root, text)
-                .map_err(|source| StepError::Keeper { action: "find the owner of --chown", source }),
+                .map_err(|source| StepError::Keeper {
+                    action: "find the owner of --chown",
+                    source,
+                }),
         }
     }
 }

@@ -20,7 +20,7 @@ const HOSTNAME: &str = "build";
 
 /// How a RUN ended, if it did not end well.
 enum Ended {
-    Well(Option<NewLayer>),
+    Well(Option<Box<NewLayer>>),
     Failed { exit_code: i32 },
 }
 
@@ -57,9 +57,19 @@ impl Stage<'_> {
             self.record(created_by, known);
             return Ok(());
         }
-        let process = Process { argv, script, env, network };
-        match self.execute(info, process, mounts).await.map_err(|source| self.failed(step, source))? {
+        let process = Process {
+            argv,
+            script,
+            env,
+            network,
+        };
+        match self
+            .execute(info, process, mounts)
+            .await
+            .map_err(|source| self.failed(step, source))?
+        {
             Ended::Well(layer) => {
+                let layer = layer.map(|layer| *layer);
                 self.keep(step, &key, layer.as_ref()).await?;
                 self.record(created_by, layer);
                 Ok(())
@@ -88,7 +98,8 @@ impl Stage<'_> {
         match (wanted, self.build.request.network) {
             (StepNetwork::None, _) | (_, RunNetwork::None) => Network::None,
             (StepNetwork::Host, RunNetwork::Pod) => {
-                self.build.warn("RUN --network=host: the step gets the pod's network, not the host's");
+                self.build
+                    .warn("RUN --network=host: the step gets the pod's network, not the host's");
                 Network::Pod
             }
             (StepNetwork::Default, RunNetwork::Pod) => Network::Pod,
@@ -105,8 +116,10 @@ impl Stage<'_> {
         let layers = self.build.site.layers(&self.snapshot()).await?;
         let making = pod.clone();
         let scratch = blocking(move || {
-            Scratch::make(&making, "run")
-                .map_err(|source| StepError::Keeper { action: "make room for the step", source })
+            Scratch::make(&making, "run").map_err(|source| StepError::Keeper {
+                action: "make room for the step",
+                source,
+            })
         })
         .await?;
         let mut env: Vec<String> = self.effects.arguments.unkeyed().iter().map(assignment).collect();
@@ -119,10 +132,17 @@ impl Stage<'_> {
             blocking(move || {
                 keeper
                     .write_file(&place, text.as_bytes(), 0o755, (0, 0))
-                    .map_err(|source| StepError::Keeper { action: "write the heredoc of the step", source })
+                    .map_err(|source| StepError::Keeper {
+                        action: "write the heredoc of the step",
+                        source,
+                    })
             })
             .await?;
-            made.push(Mount { target: path.into(), source: MountSource::Keeper(source), read_only: true });
+            made.push(Mount {
+                target: path.into(),
+                source: MountSource::Keeper(source),
+                read_only: true,
+            });
         }
         let mut options = ContainerOptions::new(Root::Layers(layers));
         options.entrypoint = Some(process.argv);
@@ -147,23 +167,37 @@ impl Stage<'_> {
         info: &events::Step<'_>,
         options: ContainerOptions,
     ) -> Result<Ended, StepError> {
-        let container = pod.create(options).await.map_err(|source| StepError::Create { source })?;
-        let guard = Guard { container: Some(container.clone()) };
+        let container = pod
+            .create(options)
+            .await
+            .map_err(|source| StepError::Create { source })?;
+        let guard = Guard {
+            container: Some(container.clone()),
+        };
         let mut output = container.attach(AttachFrom::Start, false).output;
-        container.start().await.map_err(|source| StepError::Start { source })?;
-        while let Some(chunk) = output.chunk().await.map_err(|source| StepError::Output { source })? {
+        container
+            .start()
+            .await
+            .map_err(|source| StepError::Start { source })?;
+        while let Some(chunk) = output
+            .chunk()
+            .await
+            .map_err(|source| StepError::Output { source })?
+        {
             self.build.events.output(info, chunk.stream, &chunk.bytes);
         }
         let exit_code = match container.wait().await {
             ExitStatus::Code(0) => {
                 let layer = self.changes(pod, &container).await?;
                 guard.remove().await?;
-                return Ok(Ended::Well(layer));
+                return Ok(Ended::Well(layer.map(Box::new)));
             }
             ExitStatus::Code(code) => code,
             ExitStatus::Signal(signal) => {
                 let note = format!("the command was killed by signal {signal}\n");
-                self.build.events.output(info, OutputStream::Stderr, note.as_bytes());
+                self.build
+                    .events
+                    .output(info, OutputStream::Stderr, note.as_bytes());
                 128 + signal
             }
         };
@@ -173,13 +207,19 @@ impl Stage<'_> {
 
     /// The layer of what a container changed; its upper directory becomes the unpacked one.
     async fn changes(&self, pod: &Pod, container: &Container) -> Result<Option<NewLayer>, StepError> {
-        let (keeper, upper, made) = (pod.keeper().clone(), container.upper().to_owned(), container.made());
+        let (keeper, upper, made) = (
+            pod.keeper().clone(),
+            container.upper().to_owned(),
+            container.made(),
+        );
         let committer = self.build.committer.clone();
         let layer = blocking(move || {
             let layer = committer.commit(&keeper, &upper, &made)?;
             if layer.is_some() {
-                remove_mount_points(&keeper, &upper, &made)
-                    .map_err(|source| StepError::Keeper { action: "tidy up behind the step", source })?;
+                remove_mount_points(&keeper, &upper, &made).map_err(|source| StepError::Keeper {
+                    action: "tidy up behind the step",
+                    source,
+                })?;
             }
             Ok(layer)
         })
@@ -211,7 +251,10 @@ struct Guard {
 impl Guard {
     async fn remove(mut self) -> Result<(), StepError> {
         match self.container.take() {
-            Some(container) => container.remove(true).await.map_err(|source| StepError::Control { source }),
+            Some(container) => container
+                .remove(true)
+                .await
+                .map_err(|source| StepError::Control { source }),
             None => Ok(()),
         }
     }
@@ -219,7 +262,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let (Some(container), Ok(runtime)) = (self.container.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(container), Ok(runtime)) = (self.container.take(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn(async move {
                 if let Err(error) = container.remove(true).await {
                     tracing::debug!(%error, "the container of an abandoned step stays until its pod ends");

@@ -18,7 +18,12 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(runtime: Runtime, given: Option<Pod>, egress: Option<Egress>) -> Self {
-        Self { runtime, given, egress, own: OnceCell::new() }
+        Self {
+            runtime,
+            given,
+            egress,
+            own: OnceCell::new(),
+        }
     }
 
     pub(crate) async fn pod(&self) -> Result<&Pod, StepError> {
@@ -33,8 +38,14 @@ impl Site {
             Some(egress) => egress.clone(),
             None => Egress::detect([]).map_err(|source| StepError::Egress { source })?,
         };
-        let options = PodOptions { name: "build".to_owned(), egress };
-        self.runtime.start_pod(options).await.map_err(|source| StepError::Pod { source })
+        let options = PodOptions {
+            name: "build".to_owned(),
+            egress,
+        };
+        self.runtime
+            .start_pod(options)
+            .await
+            .map_err(|source| StepError::Pod { source })
     }
 
     /// The unpacked layers of a state, bottom first.
@@ -57,7 +68,9 @@ impl Site {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
 ) -> Result<T, StepError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| StepError::Interrupted)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StepError::Interrupted)?
 }
 
 /// A scratch directory of the pod that goes away when the step is over, however it ends.
@@ -69,7 +82,10 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Blocks.
     pub(crate) fn make(pod: &Pod, prefix: &str) -> Result<Self, KeeperError> {
-        let scratch = Self { keeper: pod.keeper().clone(), path: pod.scratch(prefix) };
+        let scratch = Self {
+            keeper: pod.keeper().clone(),
+            path: pod.scratch(prefix),
+        };
         scratch.keeper.make_directory(&scratch.path, 0o755, (0, 0))?;
         Ok(scratch)
     }

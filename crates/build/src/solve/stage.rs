@@ -27,6 +27,12 @@ impl Snapshot {
     }
 }
 
+/// Whether a step got as far as writing.
+pub(super) enum Wrote {
+    Something,
+    Nothing,
+}
+
 /// A stage being built.
 pub(super) struct Stage<'a> {
     pub(super) build: &'a Build<'a>,
@@ -39,21 +45,45 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(build: &'a Build<'a>, index: usize, name: String, base: &Snapshot, platform: Platform) -> Self {
+    pub(super) fn new(
+        build: &'a Build<'a>,
+        index: usize,
+        name: String,
+        base: &Snapshot,
+        platform: Platform,
+    ) -> Self {
         let arguments = Arguments::new(&build.global);
-        let effects = Effects::new(&build.file.name, build.file.escape, base.config.clone(), arguments);
-        Self { build, index, name, platform, effects, layers: base.layers.clone() }
+        let effects = Effects::new(
+            &build.file.name,
+            build.file.escape,
+            base.config.clone(),
+            arguments,
+        );
+        Self {
+            build,
+            index,
+            name,
+            platform,
+            effects,
+            layers: base.layers.clone(),
+        }
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot { config: self.effects.config.clone(), layers: self.layers.clone() }
+        Snapshot {
+            config: self.effects.config.clone(),
+            layers: self.layers.clone(),
+        }
     }
 
     /// Runs the triggers that the base's author left.
     pub(super) async fn run_triggers(&mut self, number: usize, line: u32) -> Result<(), BuildError> {
         let triggers = std::mem::take(&mut self.effects.config.config.on_build);
         for text in triggers {
-            let mut step = parse_trigger(&text, &format!("{} (ONBUILD trigger of the base)", self.build.file.name))?;
+            let mut step = parse_trigger(
+                &text,
+                &format!("{} (ONBUILD trigger of the base)", self.build.file.name),
+            )?;
             step.location.line = line;
             self.run_step(number, &step).await?;
         }
@@ -62,7 +92,11 @@ impl<'a> Stage<'a> {
 
     /// Runs one instruction.
     pub(super) async fn run_step(&mut self, number: usize, step: &Step) -> Result<(), BuildError> {
-        let info = Info { index: number, total: self.build.total, stage: self.name.clone() };
+        let info = Info {
+            index: number,
+            total: self.build.total,
+            stage: self.name.clone(),
+        };
         let info = info.of(step);
         self.build.events.step_started(&info);
         match &step.instruction {
@@ -87,26 +121,40 @@ impl<'a> Stage<'a> {
         Digest::sha256(&self.effects.config.to_json().unwrap_or_default())
     }
 
-    async fn workdir(&mut self, info: &events::Step<'_>, step: &Step, text: String) -> Result<(), BuildError> {
+    async fn workdir(
+        &mut self,
+        info: &events::Step<'_>,
+        step: &Step,
+        text: String,
+    ) -> Result<(), BuildError> {
         let directory = self.effects.working_directory();
         if directory == "/" {
             self.record(text, None);
             return Ok(());
         }
         let parent = self.snapshot().chain();
-        let key = workdir_key(parent.as_ref(), &self.platform, self.build.committer.epoch, &directory);
+        let key = workdir_key(
+            parent.as_ref(),
+            &self.platform,
+            self.build.committer.epoch,
+            &directory,
+        );
         if let Some(known) = self.find(info, step, &key).await? {
             self.record(text, known);
             return Ok(());
         }
-        let layer = self.make_directory(directory).await.map_err(|source| self.failed(step, source))?;
+        let layer = self
+            .make_directory(directory)
+            .await
+            .map_err(|source| self.failed(step, source))?;
         self.keep(step, &key, layer.as_ref()).await?;
         self.record(text, layer);
         Ok(())
     }
 
     async fn make_directory(&self, directory: String) -> Result<Option<NewLayer>, StepError> {
-        self.in_upper(move |placing| placing.make_directory(&directory)).await
+        self.in_upper(move |placing| placing.make_directory(&directory))
+            .await
     }
 
     /// What an earlier build made of this step, told to who watches.
@@ -117,7 +165,9 @@ impl<'a> Stage<'a> {
         key: &CacheKey,
     ) -> Result<Option<Option<NewLayer>>, BuildError> {
         let (cache, wanted) = (self.build.cache.clone(), *key);
-        let found = blocking(move || cache.find(&wanted)).await.map_err(|source| self.failed(step, source))?;
+        let found = blocking(move || cache.find(&wanted))
+            .await
+            .map_err(|source| self.failed(step, source))?;
         tracing::debug!(%key, found = found.is_some(), line = info.line, "looked up a step");
         if found.is_some() {
             self.build.events.cached(info);
@@ -126,9 +176,16 @@ impl<'a> Stage<'a> {
     }
 
     /// Keeps what this step made for later builds.
-    pub(super) async fn keep(&self, step: &Step, key: &CacheKey, layer: Option<&NewLayer>) -> Result<(), BuildError> {
+    pub(super) async fn keep(
+        &self,
+        step: &Step,
+        key: &CacheKey,
+        layer: Option<&NewLayer>,
+    ) -> Result<(), BuildError> {
         let (cache, key, layer) = (self.build.cache.clone(), *key, layer.cloned());
-        blocking(move || cache.keep(&key, layer.as_ref())).await.map_err(|source| self.failed(step, source))
+        blocking(move || cache.keep(&key, layer.as_ref()))
+            .await
+            .map_err(|source| self.failed(step, source))
     }
 
     /// Appends a step's result to the state.
@@ -149,14 +206,17 @@ impl<'a> Stage<'a> {
     /// Runs `work` on a fresh upper directory over the present state and makes a layer of what it did.
     pub(super) async fn in_upper(
         &self,
-        work: impl FnOnce(&super::place::Placing) -> Result<(), StepError> + Send + 'static,
+        work: impl FnOnce(&super::place::Placing) -> Result<Wrote, StepError> + Send + 'static,
     ) -> Result<Option<NewLayer>, StepError> {
         let pod = self.build.site.pod().await?.clone();
         let layers = self.build.site.layers(&self.snapshot()).await?;
         let committer = self.build.committer.clone();
         let keeping = pod.clone();
         let (scratch, layer) = blocking(move || {
-            let failed = |source| StepError::Keeper { action: "make room for the step", source };
+            let failed = |source| StepError::Keeper {
+                action: "make room for the step",
+                source,
+            };
             let scratch = Scratch::make(&keeping, "step").map_err(failed)?;
             let placing = super::place::Placing {
                 keeper: keeping.keeper().clone(),
@@ -164,8 +224,10 @@ impl<'a> Stage<'a> {
                 upper: scratch.path.clone(),
                 epoch: committer.epoch,
             };
-            let layer =
-                work(&placing).and_then(|()| committer.commit(keeping.keeper(), &scratch.path, &[]));
+            let layer = work(&placing).and_then(|wrote| match wrote {
+                Wrote::Something => committer.commit(keeping.keeper(), &scratch.path, &[]),
+                Wrote::Nothing => Ok(None),
+            });
             if !matches!(layer, Ok(Some(_))) {
                 scratch.remove();
             }
@@ -193,7 +255,9 @@ impl<'a> Stage<'a> {
         let mut diff_ids = self.effects.config.rootfs.diff_ids.clone();
         diff_ids.push(layer.diff_id.clone());
         let chain = chain_ids(&diff_ids).pop().ok_or(StepError::Interrupted)?;
-        pod.adopt_layer(&upper.join("fs"), &chain).await.map_err(|source| StepError::Layers { source })
+        pod.adopt_layer(&upper.join("fs"), &chain)
+            .await
+            .map_err(|source| StepError::Layers { source })
     }
 
     pub(super) fn failed(&self, step: &Step, source: StepError) -> BuildError {
@@ -208,9 +272,12 @@ impl<'a> Stage<'a> {
     /// The files of another stage or of an image.
     pub(super) async fn source(&self, name: &str) -> Result<Arc<Snapshot>, StepError> {
         match crate::plan::from_stage(&self.build.file, self.index, name) {
-            Ok(Some(index)) => {
-                self.build.finished(index).ok_or_else(|| StepError::StageNotBuilt { stage: name.to_owned() })
-            }
+            Ok(Some(index)) => self
+                .build
+                .finished(index)
+                .ok_or_else(|| StepError::StageNotBuilt {
+                    stage: name.to_owned(),
+                }),
             Ok(None) => self.build.image(name, &self.platform).await.map(Arc::new),
             Err(what) => Err(StepError::Unsupported { what }),
         }

@@ -38,7 +38,10 @@ fn is_broken_pipe(error: &StepError) -> bool {
     const EPIPE: i32 = rustix::io::Errno::PIPE.raw_os_error();
     match error {
         StepError::Stream { source } => source.kind() == io::ErrorKind::BrokenPipe,
-        StepError::Keeper { source: KeeperError::System { cause, .. }, .. } => cause.errno() == EPIPE,
+        StepError::Keeper {
+            source: KeeperError::System { cause, .. },
+            ..
+        } => cause.errno() == EPIPE,
         _ => false,
     }
 }
@@ -56,7 +59,10 @@ pub(super) struct Hashing<R> {
 
 impl<R: Read> Hashing<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, hasher: blake3::Hasher::new() }
+        Self {
+            inner,
+            hasher: blake3::Hasher::new(),
+        }
     }
 }
 

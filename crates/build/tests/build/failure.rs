@@ -1,0 +1,111 @@
+//! What goes wrong says where and why, and leaves nothing behind.
+
+use shipway_build::{BuildError, Context};
+
+use crate::harness::tests;
+use crate::house::{House, chain, context, request};
+
+tests!(
+    a_failing_run_has_its_exit_code,
+    a_missing_program_is_127,
+    errors_name_their_line,
+    no_dockerfile
+);
+
+async fn a_failing_run_has_its_exit_code() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[]);
+    let text = "FROM busybox\nRUN echo fine\nRUN echo before; \\\n    echo loud >&2; \\\n    exit 42\n";
+    let (result, witness) = house.build(request(files.clone(), text)).await;
+    let error = result.unwrap_err();
+    assert!(
+        matches!(&error, BuildError::Run { exit_code: 42, line: 3, command, .. } if command.contains("exit 42")),
+        "{error:?}"
+    );
+    assert_eq!(error.exit_code(), Some(42));
+    let output = witness.output(3);
+    assert!(
+        output.contains("before\n") && output.contains("loud\n"),
+        "{output:?}"
+    );
+    let (result, _) = house
+        .build(request(files, "FROM busybox\nRUN sh -c 'kill -9 $$'; exit $?\n"))
+        .await;
+    assert_eq!(result.unwrap_err().exit_code(), Some(137));
+}
+
+async fn a_missing_program_is_127() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[]);
+    let (result, _) = house
+        .build(request(files, "FROM busybox\nRUN [\"/no/such\"]\n"))
+        .await;
+    let error = result.unwrap_err();
+    assert_eq!(error.exit_code(), Some(127), "{}", chain(&error));
+}
+
+async fn errors_name_their_line() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[("a", "a"), ("b", "b")]);
+    let table = [
+        (
+            "FROM busybox\n\nCOPY missing /x\n",
+            "Dockerfile:3",
+            "missing: not found in the build context",
+        ),
+        (
+            "FROM busybox\nCOPY none* /x/\n",
+            "Dockerfile:2",
+            "no source files",
+        ),
+        ("FROM busybox\nCOPY * /x\n", "Dockerfile:2", "end with a /"),
+        (
+            "FROM busybox\nCOPY --from=busybox /nope /x\n",
+            "Dockerfile:2",
+            "/nope: not found in busybox",
+        ),
+        (
+            "FROM busybox\nCOPY --chown=nobody-here a /x\n",
+            "Dockerfile:2",
+            "nobody-here",
+        ),
+        ("FROM busybox\nCOPY --chmod=q a /x\n", "Dockerfile:2", "--chmod=q"),
+        ("FROM busybox\nUSER ${x?who}\n", "Dockerfile:2:1", "x: who"),
+        ("FROM Not/An/Image\n", "Dockerfile:1", "no image's name"),
+        (
+            "FROM busybox\nRUN --security=insecure true\n",
+            "Dockerfile:2",
+            "not supported yet",
+        ),
+        (
+            "FROM busybox\nRUN --mount=type=secret,id=s,required true\n",
+            "Dockerfile:2",
+            "--secret id=s",
+        ),
+        (
+            "FROM busybox\nCOPY a /etc\nCOPY a /etc/passwd/x\n",
+            "Dockerfile:3",
+            "",
+        ),
+    ];
+    for (text, place, what) in table {
+        let (result, _) = house.build(request(files.clone(), text)).await;
+        let error = match result {
+            Err(error) => chain(&error),
+            Ok(_) => panic!("{text} was built"),
+        };
+        assert!(
+            error.starts_with(place) && error.contains(what),
+            "{text}: {error}"
+        );
+    }
+}
+
+async fn no_dockerfile() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[("a", "a")]);
+    for context in [files, Context::Empty] {
+        let (result, _) = house.build(shipway_build::BuildRequest::new(context)).await;
+        assert!(matches!(result, Err(BuildError::NoDockerfile { .. })));
+    }
+}

@@ -1,0 +1,77 @@
+//! The same build gives the same bytes wherever, whenever and by however many threads it is made.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+use crate::harness::tests;
+use crate::house::{House, context, request};
+
+tests!(
+    places_times_modes_and_threads_do_not_matter,
+    the_epoch_is_the_callers
+);
+
+const DOCKERFILE: &str = "FROM busybox AS base\n\
+    COPY --chown=ann:ann . /src/\n\
+    RUN mkdir -p /out/deep && cp=1; for i in 3 1 2; do echo $i > /out/$i; done; rm -r /gone; \
+        ln /out/1 /out/hard; ln -s 1 /out/soft; chown 1000:1001 /out/2; chmod 4755 /out/3; dd if=/bin/busybox of=/out/big\n\
+    FROM scratch\n\
+    COPY --from=base /out /out\n\
+    WORKDIR /made/here\n\
+    COPY b /made/\n";
+
+async fn places_times_modes_and_threads_do_not_matter() {
+    let mut seen = Vec::new();
+    for threads in [1, 3] {
+        let house = House::new().await;
+        let (folder, files) = context(&[("a/x", "x"), ("b", "b"), ("c.sh", "#!/bin/sh")]);
+        let root = folder.path();
+        let mode = |path: &str, mode| {
+            std::fs::set_permissions(root.join(path), std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        if threads == 1 {
+            mode("a/x", 0o666);
+            mode("a", 0o777);
+            mode("c.sh", 0o777);
+        } else {
+            mode("a/x", 0o600);
+            mode("a", 0o700);
+            mode("c.sh", 0o744);
+            let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+            std::fs::File::options()
+                .write(true)
+                .open(root.join("b"))
+                .unwrap()
+                .set_modified(old)
+                .unwrap();
+        }
+        let builder = house.builder.clone().with_threads(threads);
+        let built = builder.build(request(files, DOCKERFILE), &()).await.unwrap();
+        let image = house.image(&built);
+        assert_eq!(image.config.created.as_deref(), Some("1980-01-01T00:00:00Z"));
+        seen.push((built.manifest, image.config.rootfs.diff_ids));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+async fn the_epoch_is_the_callers() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[("a", "a")]);
+    let mut dated = request(files.clone(), "FROM scratch\nCOPY a /a\n");
+    dated.source_date_epoch = Some(1000);
+    let (first, _) = house.built(dated).await;
+    let image = house.image(&first);
+    assert_eq!(image.config.created.as_deref(), Some("1970-01-01T00:16:40Z"));
+    // A commit's time dates the image, not its files: the layer is the one of any other commit.
+    let (plain, _) = house
+        .built(request(files.clone(), "FROM scratch\nCOPY a /a\n"))
+        .await;
+    let mut committed = request(files, "FROM scratch\nCOPY a /a\n");
+    committed.created = Some(2000);
+    let (second, witness) = house.built(committed).await;
+    assert_eq!(witness.cached(), 1);
+    let second = house.image(&second);
+    assert_eq!(second.config.created.as_deref(), Some("1970-01-01T00:33:20Z"));
+    assert_eq!(second.layers, house.image(&plain).layers);
+    assert_ne!(second.layers, image.layers);
+}

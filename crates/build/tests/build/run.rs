@@ -1,0 +1,138 @@
+//! RUN: what the process sees, and what it must not leave.
+
+use shipway_build::{Context, DockerfileSource, SecretBytes};
+
+use crate::harness::tests;
+use crate::house::{House, context, request};
+
+tests!(
+    the_process_sees_its_stage,
+    secrets_leave_no_trace,
+    mounts,
+    output_comes_while_it_runs,
+    a_tar_is_a_context_too,
+    a_target_and_labels,
+);
+
+async fn the_process_sees_its_stage() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[]);
+    let text = "FROM busybox\n\
+        ENV A=1\n\
+        ARG B=2\n\
+        WORKDIR /w\n\
+        USER ann\n\
+        RUN echo $A $B $FROM_IMAGE; pwd; id -u; id -g; hostname\n\
+        USER 5:6\n\
+        SHELL [\"/bin/sh\", \"-ec\"]\n\
+        RUN id -u; id -g; false; echo not here\n";
+    let (result, witness) = house.build(request(files, text)).await;
+    assert_eq!(witness.output(6), "1 2 yes\n/w\n1000\n1001\nbuild\n");
+    assert_eq!(witness.output(9), "5\n6\n");
+    assert_eq!(result.unwrap_err().exit_code(), Some(1));
+}
+
+async fn secrets_leave_no_trace() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[]);
+    let text = "FROM busybox\n\
+        RUN --mount=type=secret,id=token --mount=type=secret,id=token,env=TOKEN \\\n\
+            cat /run/secrets/token | wc -c > /count && echo ${#TOKEN} >> /count\n";
+    let with = |secret: &str| {
+        let mut request = request(files.clone(), text);
+        request
+            .secrets
+            .insert("token".to_owned(), SecretBytes::new(secret.as_bytes().to_vec()));
+        request
+    };
+    let (built, _) = house.built(with("hunter2")).await;
+    let image = house.image(&built);
+    assert_eq!(house.file(&image, "count").unwrap(), b"7\n7\n");
+    let top = image.layers.last().unwrap();
+    let names = house.layer(&top.digest);
+    assert!(names.iter().all(|line| !line.contains("token")), "{names:?}");
+    let (_, witness) = house.built(with("another")).await;
+    assert_eq!(witness.cached(), 1, "a secret is in no key");
+    assert!(!format!("{:?}", with("hunter2").secrets).contains("hunter2"));
+}
+
+async fn mounts() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[("d/a", "from the context"), ("f", "a file")]);
+    let text = "FROM busybox AS other\n\
+        RUN echo from a stage > /s\n\
+        FROM busybox\n\
+        RUN --mount=target=/ctx --mount=source=f,target=/etc/f --mount=from=other,source=/s,target=/s \\\n\
+            --mount=type=tmpfs,target=/t cat /ctx/d/a /etc/f /s && touch /t/x && ! touch /ctx/x\n\
+        RUN --mount=type=cache,target=/c echo more >> /c/log; cat /c/log\n\
+        RUN --mount=type=cache,target=/c echo more >> /c/log; cat /c/log; true\n";
+    let (built, witness) = house.built(request(files, text)).await;
+    assert!(
+        witness
+            .output(4)
+            .starts_with("from the contexta filefrom a stage\n"),
+        "{}",
+        witness.output(4)
+    );
+    assert_eq!(witness.output(6), "more\n");
+    assert_eq!(witness.output(7), "more\nmore\n");
+    let image = house.image(&built);
+    let entries: Vec<String> = image.layers[1..]
+        .iter()
+        .flat_map(|layer| house.layer(&layer.digest))
+        .collect();
+    assert!(
+        entries
+            .iter()
+            .all(|line| !line.contains("log") && !line.contains("ctx")),
+        "{entries:?}"
+    );
+}
+
+async fn output_comes_while_it_runs() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[]);
+    let text = "FROM busybox\nRUN dd if=/bin/busybox bs=1024 count=300 | tar cf - -C /etc passwd; echo end\n";
+    let (_, witness) = house.built(request(files, text)).await;
+    assert!(witness.output(2).ends_with("end\n"));
+}
+
+async fn a_tar_is_a_context_too() {
+    let house = House::new().await;
+    let dockerfile = "FROM scratch\nCOPY . /all/\n";
+    let (folder, files) = context(&[
+        ("Dockerfile", dockerfile),
+        ("x/y", "y"),
+        (".dockerignore", "Dockerfile\n"),
+    ]);
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_dir_all(".", folder.path()).unwrap();
+    let tar = tar.into_inner().unwrap();
+    let spooled = Context::tar(&tar[..], house.directory.path()).unwrap();
+    let (first, _) = house.built(shipway_build::BuildRequest::new(files)).await;
+    let mut second = shipway_build::BuildRequest::new(spooled);
+    second.dockerfile = DockerfileSource::Path("Dockerfile".into());
+    let (second, witness) = house.built(second).await;
+    assert_eq!(first.manifest, second.manifest);
+    assert_eq!(witness.cached(), 1);
+}
+
+async fn a_target_and_labels() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[]);
+    let text = "FROM busybox AS a\nENV X=1\nFROM nowhere.invalid/never AS b\nRUN false\n";
+    let mut wanted = request(files, text);
+    wanted.target = Some("a".to_owned());
+    wanted.labels.insert("l".to_owned(), "v".to_owned());
+    wanted.build_args.insert("NOBODY".to_owned(), Some(String::new()));
+    wanted.tags = vec![shipway_oci::Reference::parse("result:1").unwrap()];
+    let (built, witness) = house.built(wanted.clone()).await;
+    assert_eq!(
+        built.warnings,
+        ["one or more build arguments were not consumed: NOBODY"]
+    );
+    assert_eq!(witness.log()[1], "1/2 FROM busybox AS a");
+    assert_eq!(house.image(&built).config.config.labels["l"], "v");
+    let named = house.store.image(&wanted.scope, &wanted.tags[0]).unwrap();
+    assert_eq!(named, Some(built.manifest));
+}
