@@ -81,6 +81,14 @@ struct Arriving {
 
 impl Transfer<'_> {
     async fn fetch(&self, into: &Store, progress: &dyn PullProgress) -> Result<(), ClientError> {
+        // Each holds a blocking thread until its last byte; there must be some left for others.
+        let _place = self
+            .session
+            .inner
+            .downloads
+            .acquire()
+            .await
+            .map_err(ClientError::store)?;
         let (feed, chunks) = chunks();
         let writing = write_down(into, &self.blob.digest, chunks);
         match self.feed(&feed, progress).await {

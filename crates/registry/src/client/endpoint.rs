@@ -21,6 +21,9 @@ use crate::wire::{Query, SHIPWAY_STORE};
 /// Docker Hub's API does not live under the name that images carry.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
+/// Registries that are remembered: their names come from jobs, which may make up any number.
+const MOST_KNOWN: usize = 1024;
+
 /// Where a registry is.
 #[derive(Debug, Clone)]
 pub(super) enum Location {
@@ -86,6 +89,9 @@ impl Directory {
         }
         let location = look(registry, options, transport).await?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
         known.insert(registry.clone(), location.clone());
         Ok(location)
     }

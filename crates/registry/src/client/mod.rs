@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Method;
 use shipway_oci::{Digest, Platform, Reference, RegistryName, RepositoryName};
 use shipway_store::Store;
+use tokio::sync::Semaphore;
 
 pub use egress::{AllowAll, EgressPolicy};
 pub use error::ClientError;
@@ -60,6 +61,8 @@ struct Inner {
     transport: Transport,
     directory: Directory,
     logins: Logins,
+    /// Downloads under way, of all images together.
+    downloads: Semaphore,
     /// From which repository of which registry blobs came: where they can be mounted from when they go back.
     origins: Mutex<HashMap<(RegistryName, Digest), RepositoryName>>,
 }
@@ -181,6 +184,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Inner {
+    /// Blobs that are written at the same time.
+    const MOST_DOWNLOADS: usize = 64;
     /// Blobs whose origin is remembered.
     const MOST_ORIGINS: usize = 16 * 1024;
 
@@ -190,6 +195,7 @@ impl Inner {
             transport,
             directory: Directory::default(),
             logins: Logins::default(),
+            downloads: Semaphore::new(Self::MOST_DOWNLOADS),
             origins: Mutex::default(),
         }
     }

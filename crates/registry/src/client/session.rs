@@ -61,10 +61,11 @@ impl Logins {
     }
 
     fn learn(&self, base: &Url, demand: &Demand) {
-        self.demands
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(base.clone(), demand.clone());
+        let mut demands = self.demands.lock().unwrap_or_else(PoisonError::into_inner);
+        if demands.len() >= MOST_SLOTS {
+            demands.clear();
+        }
+        demands.insert(base.clone(), demand.clone());
     }
 }
 

@@ -26,11 +26,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::EXPECT;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use shipway_access::{Action, Principal};
 use shipway_oci::RepositoryName;
+use tokio::sync::Semaphore;
 
 pub use listen::ServeError;
 pub use origin::{Origin, Scheme};
@@ -56,6 +58,9 @@ pub struct ServerOptions {
     pub shutdown_timeout: Duration,
     /// How many connections may be open.
     pub max_connections: usize,
+    /// How many large uploads are taken at the same time; others wait. Each holds one of tokio's blocking threads (512
+    /// unless the runtime is told otherwise).
+    pub max_streams: usize,
     /// The largest blob that is taken.
     pub max_blob_bytes: u64,
 }
@@ -68,6 +73,7 @@ impl Default for ServerOptions {
             handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
             max_connections: 4096,
+            max_streams: 256,
             max_blob_bytes: 256 << 30,
         }
     }
@@ -83,6 +89,8 @@ struct Inner {
     authority: Authority,
     options: ServerOptions,
     sessions: Sessions,
+    /// Uploads that are too large to be gathered first.
+    streams: Semaphore,
 }
 
 /// A request whose body is still to come.
@@ -99,8 +107,9 @@ impl Server {
         Self {
             inner: Arc::new(Inner {
                 authority,
-                options,
                 sessions: Sessions::default(),
+                streams: Semaphore::new(options.max_streams),
+                options,
             }),
         }
     }
@@ -144,7 +153,7 @@ impl Server {
         let route = match Route::parse(head.uri.path()) {
             Ok(route) => route,
             Err(error) => {
-                request_body::drain(body, &self.inner.options).await;
+                self.inner.forgo(head, body).await;
                 return Err(error.answer(writing).into());
             }
         };
@@ -160,7 +169,7 @@ impl Server {
         let caller = match admitted {
             Ok(caller) => caller,
             Err(refusal) => {
-                request_body::drain(body, &self.inner.options).await;
+                self.inner.forgo(head, body).await;
                 return Err(refusal.challenged(head, need.as_ref()));
             }
         };
@@ -173,6 +182,16 @@ impl Server {
         call.dispatch(&route, body)
             .await
             .map_err(|refusal| refusal.challenged(head, need.as_ref()))
+    }
+}
+
+impl Inner {
+    /// Reads a body away that is not wanted, so that the client gets to read why. One that has asked before sending it
+    /// (`Expect: 100-continue`) is spared the trouble.
+    async fn forgo<B: Body<Data = Bytes>>(&self, head: &Parts, body: B) {
+        if !head.headers.contains_key(EXPECT) {
+            request_body::drain(body, &self.options).await;
+        }
     }
 }
 
@@ -208,7 +227,7 @@ impl Call<'_> {
             (Route::Upload(name, id), "PUT") => self.finish_upload(name, id, body).await,
             (Route::Upload(name, id), "DELETE") => self.cancel_upload(name, id).await,
             _ => {
-                request_body::drain(body, &self.inner.options).await;
+                self.inner.forgo(self.head, body).await;
                 let message = format!("{method} is not supported here");
                 Err(RegistryError::with_message(ErrorCode::Unsupported, message).into())
             }

@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use super::ServerOptions;
+use super::{Inner, ServerOptions};
 use crate::transfer::{Chunks, Feed, chunks};
 use crate::wire::{ErrorCode, RegistryError};
 
@@ -35,13 +35,14 @@ enum Ended {
 /// arrived.
 pub(super) async fn with_chunks<B, T>(
     body: B,
-    options: &ServerOptions,
+    inner: &Inner,
     work: impl FnOnce(Chunks) -> Result<T, RegistryError> + Send + 'static,
 ) -> Result<T, RegistryError>
 where
     B: Body<Data = Bytes>,
     T: Send + 'static,
 {
+    let options = &inner.options;
     let mut body = pin!(body);
     let mut gathered = BytesMut::new();
     let mut ended = None;
@@ -56,6 +57,8 @@ where
     if let Some(Ended::Done) = ended {
         return blocking(move || work(Chunks::whole(gathered))).await;
     }
+    // Each of these holds a blocking thread for as long as its client takes; there must be some left for others.
+    let _place = inner.streams.acquire().await.map_err(RegistryError::internal)?;
     let (feed, chunks) = chunks();
     let working = tokio::spawn(blocking(move || work(chunks)));
     let mut total = gathered.len() as u64;

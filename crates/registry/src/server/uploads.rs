@@ -95,7 +95,7 @@ impl Call<'_> {
         let (authority, who) = (self.authority().clone(), self.caller.principal.clone());
         let repository = name.clone();
         let expected = digest.parse::<Digest>().map_err(|error| digest_invalid(&error));
-        let put = with_chunks(body, &self.inner.options, move |chunks| {
+        let put = with_chunks(body, self.inner, move |chunks| {
             let expected = expected?;
             let id = authority.begin_upload(&who, &repository, expected.algorithm())?;
             let writer = authority.open_upload(&who, &repository, &id)?;
@@ -135,7 +135,7 @@ impl Call<'_> {
         let place = self.place(&body);
         let (authority, who) = (self.authority().clone(), self.caller.principal.clone());
         let (repository, upload) = (name.clone(), id.clone());
-        let added = with_chunks(body, &self.inner.options, move |chunks| {
+        let added = with_chunks(body, self.inner, move |chunks| {
             let place = place?;
             let writer = authority.open_upload(&who, &repository, &upload)?;
             match append(writer, place, chunks)? {
@@ -173,7 +173,7 @@ impl Call<'_> {
         let (authority, who) = (self.authority().clone(), self.caller.principal.clone());
         let (repository, upload) = (name.clone(), id.clone());
         // What is wrong with the head is found inside, where the body is read to its end either way.
-        let added = with_chunks(body, &self.inner.options, move |chunks| {
+        let added = with_chunks(body, self.inner, move |chunks| {
             let (expected, place): (Digest, _) = (expected?, place?);
             let writer = authority.open_upload(&who, &repository, &upload)?;
             match append(writer, place, chunks)? {

@@ -225,3 +225,27 @@ async fn a_server_that_stops_lets_requests_end() {
             .is_some()
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_before_sending_is_answered_before_sending() {
+    let registry = Registry::new();
+    let mut stream = TcpStream::connect(registry.listen(None).await).await.unwrap();
+    let head = "POST /v2/a/blobs/uploads/?digest=x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\
+                Expect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"HTTP/1.1 401");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_just_sends_can_still_read_why_not() {
+    let registry = Registry::new();
+    let mut stream = TcpStream::connect(registry.listen(None).await).await.unwrap();
+    let head = "POST /v2/a/blobs/uploads/?digest=x HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![0; 8_000_000]).await.unwrap();
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"HTTP/1.1 401");
+}
