@@ -23,7 +23,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Doctor(command) => doctor::execute(&command),
         Command::User(command) => user::execute(command, &Installation::open(&global)?),
-        Command::Login(command) => wait(login::login(command, &Installation::open(&global)?)),
+        Command::Login(command) => wait(login::login(command, Installation::open(&global)?)),
         Command::Logout(command) => login::logout(&command),
         Command::Prune(command) => upkeep::prune(&command, &Installation::open(&global)?),
         Command::Gc(command) => upkeep::gc(&command, &Installation::open(&global)?),

@@ -170,10 +170,10 @@ fn decode(entry: &Entry) -> Option<RegistryCredentials> {
     let decoded = STANDARD.decode(&entry.auth).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (username, password) = text.split_once(':')?;
-    let identity_token = (!entry.identity_token.is_empty()).then(|| Secret::new(entry.identity_token.clone()));
+    let identity_token = (!entry.identity_token.is_empty()).then(|| Secret::from(entry.identity_token.clone()));
     Some(RegistryCredentials {
         username: username.to_owned(),
-        password: Secret::new(password.trim_end_matches('\0').to_owned()),
+        password: Secret::from(password.trim_end_matches('\0').to_owned()),
         identity_token,
     })
 }
@@ -195,8 +195,8 @@ fn ask_helper(helper: &str, key: &str) -> Option<RegistryCredentials> {
     let output = process.wait_with_output().ok()?;
     let answer: HelperAnswer = serde_json::from_slice(&output.stdout).ok()?;
     // Helpers mark a refresh token by this user name.
-    let identity_token = (answer.username == "<token>").then(|| Secret::new(answer.secret.clone()));
-    Some(RegistryCredentials { username: answer.username, password: Secret::new(answer.secret), identity_token })
+    let identity_token = (answer.username == "<token>").then(|| Secret::from(answer.secret.clone()));
+    Some(RegistryCredentials { username: answer.username, password: Secret::from(answer.secret), identity_token })
 }
 
 #[cfg(test)]
@@ -215,7 +215,7 @@ mod tests {
         let credentials = in_directory(directory.path());
         std::fs::write(&credentials.path, r#"{"currentContext":"x","auths":{"a.example":{"auth":"dTpw"}}}"#).unwrap();
         let registry: RegistryName = "b.example:5000".parse().unwrap();
-        credentials.store(&registry, "me", &Secret::new("pass:word".to_owned())).unwrap();
+        credentials.store(&registry, "me", &Secret::from("pass:word".to_owned())).unwrap();
 
         let found = credentials.find(&registry).unwrap();
         assert_eq!((found.username.as_str(), found.password.expose()), ("me", "pass:word"));
@@ -236,7 +236,7 @@ mod tests {
         std::fs::write(&credentials.path, "{ broken").unwrap();
         let registry: RegistryName = "b.example".parse().unwrap();
         assert!(credentials.find(&registry).is_none());
-        assert!(credentials.store(&registry, "me", &Secret::new("p".to_owned())).is_err());
+        assert!(credentials.store(&registry, "me", &Secret::from("p".to_owned())).is_err());
         assert_eq!(std::fs::read_to_string(&credentials.path).unwrap(), "{ broken");
     }
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shipway_access::Access;
-use shipway_container::{Egress, Runtime, RuntimeOptions};
+use shipway_container::{Egress, Images, Runtime, RuntimeOptions};
 use shipway_engine::certificates::CertificateAuthority;
-use shipway_oci::{Reference, RegistryName};
-use shipway_registry::authority::Authority;
-use shipway_registry::client::{Client, ClientOptions, RegistryCredentials};
+use shipway_oci::{Reference, RegistryName, RepositoryName};
+use shipway_registry::authority::{Authority, PushObserver};
+use shipway_registry::client::{AllowAll, Client, ClientOptions, EgressPolicy, RegistryCredentials};
 use shipway_sandbox::IdMap;
-use shipway_store::{OpenError, Scope, Store};
+use shipway_store::{OpenError, Store};
 
 use crate::arguments::GlobalArguments;
 use crate::credentials::DockerCredentials;
@@ -40,10 +40,10 @@ pub(crate) struct Installation {
     pub(crate) authority: Authority,
     /// The registry's name inside jobs.
     pub(crate) registry_name: RegistryName,
-    /// Reaches other registries, and our own without a network.
+    /// Reaches registries for the user at the keyboard, and our own without a network.
     pub(crate) client: Client,
-    /// What jobs and pulls may reach.
-    pub(crate) egress: Arc<Egress>,
+    /// What jobs, and whatever is fetched for them, may reach.
+    pub(crate) egress: Egress,
 }
 
 impl Installation {
@@ -64,23 +64,36 @@ impl Installation {
             .name
             .parse()
             .map_err(|error| Failure::caused(FailureKind::Use, "the setting `registry.name`", &error))?;
-        let egress = Arc::new(Egress::new(&settings.egress.allow));
-        let client = client(&settings, &store, &authority, &registry_name)?;
+        let egress = Egress::detect(settings.egress.allow.iter().copied())
+            .map_err(|error| Failure::caused(FailureKind::Place, "reading this host's addresses", &error))?;
+        let client = client(&settings, &store, &authority, &registry_name, Arc::new(AllowAll))?;
         Ok(Self { data, settings, store, access, authority, registry_name, client, egress })
     }
 
-    /// The container runtime over this installation.
-    pub(crate) async fn runtime(&self) -> Result<Runtime, Failure> {
+    /// The same installation, with somebody told of every push into its registry.
+    pub(crate) fn observed(&self, observer: Arc<dyn PushObserver>) -> Result<Self, Failure> {
+        let authority = self.authority.clone().with_observer(observer);
+        let client = client(&self.settings, &self.store, &authority, &self.registry_name, Arc::new(AllowAll))?;
+        Ok(Self { authority, client, ..self.clone() })
+    }
+
+    /// The images of this machine.
+    pub(crate) fn images(&self) -> Images {
+        Images::new(self.store.clone(), self.client.clone())
+    }
+
+    /// A client that reaches for jobs only what they may reach themselves.
+    pub(crate) fn job_client(&self) -> Result<Client, Failure> {
+        client(&self.settings, &self.store, &self.authority, &self.registry_name, Arc::new(self.egress.clone()))
+    }
+
+    /// The container runtime over this installation, fetching with the given client.
+    pub(crate) async fn runtime(&self, client: Client) -> Result<Runtime, Failure> {
         let id_map = IdMap::detect().map_err(|error| {
             Failure::caused(FailureKind::Place, "running containers", &error)
                 .hint("`shipway doctor` says what this place can do")
         })?;
-        let options = RuntimeOptions {
-            data: self.data.clone(),
-            store: self.store.clone(),
-            client: self.client.clone(),
-            id_map,
-        };
+        let options = RuntimeOptions::new(self.data.clone(), self.store.clone(), client, id_map);
         Runtime::open(options).await.map_err(|error| Failure::caused(FailureKind::Place, "running containers", &error))
     }
 
@@ -90,23 +103,25 @@ impl Installation {
             .map_err(|error| Failure::caused(FailureKind::Place, "the installation's certificate authority", &error))
     }
 
-    /// Under which names this user's own images are kept.
-    pub(crate) fn user_scope(&self) -> Scope {
-        Scope::user()
-    }
-
     /// The credentials for a reference: the user's own; for this installation's registry a token good for just that
     /// repository, since whoever may open the store needs no password to write into it.
     pub(crate) fn credentials(&self, reference: &Reference) -> Result<Option<RegistryCredentials>, Failure> {
-        if let Some(found) = DockerCredentials::of_this_user().find(&reference.registry) {
+        self.credentials_for(&reference.registry, Some(&reference.repository))
+    }
+
+    /// As [`Self::credentials`], for a registry where the repository may not be known.
+    pub(crate) fn credentials_for(
+        &self,
+        registry: &RegistryName,
+        repository: Option<&RepositoryName>,
+    ) -> Result<Option<RegistryCredentials>, Failure> {
+        if let Some(found) = DockerCredentials::of_this_user().find(registry) {
             return Ok(Some(found));
         }
-        if !self.client.is_own(&reference.registry) {
-            return Ok(None);
-        }
+        let Some(repository) = repository.filter(|_| self.client.is_own(registry)) else { return Ok(None) };
         let token = self
             .access
-            .issue_job_token(&reference.repository, 0, OWN_TOKEN_LIFETIME)
+            .issue_job_token(repository, 0, OWN_TOKEN_LIFETIME)
             .map_err(|error| Failure::caused(FailureKind::Internal, "a token for the own registry", &error))?;
         Ok(Some(RegistryCredentials {
             username: "gitlab-ci-token".to_owned(),
@@ -121,6 +136,7 @@ fn client(
     store: &Store,
     authority: &Authority,
     registry_name: &RegistryName,
+    egress: Arc<dyn EgressPolicy>,
 ) -> Result<Client, Failure> {
     let mut authorities = vec![(registry_name.clone(), authority.clone())];
     for alias in outside_names(settings.registry.listen) {
@@ -137,7 +153,7 @@ fn client(
         .map(|name| name.parse())
         .collect::<Result<Vec<RegistryName>, _>>()
         .map_err(|error| Failure::caused(FailureKind::Use, "the setting `registry.insecure`", &error))?;
-    Client::new(ClientOptions { authorities, insecure, ..ClientOptions::default() })
+    Client::new(ClientOptions { authorities, insecure, egress, ..ClientOptions::default() })
         .map_err(|error| Failure::caused(FailureKind::Place, "preparing to speak to registries", &error))
 }
 

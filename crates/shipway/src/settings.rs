@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use shipway_container::EgressException;
 
 use crate::failure::{Failure, FailureKind};
 
@@ -48,8 +50,14 @@ impl Default for RegistrySettings {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EgressSettings {
-    /// Addresses (`host-address:port`) of this machine that jobs may reach although they are denied by default.
-    pub(crate) allow: Vec<SocketAddr>,
+    /// What jobs may reach although it is denied by default: `ADDRESS`, `ADDRESS:PORT` or `ADDRESS/PREFIX`.
+    #[serde(deserialize_with = "exceptions")]
+    pub(crate) allow: Vec<EgressException>,
+}
+
+fn exceptions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EgressException>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
 }
 
 impl Settings {

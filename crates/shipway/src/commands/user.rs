@@ -107,7 +107,7 @@ pub(crate) fn read_password(from_stdin: bool, prompt: &str) -> Result<Secret, Fa
     if password.is_empty() {
         return Err(Failure::new(FailureKind::Use, "the password is empty"));
     }
-    Ok(Secret::new(password.to_owned()))
+    Ok(Secret::from(password.to_owned()))
 }
 
 /// Keeps the terminal from showing what is typed; shows it again when dropped.

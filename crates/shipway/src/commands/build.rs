@@ -1,0 +1,251 @@
+//! `shipway build`: a Dockerfile to an image, under the flags of `docker build` and `docker buildx build`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use shipway_build::{
+    BuildError, BuildRequest, Builder, Built, Context, CredentialSource, DockerfileSource, RunNetwork,
+};
+use shipway_oci::{Platform, Reference, RegistryName};
+use shipway_registry::client::RegistryCredentials;
+
+use crate::failure::{Failure, FailureKind};
+use crate::installation::Installation;
+use crate::screen;
+
+pub(crate) mod progress;
+
+/// Build an image from a Dockerfile, without a daemon
+#[derive(Debug, Args)]
+pub(crate) struct BuildArguments {
+    /// The build context: a directory
+    context: PathBuf,
+    /// Name the image; may be given several times
+    #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
+    tag: Vec<String>,
+    /// The Dockerfile [default: CONTEXT/Dockerfile; - for standard input]
+    #[arg(short, long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Push the image under its names
+    #[arg(long)]
+    push: bool,
+    /// The stage to build
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Set a build argument; without a value it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Add a label
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Ask for newer base images
+    #[arg(long)]
+    pull: bool,
+    /// Take nothing from the cache
+    #[arg(long)]
+    no_cache: bool,
+    /// The platform to build for
+    #[arg(long, value_name = "OS/ARCHITECTURE")]
+    platform: Option<Platform>,
+    /// The network of RUN steps: `default` or `none`
+    #[arg(long, value_name = "MODE", default_value = "default")]
+    network: String,
+    /// Write the image's id into a file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Print only the image's id
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(crate) async fn execute(arguments: BuildArguments, installation: Installation) -> Result<ExitCode, Failure> {
+    let tags = arguments
+        .tag
+        .iter()
+        .map(|text| parse_reference(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    if arguments.push && tags.is_empty() {
+        return Err(Failure::new(FailureKind::Use, "there is nothing to push to").hint("name the image with --tag"));
+    }
+    let runtime = installation.runtime(installation.client.clone()).await?;
+    let builder = Builder::new(runtime, installation.store.clone(), installation.client.clone());
+    let request = request(&arguments, &installation, tags.clone())?;
+    let progress = progress::Progress::new(arguments.quiet);
+    let built = builder.build(request, &progress).await.map_err(failure)?;
+    if arguments.push {
+        for tag in &tags {
+            push(&installation, &built, tag, arguments.quiet).await?;
+        }
+    }
+    if let Some(path) = &arguments.iidfile {
+        std::fs::write(path, built.id.to_string())
+            .map_err(|error| Failure::caused(FailureKind::Place, &format!("writing `{}`", path.display()), &error))?;
+    }
+    screen::line(&built.id.to_string());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A reference as the user wrote it, or what is wrong with it.
+pub(crate) fn parse_reference(text: &str) -> Result<Reference, Failure> {
+    Reference::parse(text)
+        .map_err(|error| Failure::caused(FailureKind::Use, &format!("the image name `{text}`"), &error))
+}
+
+fn request(
+    arguments: &BuildArguments,
+    installation: &Installation,
+    tags: Vec<Reference>,
+) -> Result<BuildRequest, Failure> {
+    let dockerfile = match &arguments.file {
+        Some(path) if path.as_os_str() == "-" => {
+            DockerfileSource::Bytes { bytes: read_stdin()?, name: "Dockerfile".to_owned() }
+        }
+        Some(path) => named_dockerfile(&arguments.context, path)?,
+        None => DockerfileSource::default(),
+    };
+    let network = match arguments.network.as_str() {
+        "default" => RunNetwork::Pod,
+        "none" => RunNetwork::None,
+        other => {
+            return Err(Failure::new(FailureKind::Use, format!("there is no network mode `{other}`"))
+                .hint("use `default` or `none`"));
+        }
+    };
+    if !arguments.context.is_dir() {
+        let message = format!("the context `{}` is not a directory", arguments.context.display());
+        return Err(Failure::new(FailureKind::Use, message));
+    }
+    let mut request = BuildRequest::new(Context::directory(&arguments.context));
+    request.dockerfile = dockerfile;
+    request.egress = Some(installation.egress.clone());
+    request.tags = tags;
+    request.target = arguments.target.clone();
+    request.build_args = build_args(&arguments.build_arg);
+    request.labels = labels(&arguments.label)?;
+    request.pull = arguments.pull;
+    request.no_cache = arguments.no_cache;
+    request.platform = arguments.platform.clone();
+    request.network = network;
+    request.credentials = Arc::new(UserCredentials(installation.clone()));
+    request.source_date_epoch = source_date_epoch()?;
+    Ok(request)
+}
+
+/// A Dockerfile of the context stays one, so that its own ignore file is found; any other is read now.
+fn named_dockerfile(context: &Path, path: &Path) -> Result<DockerfileSource, Failure> {
+    let unreadable = |error: &dyn std::error::Error| {
+        Failure::caused(FailureKind::Use, &format!("the Dockerfile `{}`", path.display()), error)
+    };
+    let absolute = path.canonicalize().map_err(|error| unreadable(&error))?;
+    if let Ok(root) = context.canonicalize()
+        && let Ok(inside) = absolute.strip_prefix(&root)
+    {
+        return Ok(DockerfileSource::Path(inside.to_path_buf()));
+    }
+    let bytes = std::fs::read(&absolute).map_err(|error| unreadable(&error))?;
+    Ok(DockerfileSource::Bytes { bytes, name: path.display().to_string() })
+}
+
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    use std::io::Read as _;
+
+    /// Larger than any Dockerfile that people write by a factor of a hundred.
+    const LARGEST: u64 = 4 << 20;
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(LARGEST)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::caused(FailureKind::Use, "reading the Dockerfile from standard input", &error))?;
+    Ok(bytes)
+}
+
+/// Build arguments by name; one without a value takes it from the environment, or is left to the Dockerfile's default.
+fn build_args(given: &[String]) -> BTreeMap<String, Option<String>> {
+    given
+        .iter()
+        .map(|argument| match argument.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (argument.clone(), std::env::var(argument).ok()),
+        })
+        .collect()
+}
+
+fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    given
+        .iter()
+        .map(|label| {
+            let (name, value) = label.split_once('=').unwrap_or((label, ""));
+            if name.is_empty() {
+                return Err(Failure::new(FailureKind::Use, format!("the label `{label}` has no name")));
+            }
+            Ok((name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+fn source_date_epoch() -> Result<Option<i64>, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Err(_) => Ok(None),
+        Ok(text) => text.parse().map(Some).map_err(|error| {
+            Failure::caused(FailureKind::Use, &format!("SOURCE_DATE_EPOCH is `{text}`, not seconds"), &error)
+        }),
+    }
+}
+
+async fn push(installation: &Installation, built: &Built, tag: &Reference, quiet: bool) -> Result<(), Failure> {
+    let credentials = installation.credentials(tag)?;
+    let digest = installation
+        .client
+        .push(&installation.store, &built.manifest, tag, credentials.as_ref(), &progress::Transfer::new(quiet))
+        .await
+        .map_err(|error| Failure::caused(FailureKind::Work, &format!("pushing {}", tag.familiar()), &error))?;
+    if !quiet {
+        screen::error_line(&format!("pushed {}@{digest}", tag.familiar()));
+    }
+    Ok(())
+}
+
+fn failure(error: BuildError) -> Failure {
+    let kind = match &error {
+        BuildError::Dockerfile(_) | BuildError::NoDockerfile { .. } | BuildError::Ignore { .. } => FailureKind::Use,
+        _ => FailureKind::Work,
+    };
+    Failure::caused(kind, "the build failed", &error)
+}
+
+/// The user's credentials, looked up for each registry that a build touches.
+struct UserCredentials(Installation);
+
+impl CredentialSource for UserCredentials {
+    fn credentials(&self, registry: &RegistryName) -> Option<RegistryCredentials> {
+        match self.0.credentials_for(registry, None) {
+            Ok(found) => found,
+            Err(failure) => {
+                failure.report();
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_argument_keeps_everything_behind_its_first_equals_sign() {
+        let arguments = build_args(&["A=b=c".to_owned(), "SURELY_NOT_IN_THE_ENVIRONMENT".to_owned()]);
+        assert_eq!(arguments["A"].as_deref(), Some("b=c"));
+        assert_eq!(arguments["SURELY_NOT_IN_THE_ENVIRONMENT"], None);
+    }
+
+    #[test]
+    fn a_label_needs_a_name() {
+        assert!(labels(&["=value".to_owned()]).is_err());
+        assert_eq!(labels(&["a=b".to_owned()]).unwrap()["a"], "b");
+    }
+}

@@ -1,0 +1,94 @@
+//! What people see of a build and of transfers: a line for each step, the output of the steps, a line for each blob.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use shipway_build::{BuildEvents, Step};
+use shipway_container::OutputStream;
+use shipway_oci::{Descriptor, Digest};
+use shipway_registry::client::{BlobProgress, PullProgress, PushProgress};
+
+use crate::screen;
+
+/// Prints a build as it goes, on standard error; the image's id alone goes to standard output.
+pub(crate) struct Progress {
+    quiet: bool,
+    started: Mutex<Instant>,
+    line_open: AtomicBool,
+}
+
+impl Progress {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { quiet, started: Mutex::new(Instant::now()), line_open: AtomicBool::new(false) }
+    }
+
+    fn say(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.line_open.swap(false, Ordering::Relaxed) {
+            screen::error_line("");
+        }
+        screen::error_line(text);
+    }
+}
+
+impl BuildEvents for Progress {
+    fn step_started(&self, step: &Step<'_>) {
+        *self.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        self.say(&format!("{} {}", screen::cyan(&format!("[{}/{}]", step.index, step.total)), step.text));
+    }
+
+    fn cached(&self, _step: &Step<'_>) {
+        self.say("      cached");
+    }
+
+    fn output(&self, _step: &Step<'_>, _stream: OutputStream, bytes: &[u8]) {
+        if !self.quiet {
+            self.line_open.store(!bytes.ends_with(b"\n"), Ordering::Relaxed);
+            screen::error_bytes(bytes);
+        }
+    }
+
+    fn step_finished(&self, _step: &Step<'_>, _id: &Digest) {
+        let elapsed = self.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed();
+        self.say(&format!("      {:.2} s", elapsed.as_secs_f64()));
+    }
+
+    fn warning(&self, text: &str) {
+        self.say(&format!("{} {text}", screen::yellow("warning:")));
+    }
+}
+
+/// Prints a line for each blob that was moved.
+pub(crate) struct Transfer {
+    quiet: bool,
+}
+
+impl Transfer {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    fn blob(&self, blob: &Descriptor, progress: BlobProgress) {
+        let word = match progress {
+            BlobProgress::Done if !self.quiet => "moved",
+            BlobProgress::Present if !self.quiet => "already there",
+            _ => return,
+        };
+        screen::error_line(&format!("{}  {:>9}  {word}", blob.digest.short(), screen::size(blob.size)));
+    }
+}
+
+impl PullProgress for Transfer {
+    fn blob(&self, blob: &Descriptor, progress: BlobProgress) {
+        self.blob(blob, progress);
+    }
+}
+
+impl PushProgress for Transfer {
+    fn blob(&self, blob: &Descriptor, progress: BlobProgress) {
+        self.blob(blob, progress);
+    }
+}

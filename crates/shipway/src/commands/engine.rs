@@ -1,0 +1,72 @@
+//! `shipway engine`: a Docker endpoint for the user at the keyboard, without Docker.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use shipway_build::Builder;
+use shipway_container::PodOptions;
+use shipway_engine::{Engine, EngineOptions, HostPaths};
+use shipway_store::Scope;
+
+use crate::commands::serve::stop_signal;
+use crate::failure::{Failure, FailureKind};
+use crate::installation::Installation;
+use crate::screen;
+
+/// Answer the docker CLI on a Unix socket, as a Docker daemon would
+///
+/// Prints the value for DOCKER_HOST. Images stay between runs and are those of `shipway image ls`; containers end with the
+/// engine. Whoever can open the socket acts as you: it is readable by you alone.
+#[derive(Debug, Args)]
+pub(crate) struct EngineArguments {
+    /// Where the socket is made [default: $XDG_RUNTIME_DIR/shipway/docker.sock, else in the data directory]
+    #[arg(long, value_name = "PATH", env = "SHIPWAY_SOCKET")]
+    socket: Option<PathBuf>,
+}
+
+pub(crate) async fn execute(arguments: EngineArguments, installation: Installation) -> Result<ExitCode, Failure> {
+    let client = installation.client.clone();
+    let runtime = installation.runtime(client.clone()).await?;
+    let pod = runtime
+        .start_pod(PodOptions { name: "engine".to_owned(), egress: installation.egress.clone() })
+        .await
+        .map_err(|error| Failure::caused(FailureKind::Place, "starting the engine", &error))?;
+    let engine = Engine::new(EngineOptions {
+        builder: Builder::new(runtime.clone(), installation.store.clone(), client.clone()),
+        runtime,
+        pod: pod.clone(),
+        client,
+        scope: Scope::user(),
+        cache_scope: Scope::user(),
+        host_paths: HostPaths::Machine,
+        name: "shipway".to_owned(),
+        address: None,
+    });
+    let socket = arguments.socket.unwrap_or_else(|| default_socket(&installation));
+    if let Some(directory) = socket.parent() {
+        std::fs::create_dir_all(directory).map_err(|error| {
+            Failure::caused(FailureKind::Place, &format!("making `{}`", directory.display()), &error)
+        })?;
+    }
+    let served = engine
+        .serve_unix(&socket, 0o600)
+        .map_err(|error| Failure::caused(FailureKind::Place, &format!("listening on `{}`", socket.display()), &error))?;
+    screen::line(&format!("export DOCKER_HOST=unix://{}", socket.display()));
+    tokio::select! {
+        () = served => {}
+        () = stop_signal() => {}
+    }
+    engine.close().await;
+    pod.close().await;
+    // A socket that nobody answers would keep clients waiting; gone already is as good.
+    let _ = std::fs::remove_file(&socket);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn default_socket(installation: &Installation) -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()) {
+        Some(directory) => PathBuf::from(directory).join("shipway/docker.sock"),
+        None => installation.data.join("docker.sock"),
+    }
+}

@@ -1,0 +1,119 @@
+//! What is there: local images, the registry's repositories, one image's configuration, names given and taken.
+
+use shipway_store::Scope;
+
+use super::{lookup_failed, no_such_image};
+use crate::commands::build::parse_reference;
+use crate::failure::{Failure, FailureKind};
+use crate::installation::Installation;
+use crate::screen;
+
+/// Repositories and tags are read in pages of this many.
+const PAGE: usize = 500;
+
+pub(super) async fn local(installation: &Installation, json: bool) -> Result<(), Failure> {
+    let images = installation.images();
+    let mut rows = Vec::new();
+    for (scope, origin) in [(Scope::user(), "built or pulled"), (Scope::imported(), "imported")] {
+        for listed in images.list(&scope).await.map_err(|error| lookup_failed(&error))? {
+            let size = listed.image.compressed_size();
+            for reference in &listed.references {
+                rows.push((reference.familiar(), listed.image.id.clone(), size, origin));
+            }
+        }
+    }
+    if json {
+        for (name, id, size, origin) in rows {
+            screen::line(&serde_json::json!({"name": name, "id": id, "size": size, "origin": origin}).to_string());
+        }
+        return Ok(());
+    }
+    let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0).max("NAME".len());
+    screen::line(&format!("{:width$}  {:12}  {:>9}  ORIGIN", "NAME", "ID", "SIZE"));
+    for (name, id, size, origin) in rows {
+        screen::line(&format!("{name:width$}  {}  {:>9}  {origin}", id.short(), screen::size(size)));
+    }
+    Ok(())
+}
+
+pub(super) fn registry(installation: &Installation, json: bool) -> Result<(), Failure> {
+    let store = &installation.store;
+    let failed = |error: shipway_store::StoreError| lookup_failed(&error);
+    let mut last = None;
+    loop {
+        let repositories = store.repositories(last.as_ref(), PAGE).map_err(failed)?;
+        for repository in &repositories {
+            let mut last_tag = None;
+            loop {
+                let tags = store.tags(repository, last_tag.as_ref(), PAGE).map_err(failed)?;
+                for tag in &tags {
+                    let selector = shipway_store::ManifestSelector::Tag(tag.clone());
+                    let Some(manifest) = store.manifest(repository, &selector).map_err(failed)? else { continue };
+                    let name = format!("{}/{repository}:{tag}", installation.settings.registry.listen);
+                    if json {
+                        let row = serde_json::json!({"name": name, "digest": manifest.digest});
+                        screen::line(&row.to_string());
+                    } else {
+                        screen::line(&format!("{name}@{}", manifest.digest));
+                    }
+                }
+                if tags.len() < PAGE {
+                    break;
+                }
+                last_tag = tags.last().cloned();
+            }
+        }
+        if repositories.len() < PAGE {
+            return Ok(());
+        }
+        last = repositories.last().cloned();
+    }
+}
+
+pub(super) async fn inspect(installation: &Installation, name: &str) -> Result<(), Failure> {
+    let images = installation.images();
+    for scope in [Scope::user(), Scope::imported()] {
+        if let Some(image) = images.resolve(&scope, name).await.map_err(|error| lookup_failed(&error))? {
+            let description = serde_json::json!({
+                "id": image.id,
+                "manifest": image.manifest,
+                "config": image.config,
+                "layers": image.layers,
+            });
+            screen::line(&format!("{description:#}"));
+            return Ok(());
+        }
+    }
+    Err(no_such_image(name))
+}
+
+pub(super) async fn tag(installation: &Installation, name: &str, reference: &str) -> Result<(), Failure> {
+    let images = installation.images();
+    let reference = parse_reference(reference)?;
+    let scope = Scope::user();
+    let Some(image) = images.resolve(&scope, name).await.map_err(|error| lookup_failed(&error))? else {
+        return Err(no_such_image(name));
+    };
+    images.tag(&scope, &image.manifest, &reference).await.map_err(|error| lookup_failed(&error))
+}
+
+pub(super) async fn remove(installation: &Installation, names: &[String]) -> Result<(), Failure> {
+    let images = installation.images();
+    let mut missing = Vec::new();
+    for name in names {
+        let reference = parse_reference(name)?;
+        let mut found = false;
+        for scope in [Scope::user(), Scope::imported()] {
+            found |= images.untag(&scope, &reference).await.map_err(|error| lookup_failed(&error))?;
+        }
+        if found {
+            screen::line(&format!("removed {}", reference.familiar()));
+        } else {
+            missing.push(format!("`{name}`"));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(FailureKind::Use, format!("there is no image {} on this machine", missing.join(", "))))
+}
