@@ -4,12 +4,15 @@
 //! its digest becomes its name, and only the documents that say how the files belong together stay in memory. They are
 //! written as one archive that is both forms at once, as docker itself does today.
 
+mod contents;
 mod documents;
+mod error;
 mod load;
 mod save;
 mod tar;
 
-pub use load::{LoadError, Loaded};
+pub use error::LoadError;
+pub use load::Loaded;
 pub use save::{SaveError, SaveImage};
 pub use tar::TarError;
 pub(crate) use tar::TarWalk;

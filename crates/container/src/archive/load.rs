@@ -1,22 +1,21 @@
 //! Reading an archive of images into a scope.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io::Read;
 
 use shipway_oci::{
-    ConfigError, Descriptor, Digest, EncodeError, ImageConfig, ImageIndex, ImageManifest, MAX_CONFIG_BYTES,
-    MAX_MANIFEST_BYTES, Manifest, ManifestError, Platform, Reference, media_type,
+    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES,
+    Manifest, Platform, Reference, media_type,
 };
-use shipway_store::{CommitError, ManifestWrite, PutManifestError, Scope, Store, StoreError};
+use shipway_store::{ManifestWrite, Scope, Store};
 
+use super::contents::{Contents, blob_path};
 use super::documents::{DOCKER_MANIFEST, DockerEntry, IMAGE_NAME, OCI_INDEX, REF_NAME};
-use super::tar::{Entry, Kind, TarError, TarWalk};
+use super::error::LoadError;
 use crate::compression::{Compression, Decompressor};
-use crate::image::{Image, LoadImageError};
+use crate::image::Image;
 use crate::images::Images;
 
-/// Files in one archive. A hundred images of a hundred layers are far below.
-const MAX_ENTRIES: usize = 100_000;
 /// Images in one archive.
 const MAX_IMAGES: usize = 1000;
 /// What the whole archive may unpack to.
@@ -29,158 +28,6 @@ pub struct Loaded {
     pub image: Image,
     /// The names that the archive gave it; without any it is found by its id.
     pub references: Vec<Reference>,
-}
-
-/// An archive was not loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The stream cannot be read or decompressed.
-    #[error("cannot read the archive")]
-    Read {
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It is no tar.
-    #[error("the archive is no usable tar")]
-    Tar {
-        /// Why.
-        #[source]
-        source: TarError,
-    },
-    /// It exceeds a limit.
-    #[error("the archive has more than {limit} {what}, the most that is accepted")]
-    TooMany {
-        /// What there is too much of.
-        what: &'static str,
-        /// How much is accepted.
-        limit: usize,
-    },
-    /// It is no archive of images.
-    #[error("the archive holds no image: it has neither `{DOCKER_MANIFEST}` nor `{OCI_INDEX}`")]
-    NoImages,
-    /// A document cannot be understood.
-    #[error("`{document}` of the archive cannot be understood")]
-    Document {
-        /// Its name.
-        document: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A document that lists manifests cannot be understood.
-    #[error("`{document}` of the archive cannot be understood")]
-    Manifest {
-        /// Its name or digest.
-        document: String,
-        /// Why.
-        #[source]
-        source: ManifestError,
-    },
-    /// A configuration cannot be understood.
-    #[error("the configuration `{path}` of the archive cannot be understood")]
-    Config {
-        /// Its path.
-        path: String,
-        /// Why.
-        #[source]
-        source: ConfigError,
-    },
-    /// A document names a file that is not there.
-    #[error("`{document}` names `{path}`, which is not in the archive")]
-    Missing {
-        /// Who names it.
-        document: String,
-        /// What is missing.
-        path: String,
-    },
-    /// A layer is not the one that the configuration promises.
-    #[error("the layer `{path}` has the digest {found}, but its image's configuration promises {expected}")]
-    DiffId {
-        /// Its path.
-        path: String,
-        /// What was promised.
-        expected: Digest,
-        /// What is there.
-        found: Digest,
-    },
-    /// Configuration and list of layers disagree.
-    #[error("the image `{config}` has {layers} layers, but its configuration names {diff_ids}")]
-    LayerCount {
-        /// Path of the configuration.
-        config: String,
-        /// Layers listed.
-        layers: usize,
-        /// Layers of the configuration.
-        diff_ids: usize,
-    },
-    /// A file of the archive cannot be kept, or is not what its name says.
-    #[error("cannot keep `{path}` of the archive")]
-    Commit {
-        /// Its path.
-        path: String,
-        /// Why.
-        #[source]
-        source: CommitError,
-    },
-    /// The store failed.
-    #[error("cannot keep the archive's images in the store")]
-    Store {
-        /// Why.
-        #[source]
-        source: StoreError,
-    },
-    /// An image cannot be named.
-    #[error("cannot keep image {manifest} of the archive")]
-    Name {
-        /// Its manifest.
-        manifest: Digest,
-        /// Why.
-        #[source]
-        source: PutManifestError,
-    },
-    /// A manifest cannot be written.
-    #[error("cannot write a manifest for an image of the archive")]
-    Encode {
-        /// Why.
-        #[source]
-        source: EncodeError,
-    },
-    /// An image of the archive cannot be used.
-    #[error("an image of the archive cannot be used")]
-    Use {
-        /// Why.
-        #[source]
-        source: LoadImageError,
-    },
-}
-
-/// A file of the archive that is in the store now.
-#[derive(Debug, Clone)]
-struct Kept {
-    digest: Digest,
-    size: u64,
-    compression: Compression,
-}
-
-impl Kept {
-    fn layer(&self) -> Descriptor {
-        let media_type = match self.compression {
-            Compression::None => media_type::OCI_LAYER_TAR,
-            Compression::Gzip => media_type::OCI_LAYER_GZIP,
-            Compression::Zstd => media_type::OCI_LAYER_ZSTD,
-        };
-        Descriptor::new(media_type, self.digest.clone(), self.size)
-    }
-}
-
-/// What one pass over the archive found.
-#[derive(Default)]
-struct Contents {
-    docker: Option<Vec<u8>>,
-    index: Option<Vec<u8>>,
-    files: BTreeMap<String, Kept>,
-    links: BTreeMap<String, String>,
 }
 
 impl Images {
@@ -204,129 +51,6 @@ impl Images {
             Ok(loaded)
         }
     }
-}
-
-impl Contents {
-    fn read(store: &Store, archive: impl Read) -> Result<Self, LoadError> {
-        let tar = |source| LoadError::Tar { source };
-        let mut contents = Self::default();
-        let mut walk = TarWalk::new(archive);
-        let mut entries = 0;
-        while let Some(entry) = walk.next().map_err(tar)? {
-            entries += 1;
-            if entries > MAX_ENTRIES {
-                return Err(LoadError::TooMany {
-                    what: "files",
-                    limit: MAX_ENTRIES,
-                });
-            }
-            contents.take(store, &mut walk, &entry)?;
-        }
-        walk.finish().map_err(tar)?;
-        Ok(contents)
-    }
-
-    fn take(&mut self, store: &Store, walk: &mut TarWalk<impl Read>, entry: &Entry) -> Result<(), LoadError> {
-        let path = normal(&entry.path);
-        match (entry.kind, path.as_str()) {
-            (Kind::File, DOCKER_MANIFEST) => self.docker = Some(document(walk, entry)?),
-            (Kind::File, OCI_INDEX) => self.index = Some(document(walk, entry)?),
-            (Kind::File, _) => {
-                let kept = keep(store, walk, &path)?;
-                self.files.insert(path, kept);
-            }
-            (Kind::Link, _) => {
-                // Old archives link a layer that two images share.
-                let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                let target = if entry.link.starts_with("..") {
-                    format!("{directory}/{}", entry.link)
-                } else {
-                    entry.link.clone()
-                };
-                self.links.insert(path, normal(&target));
-            }
-            (Kind::Directory | Kind::Other, _) => {}
-        }
-        Ok(())
-    }
-
-    fn file(&self, document: &str, path: &str) -> Result<&Kept, LoadError> {
-        let path = normal(path);
-        let found = self
-            .files
-            .get(&path)
-            .or_else(|| self.files.get(self.links.get(&path)?));
-        found.ok_or_else(|| LoadError::Missing {
-            document: document.to_owned(),
-            path,
-        })
-    }
-
-    fn has_blob(&self, digest: &Digest) -> bool {
-        self.files.contains_key(&blob_path(digest))
-    }
-}
-
-fn document(walk: &mut TarWalk<impl Read>, entry: &Entry) -> Result<Vec<u8>, LoadError> {
-    if entry.size > MAX_MANIFEST_BYTES as u64 {
-        return Err(LoadError::TooMany {
-            what: "bytes in a document",
-            limit: MAX_MANIFEST_BYTES,
-        });
-    }
-    let mut bytes = Vec::new();
-    walk.read_to_end(&mut bytes)
-        .map_err(|source| LoadError::Read { source })?;
-    Ok(bytes)
-}
-
-/// Into the store, under the digest that its path promises, if it promises one.
-fn keep(store: &Store, walk: &mut TarWalk<impl Read>, path: &str) -> Result<Kept, LoadError> {
-    let expected: Option<Digest> = path
-        .strip_prefix("blobs/")
-        .and_then(|rest| rest.split_once('/'))
-        .and_then(|(algorithm, hash)| format!("{algorithm}:{hash}").parse().ok());
-    let algorithm = expected
-        .as_ref()
-        .map_or(shipway_oci::Algorithm::Sha256, Digest::algorithm);
-    let read = |source| LoadError::Read { source };
-    let mut blob = store
-        .begin_blob_as(algorithm)
-        .map_err(|source| LoadError::Store { source })?;
-    let mut start = Vec::new();
-    walk.by_ref().take(4).read_to_end(&mut start).map_err(read)?;
-    let compression = Compression::of(&start);
-    io::copy(&mut start.as_slice().chain(walk), &mut blob).map_err(read)?;
-    let kept = blob
-        .commit(expected.as_ref())
-        .map_err(|source| LoadError::Commit {
-            path: path.to_owned(),
-            source,
-        })?;
-    Ok(Kept {
-        digest: kept.digest,
-        size: kept.size,
-        compression,
-    })
-}
-
-/// `./a//b/../c` and `a/c` name one file.
-fn normal(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
-fn blob_path(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
 struct Loader<'a> {
@@ -600,19 +324,6 @@ fn names(entry: &Descriptor) -> Vec<Reference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_inside_an_archive_are_compared_by_what_they_mean() {
-        for (path, expected) in [
-            ("./a//b", "a/b"),
-            ("a/../b", "b"),
-            ("../../etc", "etc"),
-            ("/x/", "x"),
-            ("", ""),
-        ] {
-            assert_eq!(normal(path), expected, "{path}");
-        }
-    }
 
     #[test]
     fn only_whole_names_name_an_image() {

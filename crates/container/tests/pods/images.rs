@@ -7,6 +7,7 @@ use shipway_container::{
 use shipway_oci::{Digest, ImageConfig, Platform, Reference};
 use shipway_sandbox::ExitStatus;
 use shipway_store::Scope;
+use shipway_testkit::Peer;
 
 use crate::harness::tests;
 use crate::house::{House, Tar, busybox_tar, run, script};
@@ -19,6 +20,7 @@ tests!(
     an_archive_brings_everything_back,
     an_old_docker_archive_is_understood,
     a_damaged_archive_is_refused,
+    skopeo_reads_our_archives_and_we_read_its,
     an_import_stands_in_for_an_unreachable_registry_only,
 );
 
@@ -253,6 +255,51 @@ async fn a_damaged_archive_is_refused() {
         matches!(load(&archive), LoadError::Commit { .. }),
         "a blob that is not what its name says"
     );
+}
+
+async fn skopeo_reads_our_archives_and_we_read_its() {
+    let Some(skopeo) = Peer::find("skopeo") else {
+        return;
+    };
+    let house = House::new().await;
+    let images = house.runtime.images();
+    let image = house.busybox();
+    let directory = house.directory.path().to_owned();
+    let ours = std::fs::File::create(directory.join("ours.tar")).unwrap();
+    images
+        .save(
+            &[SaveImage {
+                image: image.clone(),
+                references: vec![reference("a:1")],
+            }],
+            ours,
+        )
+        .unwrap();
+    for form in ["docker-archive", "oci-archive"] {
+        let (from, to) = (
+            format!("{form}:ours.tar"),
+            format!("{form}:{form}.tar:example.com/b:2"),
+        );
+        let skopeo = skopeo.path().to_owned();
+        let mut command = std::process::Command::new(skopeo);
+        command
+            .args(["copy", "--quiet", "--insecure-policy", &from, &to])
+            .current_dir(&directory);
+        assert!(
+            tokio::task::spawn_blocking(move || command.status())
+                .await
+                .unwrap()
+                .unwrap()
+                .success(),
+            "{form}"
+        );
+        let theirs = std::fs::File::open(directory.join(format!("{form}.tar"))).unwrap();
+        let loaded = images.load(theirs, &Scope::job(1)).unwrap();
+        assert_eq!(loaded[0].references, [reference("example.com/b:2")]);
+        assert_eq!(loaded[0].image.id, image.id);
+        // The layer is a plain tar, so a manifest that has to be made anew is the same again.
+        assert_eq!(loaded[0].image.manifest, image.manifest, "{form}");
+    }
 }
 
 async fn pull(
