@@ -297,8 +297,6 @@ async fn skopeo_reads_our_archives_and_we_read_its() {
         let loaded = images.load(theirs, &Scope::job(1)).unwrap();
         assert_eq!(loaded[0].references, [reference("example.com/b:2")]);
         assert_eq!(loaded[0].image.id, image.id);
-        // The layer is a plain tar, so a manifest that has to be made anew is the same again.
-        assert_eq!(loaded[0].image.manifest, image.manifest, "{form}");
     }
 }
 
