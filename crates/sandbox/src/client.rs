@@ -20,7 +20,7 @@ use crate::error::{Doing as _, KeeperError, Result};
 use crate::ids::{ContainerId, ProcessId};
 use crate::launch::{LaunchError, LaunchOptions, Launched, launch};
 use crate::probe::{Finding, Question};
-use crate::protocol::{Answer, ArchivePlan, Envelope, Reply, Request, Streams};
+use crate::protocol::{Answer, ApplyPlan, ArchivePlan, Envelope, Reply, Request, Streams};
 use crate::requests::{
     ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, DiffReport, DiffRequest, FileStatus,
     UnpackReport, UnpackRequest,
@@ -88,7 +88,7 @@ impl Connection {
     }
 
     /// Hands out answers until the connection ends, then reaps the launcher.
-    fn read(&self, mut launcher: Child) {
+    fn read(&self, mut launcher: Child, keeper: &OwnedFd) {
         while let Ok(Some((reply, fds))) = wire::receive::<Reply>(&self.socket) {
             let waiting = match &mut *self.lock() {
                 State::Serving { waiting, .. } => waiting.remove(&reply.id),
@@ -102,27 +102,28 @@ impl Connection {
         self.shut();
         // Dropping the senders wakes everybody who waits.
         *self.lock() = State::Ending;
-        reap(&mut launcher);
+        reap(&mut launcher, keeper);
         *self.lock() = State::Ended;
         self.ended.notify_all();
     }
 }
 
-/// Waits for the launcher; one that does not end is killed, and the kernel kills its keeper with it.
-fn reap(launcher: &mut Child) {
+/// Waits for the keeper and its launcher; if that takes too long the launcher is killed, and the kernel kills its
+/// keeper with it.
+fn reap(launcher: &mut Child, keeper: &OwnedFd) {
     use rustix::event::{PollFd, PollFlags, poll};
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
-    let ends_in_time = pidfd_open(Pid::from_child(launcher), PidfdFlags::empty()).is_ok_and(|pidfd| {
+    let ends_in_time = || {
         let patience = rustix::time::Timespec {
             tv_sec: PATIENCE.as_secs().cast_signed(),
             tv_nsec: 0,
         };
-        let mut ready = [PollFd::new(&pidfd, PollFlags::IN)];
+        let mut ready = [PollFd::new(keeper, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut ready, Some(&patience))).is_ok_and(|count| count > 0)
-    });
-    if !ends_in_time {
+    };
+    if !ends_in_time() {
         // Fails only if it ended in the meantime.
         let _ = launcher.kill();
+        ends_in_time();
     }
     // Fails only if somebody else reaped it, which is as good.
     let _ = launcher.wait();
@@ -132,7 +133,11 @@ impl Keeper {
     /// Starts a keeper. Call from a process whose `main` begins with
     /// [`enter_keeper_if_asked`](crate::enter_keeper_if_asked).
     pub fn launch(options: &LaunchOptions) -> std::result::Result<Self, LaunchError> {
-        let Launched { launcher, socket } = launch(options)?;
+        let Launched {
+            launcher,
+            socket,
+            keeper,
+        } = launch(options)?;
         let connection = Arc::new(Connection {
             socket,
             launcher: launcher.id(),
@@ -146,7 +151,7 @@ impl Keeper {
         let reader = Arc::clone(&connection);
         std::thread::Builder::new()
             .name("keeper-replies".into())
-            .spawn(move || reader.read(launcher))
+            .spawn(move || reader.read(launcher, &keeper))
             .map_err(|source| LaunchError::Setup {
                 source: KeeperError::System {
                     action: "start a thread".into(),
@@ -199,6 +204,11 @@ impl Keeper {
     /// A bound UDP socket in the pod's network.
     pub fn bind_udp(&self, address: SocketAddrV4) -> Result<OwnedFd> {
         self.descriptor(Request::BindUdp(address))
+    }
+
+    /// A TCP connection from the pod's network, made within a second or refused.
+    pub fn connect_tcp(&self, address: SocketAddrV4) -> Result<OwnedFd> {
+        self.descriptor(Request::ConnectTcp(address))
     }
 
     /// A pipe (read end, write end) that belongs to the pod's root, so that a container can open it again through
@@ -272,18 +282,20 @@ impl Keeper {
             stream,
             root,
             target,
+            target_mode,
+            target_owner,
             conflict,
             limits,
         } = request;
-        match self.answer(
-            Request::Apply {
-                root,
-                target,
-                conflict,
-                limits,
-            },
-            &[stream.as_fd()],
-        )? {
+        let plan = ApplyPlan {
+            root,
+            target,
+            target_mode,
+            target_owner,
+            conflict,
+            limits,
+        };
+        match self.answer(Request::Apply(plan), &[stream.as_fd()])? {
             Answer::Applied(report) => Ok(report),
             _ => Err(unexpected("apply")),
         }

@@ -95,6 +95,8 @@ pub enum LaunchError {
 pub(crate) struct Launched {
     pub(crate) launcher: Child,
     pub(crate) socket: OwnedFd,
+    /// Readable when the keeper and all it started have ended.
+    pub(crate) keeper: OwnedFd,
 }
 
 /// Starts a launcher and brings its keeper up.
@@ -115,9 +117,10 @@ pub(crate) fn launch(options: &LaunchOptions) -> Result<Launched, LaunchError> {
         .spawn()
         .map_err(|source| LaunchError::Execute { executable, source })?;
     match bring_up(options, &near, launcher.id()) {
-        Ok(()) => Ok(Launched {
+        Ok(keeper) => Ok(Launched {
             launcher,
             socket: near,
+            keeper,
         }),
         Err(error) => {
             // Both may fail only because it has already ended.
@@ -128,14 +131,14 @@ pub(crate) fn launch(options: &LaunchOptions) -> Result<Launched, LaunchError> {
     }
 }
 
-fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<(), LaunchError> {
+fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<OwnedFd, LaunchError> {
     let setup = |source| match source {
         KeeperError::Gone => LaunchError::Ended,
         source => LaunchError::Setup { source },
     };
     let next_step = || match wire::receive(socket).map_err(setup)? {
         Some((LaunchStep::Failed(source), _)) => Err(LaunchError::Setup { source }),
-        Some((step, _)) => Ok(step),
+        Some(next) => Ok(next),
         None => Err(LaunchError::Ended),
     };
     let directory = std::path::absolute(&options.directory).map_err(|source| LaunchError::Directory {
@@ -147,7 +150,7 @@ fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<(), L
         hostname: options.hostname.clone(),
     };
     wire::send(socket, &plan, &[]).map_err(setup)?;
-    let LaunchStep::Unshared = next_step()? else {
+    let (LaunchStep::Unshared, _) = next_step()? else {
         return Err(LaunchError::Ended);
     };
     write_maps(pid, &options.id_map)?;
@@ -159,10 +162,10 @@ fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<(), L
         &[],
     )
     .map_err(setup)?;
-    let LaunchStep::Ready = next_step()? else {
+    let (LaunchStep::Ready, fds) = next_step()? else {
         return Err(LaunchError::Ended);
     };
-    Ok(())
+    fds.into_iter().next().ok_or(LaunchError::Ended)
 }
 
 fn prepare_directory(options: &LaunchOptions) -> Result<(), LaunchError> {

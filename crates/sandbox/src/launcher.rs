@@ -14,7 +14,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
-use rustix::process::{Signal, WaitOptions};
+use rustix::process::{PidfdFlags, Signal, WaitOptions, pidfd_open};
 use rustix::thread::UnshareFlags;
 
 use crate::error::{Doing as _, KeeperError, Result};
@@ -116,7 +116,11 @@ fn become_root() -> Result<()> {
 fn keep(socket: &OwnedFd, plan: &LaunchPlan) -> i32 {
     let served = prepare(plan).and_then(|directory| {
         let server = keeper::Server::new(socket.as_fd(), directory)?;
-        wire::send(socket, &LaunchStep::Ready, &[])?;
+        // Readable when this process, and with it everything in its pid namespace, has ended.
+        let pidfd = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+            .doing(|| "open the keeper's pidfd".into())?;
+        wire::send(socket, &LaunchStep::Ready, &[pidfd.as_fd()])?;
+        drop(pidfd);
         server.serve()
     });
     match served {

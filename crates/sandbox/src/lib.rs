@@ -27,6 +27,7 @@ mod launcher;
 mod layout;
 mod net;
 mod overlay;
+mod pattern;
 mod probe;
 mod protocol;
 mod requests;

@@ -26,7 +26,7 @@ pub(crate) struct LaunchPlan {
 pub(crate) enum LaunchStep {
     /// The namespaces exist: the maps are to be written now.
     Unshared,
-    /// The keeper serves.
+    /// The keeper serves; with its pidfd.
     Ready,
     /// It does not go on.
     Failed(KeeperError),
@@ -52,6 +52,7 @@ pub(crate) enum Request {
     AddAddress(Ipv4Addr),
     ListenTcp(SocketAddrV4),
     BindUdp(SocketAddrV4),
+    ConnectTcp(SocketAddrV4),
     Pipe,
     MakeDirectory {
         path: PathBuf,
@@ -78,12 +79,7 @@ pub(crate) enum Request {
         limits: UnpackLimits,
     },
     /// With the stream.
-    Apply {
-        root: RootSpec,
-        target: PathBuf,
-        conflict: Conflict,
-        limits: UnpackLimits,
-    },
+    Apply(ApplyPlan),
     /// With the output.
     Archive(ArchivePlan),
     /// With the output.
@@ -123,6 +119,17 @@ pub(crate) enum Request {
     },
     Stop(ContainerId),
     Probe(Question),
+}
+
+/// What is to be applied without its stream.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ApplyPlan {
+    pub(crate) root: ArchiveRoot,
+    pub(crate) target: PathBuf,
+    pub(crate) target_mode: u32,
+    pub(crate) target_owner: (u32, u32),
+    pub(crate) conflict: Conflict,
+    pub(crate) limits: UnpackLimits,
 }
 
 /// An archive's request without its output.

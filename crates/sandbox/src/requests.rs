@@ -64,6 +64,8 @@ pub struct UnpackReport {
     pub entries: u64,
     /// Bytes of file contents written.
     pub bytes: u64,
+    /// Directories that the archive implies and whose looks could not be taken from the layers below.
+    pub implied: u64,
     /// Device nodes left out: a user namespace may not make them.
     pub skipped_devices: u64,
     /// Extended attributes left out: the file system or the kernel does not take them here.
@@ -88,10 +90,14 @@ pub enum Conflict {
 pub struct ApplyRequest {
     /// A tar, uncompressed.
     pub stream: OwnedFd,
-    /// The root; it has an upper directory.
-    pub root: RootSpec,
-    /// Directory inside the root, made (0755, root) if it is missing.
+    /// Where: a root with an upper directory, a directory, or a running container.
+    pub root: ArchiveRoot,
+    /// Directory inside the root; links are followed inside it, what is missing is made.
     pub target: PathBuf,
+    /// Mode of what is made of `target`.
+    pub target_mode: u32,
+    /// Owner of what is made of `target`.
+    pub target_owner: (u32, u32),
     /// What wins.
     pub conflict: Conflict,
     /// Bounds.
@@ -99,27 +105,35 @@ pub struct ApplyRequest {
 }
 
 impl ApplyRequest {
-    /// A request with the default bounds, where the archive wins.
-    pub fn new(stream: OwnedFd, root: RootSpec, target: PathBuf) -> Self {
+    /// A request with the default bounds, where the archive wins and the target belongs to root.
+    pub fn new(stream: OwnedFd, root: impl Into<ArchiveRoot>, target: PathBuf) -> Self {
         Self {
             stream,
-            root,
+            root: root.into(),
             target,
+            target_mode: 0o755,
+            target_owner: (0, 0),
             conflict: Conflict::default(),
             limits: UnpackLimits::default(),
         }
     }
 }
 
-/// Whose files an archive holds.
+/// Whose files are meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ArchiveRoot {
-    /// A root file system, seen read-only.
+    /// A root file system: read without a trace, or written to in its upper directory.
     Root(RootSpec),
     /// A directory of the keepers' directory.
     Directory(PathBuf),
     /// A running container, its mounts included.
     Container(ContainerId),
+}
+
+impl From<RootSpec> for ArchiveRoot {
+    fn from(root: RootSpec) -> Self {
+        Self::Root(root)
+    }
 }
 
 /// Files to be written as a tar.
@@ -213,4 +227,6 @@ pub struct FileStatus {
     pub mtime: i64,
     /// Where a symbolic link points to.
     pub link: Option<PathBuf>,
+    /// What a symbolic link leads to inside the root, and its own kind for anything else; none if it leads nowhere.
+    pub resolved: Option<FileKind>,
 }

@@ -6,7 +6,6 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::path::Path;
 use std::ptr;
 
 use rustix::io::Errno;
@@ -146,11 +145,6 @@ pub(crate) fn make_read_only(mount: impl AsFd) -> Result<(), Errno> {
         )
     };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
-}
-
-/// Sets an extended attribute of the thing itself, a symbolic link included.
-pub(crate) fn set_attribute(path: &Path, name: &[u8], value: &[u8]) -> Result<(), Errno> {
-    rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty())
 }
 
 /// Makes a device node; overlayfs's whiteout is the one with number 0:0.

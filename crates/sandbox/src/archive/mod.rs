@@ -1,45 +1,127 @@
-//! Archives (temporary).
-use crate::error::{KeeperError, Result};
-use crate::keeper::Workplace;
-use crate::protocol::{Answer, ArchivePlan};
-use crate::requests::{Conflict, DiffReport, UnpackLimits, UnpackReport};
-use crate::spec::RootSpec;
-use rustix::process::Pid;
+//! Trees to archives and archives to trees.
+//!
+//! Every archive is hostile until read: a worker makes the target its root before it extracts, so that no name and
+//! no link in the archive can mean anything outside, and everything that could grow has a bound. Archives that are
+//! written are deterministic: sorted, numeric ids, no name that the tree does not have.
+
+mod diff;
+mod emit;
+mod extract;
+mod layer;
+mod names;
+mod pack;
+mod reader;
+mod record;
+mod writer;
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-fn not_yet<T>() -> Result<T> {
-    Err(KeeperError::Message {
-        reason: "not implemented yet".into(),
-    })
-}
-pub(crate) fn archive(_: &Workplace<'_>, _: &ArchivePlan, _: Option<Pid>, _: OwnedFd) -> Result<Answer> {
-    not_yet()
-}
+
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use self::extract::Extractor;
+use self::layer::Layer;
+use crate::beneath;
+use crate::error::{Doing as _, KeeperError, Result};
+use crate::keeper::Workplace;
+use crate::overlay::{self, Access};
+use crate::protocol::{Answer, ApplyPlan, ArchivePlan};
+use crate::requests::{ArchiveRoot, DiffReport, UnpackLimits, UnpackReport};
+use crate::start;
+
+pub(crate) use self::names::clean;
+
+/// Unpacks a layer into a directory of its own, whiteouts in overlayfs's form.
 pub(crate) fn unpack(
-    _: &Workplace<'_>,
-    _: &Path,
-    _: &[PathBuf],
-    _: UnpackLimits,
-    _: OwnedFd,
+    place: &Workplace<'_>,
+    into: &Path,
+    below: &[PathBuf],
+    limits: UnpackLimits,
+    stream: OwnedFd,
 ) -> Result<UnpackReport> {
-    not_yet()
+    let target = beneath::open_with(place.directory, into, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let layer = Layer::open(place.directory, below)?;
+    overlay::enter_directory(&target)?;
+    Extractor::for_layer(target, layer, limits).run(stream)
 }
+
+/// Extracts an archive into a root, a directory or a running container.
 pub(crate) fn apply(
-    _: &Workplace<'_>,
-    _: &RootSpec,
-    _: &Path,
-    _: Conflict,
-    _: UnpackLimits,
-    _: OwnedFd,
+    place: &Workplace<'_>,
+    plan: &ApplyPlan,
+    inside: Option<Pid>,
+    stream: OwnedFd,
 ) -> Result<UnpackReport> {
-    not_yet()
+    enter(place, &plan.root, inside, Access::AsSpecified)?;
+    let target = names::clean(&plan.target);
+    make_target(&target, plan.target_mode, plan.target_owner)?;
+    let base = rustix::fs::open(
+        &target,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .doing(|| format!("open {} in the root", target.display()))?;
+    Extractor::for_root(base, plan.conflict, plan.limits).run(stream)
 }
+
+/// Writes files of a root as a tar.
+pub(crate) fn archive(
+    place: &Workplace<'_>,
+    plan: &ArchivePlan,
+    inside: Option<Pid>,
+    output: OwnedFd,
+) -> Result<Answer> {
+    enter(place, &plan.root, inside, Access::View)?;
+    pack::pack(plan, output).map(Answer::Archived)
+}
+
+/// Writes the changes of an upper directory as a layer.
 pub(crate) fn diff(
-    _: &Workplace<'_>,
-    _: &Path,
-    _: Option<i64>,
-    _: &[PathBuf],
-    _: OwnedFd,
+    place: &Workplace<'_>,
+    upper: &Path,
+    clamp_mtime: Option<i64>,
+    omit: &[PathBuf],
+    output: OwnedFd,
 ) -> Result<DiffReport> {
-    not_yet()
+    let changes = beneath::open_with(
+        place.directory,
+        &upper.join("fs"),
+        OFlags::RDONLY | OFlags::DIRECTORY,
+    )?;
+    overlay::enter_directory(&changes)?;
+    diff::diff(clamp_mtime, omit, output)
+}
+
+/// Makes the root of a request this process's root.
+fn enter(place: &Workplace<'_>, root: &ArchiveRoot, inside: Option<Pid>, access: Access) -> Result<()> {
+    match (root, inside) {
+        (ArchiveRoot::Root(root), _) => overlay::enter(place.directory, root, access),
+        (ArchiveRoot::Directory(path), _) => {
+            let directory = beneath::open_with(place.directory, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            overlay::enter_directory(&directory)
+        }
+        (ArchiveRoot::Container(container), Some(init)) => start::enter(*container, init),
+        (ArchiveRoot::Container(container), None) => Err(KeeperError::UnknownContainer {
+            container: *container,
+        }),
+    }
+}
+
+/// Makes what is missing of a directory, links followed inside the root that this process is in.
+fn make_target(target: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<()> {
+    let action = || format!("make {} in the root", target.display());
+    for prefix in target.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
+        match rustix::fs::mkdir(prefix, Mode::from_raw_mode(0o700)) {
+            Ok(()) => {
+                rustix::fs::chown(prefix, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+                    .doing(action)?;
+                rustix::fs::chmod(prefix, Mode::from_raw_mode(mode)).doing(action)?;
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).doing(action),
+        }
+    }
+    Ok(())
 }

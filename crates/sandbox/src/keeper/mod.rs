@@ -28,6 +28,7 @@ use crate::ids::{ContainerId, ProcessId};
 use crate::layout;
 use crate::net;
 use crate::protocol::{Answer, Envelope, Reply, Request};
+use crate::requests::ArchiveRoot;
 use crate::spec::{ExitStatus, NetworkPlan};
 use crate::sys;
 use crate::wire;
@@ -254,11 +255,12 @@ impl<'socket> Server<'socket> {
                 self.employ(id, Some(Starts::Process(process)), job, fds)?;
             }
             Request::Archive(plan) => {
-                let inside = match plan.root {
-                    crate::requests::ArchiveRoot::Container(container) => Some(self.running_init(container)?),
-                    _ => None,
-                };
+                let inside = self.init_of(&plan.root)?;
                 self.employ(id, None, Job::Archive { plan, inside }, fds)?;
+            }
+            Request::Apply(plan) => {
+                let inside = self.init_of(&plan.root)?;
+                self.employ(id, None, Job::Apply { plan, inside }, fds)?;
             }
             other => match quick::answer(&self.directory, other, fds)? {
                 quick::Outcome::Answered(answer, fds) => return Ok(Some((answer, fds))),
@@ -279,6 +281,13 @@ impl<'socket> Server<'socket> {
         self.processes
             .pid(init)?
             .ok_or(KeeperError::UnknownContainer { container })
+    }
+
+    fn init_of(&self, root: &ArchiveRoot) -> Result<Option<Pid>> {
+        match root {
+            ArchiveRoot::Container(container) => self.running_init(*container).map(Some),
+            ArchiveRoot::Root(_) | ArchiveRoot::Directory(_) => Ok(None),
+        }
     }
 
     fn employ(&mut self, request: u64, starts: Option<Starts>, job: Job, fds: Vec<OwnedFd>) -> Result<()> {

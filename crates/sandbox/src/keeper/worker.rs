@@ -12,7 +12,7 @@ use crate::error::{Doing as _, KeeperError, Result};
 use crate::ids::{ContainerId, ProcessId};
 use crate::inspect;
 use crate::probe;
-use crate::protocol::{Answer, ArchivePlan, Reply, Request, Streams};
+use crate::protocol::{Answer, ApplyPlan, ArchivePlan, Reply, Request, Streams};
 use crate::spec::{ContainerSpec, NetworkPlan, ProcessSpec};
 use crate::start;
 use crate::sys::{self, Fork};
@@ -24,6 +24,10 @@ const REGISTRATION: usize = 12;
 /// What a worker is to do.
 pub(super) enum Job {
     Files(Request),
+    Apply {
+        plan: ApplyPlan,
+        inside: Option<Pid>,
+    },
     Archive {
         plan: ArchivePlan,
         inside: Option<Pid>,
@@ -178,6 +182,11 @@ fn work(place: &Workplace<'_>, job: Job, fds: Vec<OwnedFd>) -> Result<(Answer, V
             spec,
             streams,
         } => start::execute(place, container, init, process, &spec, streams, fds),
+        Job::Apply { plan, inside } => archive::apply(place, &plan, inside, one(fds)?)
+            .map(|report| (Answer::Applied(report), Vec::new())),
+        Job::Files(Request::ConnectTcp(address)) => {
+            crate::net::connect(address).map(|connection| (Answer::Done, vec![connection]))
+        }
         Job::Archive { plan, inside } => {
             archive::archive(place, &plan, inside, one(fds)?).map(|answer| (answer, Vec::new()))
         }
@@ -194,12 +203,6 @@ fn files(place: &Workplace<'_>, request: Request, fds: Vec<OwnedFd>) -> Result<A
         Request::Unpack { into, below, limits } => {
             archive::unpack(place, &into, &below, limits, one(fds)?).map(Answer::Unpacked)
         }
-        Request::Apply {
-            root,
-            target,
-            conflict,
-            limits,
-        } => archive::apply(place, &root, &target, conflict, limits, one(fds)?).map(Answer::Applied),
         Request::Diff {
             upper,
             clamp_mtime,

@@ -110,7 +110,8 @@ impl Links {
             message.nested(IFLA_LINKINFO, &[], |info| {
                 info.text(IFLA_INFO_KIND, "veth");
                 info.nested(IFLA_INFO_DATA, &[], |data| {
-                    data.nested(VETH_INFO_PEER, &link_header(0, IFF_UP), |peer| {
+                    // Not up yet: the kernel refuses that until the other end exists.
+                    data.nested(VETH_INFO_PEER, &link_header(0, 0), |peer| {
                         peer.text(IFLA_IFNAME, DEVICE);
                         peer.attribute(IFLA_NET_NS_FD, &here.as_raw_fd().to_ne_bytes());
                     });
@@ -122,6 +123,9 @@ impl Links {
         let inside = Self::open()?;
         let device = inside.index(DEVICE)?;
         inside.address(device, address, pod.prefix).doing(action)?;
+        let mut writer = Writer::default();
+        writer.message(RTM_NEWLINK, NLM_F_ACK, &link_header(device, IFF_UP), |_| {});
+        inside.netlink.send(&writer).doing(action)?;
         inside.default_route(device, pod.address).doing(action)
     }
 

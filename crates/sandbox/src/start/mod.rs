@@ -31,7 +31,6 @@ use crate::spec::{ContainerNetwork, ContainerSpec, NetworkPlan, ProcessSpec};
 use crate::sys::{self, Fork};
 use crate::wire;
 
-pub(crate) use self::mounts::mount_proc;
 pub(crate) use self::user::resolve as resolve_user;
 
 /// A container to be started.

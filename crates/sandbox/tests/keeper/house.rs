@@ -71,15 +71,21 @@ pub(crate) fn run(groups: &[&[Test]]) -> ExitCode {
 /// A keeper with its directory.
 pub(crate) struct House {
     pub(crate) keeper: Keeper,
+    pub(crate) id_map: IdMap,
     pub(crate) directory: tempfile::TempDir,
 }
 
 impl House {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let options = LaunchOptions::new(IdMap::detect().unwrap(), directory.path().join("keeper"), "pod");
+        let id_map = IdMap::detect().unwrap();
+        let options = LaunchOptions::new(id_map.clone(), directory.path().join("keeper"), "pod");
         let keeper = Keeper::launch(&options).unwrap();
-        Self { keeper, directory }
+        Self {
+            keeper,
+            id_map,
+            directory,
+        }
     }
 
     /// A layer with busybox under every name that the tests use.

@@ -1,0 +1,66 @@
+//! Chosen files of a root as a tar.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::FileType;
+
+use super::emit::{Emitter, entries_reversed};
+use super::names;
+use crate::error::{Doing as _, KeeperError, Result};
+use crate::protocol::ArchivePlan;
+use crate::requests::ArchiveReport;
+
+/// Writes what `plan` names of the root that this process is in.
+pub(super) fn pack(plan: &ArchivePlan, output: OwnedFd) -> Result<ArchiveReport> {
+    let mut emitter = Emitter::new(output, plan.owner, plan.clamp_mtime);
+    let relative_to = names::clean(&plan.relative_to);
+    for path in &plan.paths {
+        let path = names::clean(path);
+        // Named by the path that was asked for, wherever links on the way lead.
+        let name = path.strip_prefix(&relative_to).map_err(|_| KeeperError::Path {
+            path: path.clone(),
+            reason: format!("is not below {}", relative_to.display()),
+        })?;
+        pack_one(&mut emitter, &path, name, plan.follow)?;
+    }
+    emitter.finish()
+}
+
+fn pack_one(emitter: &mut Emitter, path: &Path, name: &Path, follow: bool) -> Result<()> {
+    let action = || format!("find {} in the root", path.display());
+    // A followed link is replaced by where it leads: below, nothing is followed.
+    let start = if follow {
+        std::fs::canonicalize(path).doing(action)?
+    } else {
+        path.to_owned()
+    };
+    let mut pending = vec![start.clone()];
+    while let Some(current) = pending.pop() {
+        let status = match rustix::fs::lstat(&current) {
+            Ok(status) => status,
+            // Somebody removed it since its directory was listed.
+            Err(rustix::io::Errno::NOENT) if current != start => continue,
+            Err(errno) => return Err(errno).doing(|| format!("find {} in the root", current.display())),
+        };
+        let below = current.strip_prefix(&start).unwrap_or(Path::new(""));
+        let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+        let entry = if below.as_os_str().is_empty() {
+            name.to_owned()
+        } else {
+            name.join(below)
+        };
+        let entry = match (entry.as_os_str().is_empty(), path.file_name()) {
+            (true, Some(own)) if !is_directory => own.into(),
+            _ => entry,
+        };
+        if !entry.as_os_str().is_empty() {
+            emitter.file(&current, entry.as_os_str().as_bytes(), &status)?;
+        }
+        if is_directory {
+            pending.extend(entries_reversed(&current)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Whatever is killed, nothing stays behind.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use shipway_sandbox::{ExitStatus, KeeperError, Started, Stdio};
+
+use crate::house::{House, Test, container};
+
+pub(crate) const TESTS: &[Test] = &[
+    (
+        "mortality::killing_the_launcher_ends_everything",
+        killing_the_launcher_ends_everything,
+    ),
+    (
+        "mortality::killing_the_keeper_ends_everything",
+        killing_the_keeper_ends_everything,
+    ),
+    (
+        "mortality::killing_a_container_ends_only_it",
+        killing_a_container_ends_only_it,
+    ),
+    ("mortality::closing_ends_everything", closing_ends_everything),
+    ("mortality::dropping_ends_everything", dropping_ends_everything),
+    (
+        "mortality::a_hundred_containers_leak_nothing",
+        a_hundred_containers_leak_nothing,
+    ),
+];
+
+/// A container with a background process, both running.
+fn busy(house: &House) -> Started {
+    let script = "sleep 1000 & echo up; sleep 1000";
+    let (started, mut output) = house.start(container(house.root("busy"), &["/bin/sh", "-c", script]));
+    let mut text = [0; 3];
+    output.read_exact(&mut text).unwrap();
+    started
+}
+
+/// Everything that descends from a process of this machine, itself first.
+fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = all.get(next).copied() {
+        next += 1;
+        let children =
+            std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        all.extend(
+            children
+                .split_whitespace()
+                .map(|child| child.parse::<u32>().unwrap()),
+        );
+    }
+    all
+}
+
+/// A zombie has ended; somebody else is to reap it.
+fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// The first process of the container that runs: 1 in the innermost of three pid namespaces.
+fn init_of(family: &[u32]) -> Option<u32> {
+    family.iter().copied().find(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let ids = status
+            .lines()
+            .find_map(|line| line.strip_prefix("NSpid:"))
+            .unwrap_or_default();
+        ids.split_whitespace().count() == 3 && ids.split_whitespace().last() == Some("1")
+    })
+}
+
+/// Launcher, keeper, and a container whose worker has ended: everything that is to go.
+fn settled_family(house: &House) -> Vec<u32> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let family = family(house.keeper.launcher_id());
+        let init = init_of(&family);
+        // Launcher, keeper, the container's first process and at least one more.
+        if family.get(2).copied() == init && family.len() >= 4 {
+            return family;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the container did not settle: {family:?}"
+        );
+        std::thread::yield_now();
+    }
+}
+
+fn kill(pid: u32) {
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+}
+
+fn assert_gone(house: &House, family: &[u32]) {
+    for pid in family {
+        assert!(!is_alive(*pid), "process {pid} is left");
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let directory = house.directory.path().to_str().unwrap();
+    assert!(!mounts.contains(directory), "a mount is left: {mounts}");
+    assert!(!house.keeper.is_alive());
+    assert_eq!(
+        house.keeper.remove_tree(Path::new("base")),
+        Err(KeeperError::Gone)
+    );
+    // Nothing holds the files either.
+    std::fs::remove_dir_all(house.path("")).unwrap();
+}
+
+fn killing_the_launcher_ends_everything() {
+    let house = House::with_busybox();
+    let started = busy(&house);
+    let family = settled_family(&house);
+    kill(family[0]);
+    assert_eq!(house.keeper.wait(started.process), Err(KeeperError::Gone));
+    house.keeper.close();
+    assert_gone(&house, &family);
+}
+
+fn killing_the_keeper_ends_everything() {
+    let house = House::with_busybox();
+    let started = busy(&house);
+    let family = settled_family(&house);
+    kill(family[1]);
+    assert_eq!(house.keeper.wait(started.process), Err(KeeperError::Gone));
+    house.keeper.close();
+    assert_gone(&house, &family);
+}
+
+fn killing_a_container_ends_only_it() {
+    let house = House::with_busybox();
+    let started = busy(&house);
+    let family = settled_family(&house);
+    kill(family[2]);
+    assert_eq!(house.keeper.wait(started.process).unwrap(), ExitStatus::Signal(9));
+    for pid in &family[2..] {
+        assert!(!is_alive(*pid), "process {pid} is left");
+    }
+    assert_eq!(
+        house.script("next", "exit 3").0,
+        ExitStatus::Code(3),
+        "the keeper goes on"
+    );
+}
+
+fn closing_ends_everything() {
+    let house = House::with_busybox();
+    busy(&house);
+    let family = settled_family(&house);
+    house.keeper.close();
+    assert_gone(&house, &family);
+}
+
+fn dropping_ends_everything() {
+    let house = House::with_busybox();
+    let started = busy(&house);
+    let (read, write) = house.keeper.pipe().unwrap();
+    let stdio = Stdio {
+        stdin: None,
+        stdout: Some(write),
+        stderr: None,
+    };
+    house
+        .keeper
+        .exec(
+            &started.container,
+            crate::house::process(&["sleep", "1000"]),
+            stdio,
+        )
+        .unwrap();
+    drop(house);
+    // Ends when nobody has the other end any more.
+    let mut text = String::new();
+    File::from(read).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "");
+}
+
+fn descriptors(pid: &str) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+fn a_hundred_containers_leak_nothing() {
+    let house = House::with_busybox();
+    let root = house.root("c");
+    let run = || {
+        let started = house.keeper.start(
+            container(root.clone(), &["/bin/sh", "-c", "exit 5"]),
+            Stdio::default(),
+        );
+        assert_eq!(
+            house.keeper.wait(started.unwrap().process).unwrap(),
+            ExitStatus::Code(5)
+        );
+    };
+    run();
+    let keeper = family(house.keeper.launcher_id())[1].to_string();
+    let before = (
+        descriptors("self"),
+        std::fs::metadata(format!("/proc/{keeper}/fd")).is_ok(),
+    );
+    let keeper_before = descriptors(&keeper);
+    for _ in 0..100 {
+        run();
+    }
+    assert_eq!(descriptors("self"), before.0);
+    assert_eq!(descriptors(&keeper), keeper_before);
+    let family = family(house.keeper.launcher_id());
+    assert!(
+        family.len() <= 3,
+        "no process is left but one that may be ending: {family:?}"
+    );
+}

@@ -1,0 +1,126 @@
+//! Containers on the pod's bridge.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd as _;
+
+use shipway_sandbox::{ContainerNetwork, ContainerSpec, ExitStatus, NetworkPlan};
+
+use crate::house::{BRIDGE, House, Test, container};
+
+pub(crate) const TESTS: &[Test] = &[
+    (
+        "network::what_goes_outside_is_redirected",
+        what_goes_outside_is_redirected,
+    ),
+    (
+        "network::containers_reach_each_other_and_services",
+        containers_reach_each_other_and_services,
+    ),
+    ("network::no_network_is_none", no_network_is_none),
+];
+
+const RELAY: u16 = 7000;
+
+fn networked() -> House {
+    let house = House::with_busybox();
+    let plan = NetworkPlan {
+        address: BRIDGE,
+        prefix: 16,
+        redirect_tcp: Some(RELAY),
+    };
+    house.keeper.configure_network(&plan).unwrap();
+    house
+}
+
+fn on_bridge(house: &House, last: u8, script: &str) -> ContainerSpec {
+    let mut spec = container(house.root(&format!("c{last}")), &["/bin/sh", "-c", script]);
+    spec.network = ContainerNetwork::Bridge(Ipv4Addr::new(198, 18, 0, last));
+    spec
+}
+
+fn what_goes_outside_is_redirected() {
+    let house = networked();
+    let listener = house.keeper.listen_tcp(SocketAddrV4::new(BRIDGE, RELAY)).unwrap();
+    let listener = TcpListener::from(listener);
+    let (started, mut output) = house.start(on_bridge(&house, 5, "echo hi | nc 93.184.216.34 443"));
+    let (mut connection, peer) = listener.accept().unwrap();
+    assert_eq!(peer.ip(), Ipv4Addr::new(198, 18, 0, 5));
+    let meant = original_destination(&connection);
+    assert_eq!(meant, SocketAddrV4::new(Ipv4Addr::new(93, 184, 216, 34), 443));
+    connection.write_all(b"relayed\n").unwrap();
+    let mut said = [0; 3];
+    connection.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"hi\n");
+    drop(connection);
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "relayed\n");
+    assert_eq!(house.keeper.wait(started.process).unwrap(), ExitStatus::Code(0));
+}
+
+/// What a redirected connection was meant for.
+fn original_destination(connection: &TcpStream) -> SocketAddrV4 {
+    rustix::net::sockopt::ip_original_dst(connection.as_fd()).unwrap()
+}
+
+fn containers_reach_each_other_and_services() {
+    let house = networked();
+    let dns = UdpSocket::from(house.keeper.bind_udp(SocketAddrV4::new(BRIDGE, 53)).unwrap());
+    let service = Ipv4Addr::new(198, 18, 0, 2);
+    house.keeper.add_address(service).unwrap();
+    let listener = TcpListener::from(house.keeper.listen_tcp(SocketAddrV4::new(service, 5000)).unwrap());
+
+    let (server, _output) = house.start(on_bridge(&house, 10, "echo served | nc -l -p 80"));
+    let script = "busybox nslookup -type=a name.test 198.18.0.1; nc 198.18.0.2 5000; \
+                  until nc 198.18.0.10 80; do :; done; nc 198.18.0.10 81 || echo refused";
+    let (client, mut output) = house.start(on_bridge(&house, 11, script));
+    let mut message = [0; 512];
+    let (length, from) = dns.recv_from(&mut message).unwrap();
+    assert_eq!(from.ip(), Ipv4Addr::new(198, 18, 0, 11));
+    // An answer: no such name.
+    message[2] |= 0x80;
+    message[3] = 3;
+    dns.send_to(&message[..length], from).unwrap();
+    let (mut connection, _) = listener.accept().unwrap();
+    connection.write_all(b"service\n").unwrap();
+    drop(connection);
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert!(
+        text.contains("NXDOMAIN") && text.contains("service\n") && text.contains("served\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("refused\n"), "{text}");
+    house.keeper.wait(client.process).unwrap();
+    house.keeper.wait(server.process).unwrap();
+
+    let connected = house
+        .keeper
+        .connect_tcp(SocketAddrV4::new(service, 5000))
+        .unwrap();
+    assert_eq!(
+        TcpStream::from(connected).peer_addr().unwrap(),
+        SocketAddr::from((service, 5000))
+    );
+    assert!(
+        house
+            .keeper
+            .connect_tcp(SocketAddrV4::new(service, 5001))
+            .is_err()
+    );
+}
+
+fn no_network_is_none() {
+    let house = networked();
+    let (_, text) = house.script(
+        "c",
+        "ip -o link | busybox wc -l; ip -o -4 addr; nc -w 1 198.18.0.1 1 2>/dev/null || echo none",
+    );
+    let mut lines = text.lines();
+    assert!(text.contains("127.0.0.1/8"), "{text}");
+    assert!(
+        lines.next().is_some() && text.ends_with("none\n") && !text.contains("198.18"),
+        "{text}"
+    );
+}
