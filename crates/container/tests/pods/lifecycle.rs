@@ -18,6 +18,7 @@ tests!(
     a_dropped_pod_leaves_nothing,
     removal_needs_an_end,
     the_etc_files_are_its_own,
+    many_containers_run_at_once,
 );
 
 async fn a_container_runs_as_its_image_and_caller_say() {
@@ -242,5 +243,35 @@ async fn the_etc_files_are_its_own() {
         output.contains("10.1.2.3\tdb\n") && output.ends_with("127.0.0.1\tbox\n"),
         "{output}"
     );
+    pod.close().await;
+}
+
+async fn many_containers_run_at_once() {
+    let house = House::new().await;
+    let image = house.busybox();
+    let pod = house.pod().await;
+    let runs = (0..30).map(|number| {
+        let mut options = script(
+            &image,
+            &format!(
+                "echo {number}; nslookup c{} | grep -c Name; exit {number}",
+                (number + 1) % 30
+            ),
+        );
+        options.network = shipway_container::Network::Pod;
+        options.names = vec![format!("c{number}")];
+        let pod = pod.clone();
+        async move { pod.create(options).await.unwrap() }
+    });
+    // All have their names before the first one asks for another's.
+    let containers = futures::future::join_all(runs).await;
+    let results = futures::future::join_all(containers.iter().map(run_once)).await;
+    for (number, (status, output)) in results.into_iter().enumerate() {
+        assert_eq!(status, ExitStatus::Code(i32::try_from(number).unwrap()));
+        assert!(
+            output.starts_with(&format!("{number}\n")) && output.ends_with("1\n"),
+            "{number}: {output}"
+        );
+    }
     pod.close().await;
 }
