@@ -28,6 +28,9 @@ use crate::wire::{ContentRange, Query};
 
 /// A blob of up to this size is shown whole.
 const SHOWN_WHOLE: u64 = 4096;
+/// A connection that brought this much counts as a success, after which as many may be cut again as at first. Less does
+/// not: a blob in drops would take thousands of connections.
+const PROGRESS: u64 = 256 * 1024;
 /// How much of a larger one is shown: too much to guess in anything that is compressed.
 const SHOWN: u64 = 64;
 
@@ -135,7 +138,7 @@ impl Transfer<'_> {
                 },
                 Err(error) => return Err(error),
             };
-            if done > before {
+            if done - before >= PROGRESS {
                 patience.renew();
             }
             progress.blob(self.blob, BlobProgress::Retrying);
