@@ -113,6 +113,9 @@ pub struct BuildRequest {
     pub created: Option<i64>,
     /// How modes of the context's files reach the image.
     pub modes: Modes,
+    /// How many stages that do not need each other are built at the same time. With more than one, the events of
+    /// several steps mix; the image does not depend on it.
+    pub parallel_stages: usize,
     /// The pod to run in; without one, a pod is started by the first step that needs one.
     pub pod: Option<Pod>,
     /// What such a pod may reach; detected without.
@@ -140,6 +143,7 @@ impl BuildRequest {
             source_date_epoch: None,
             created: None,
             modes: Modes::default(),
+            parallel_stages: 1,
             pod: None,
             egress: None,
         }

@@ -25,6 +25,11 @@ fn is_proxy(name: &str) -> bool {
     PROXIES.contains(&name)
 }
 
+/// Arguments that speak to the builder and that no ARG need declare.
+fn is_for_the_builder(name: &str) -> bool {
+    name == "SOURCE_DATE_EPOCH" || name.starts_with("BUILDKIT_")
+}
+
 /// What the caller gave, what the platform says, and the ARG lines in front of the first FROM.
 #[derive(Debug, Clone)]
 pub(crate) struct GlobalArguments {
@@ -88,7 +93,12 @@ impl GlobalArguments {
         };
         self.given
             .keys()
-            .filter(|name| !is_proxy(name) && !self.declared.contains_key(*name) && !declared_in_stages(name))
+            .filter(|name| {
+                !is_proxy(name)
+                    && !is_for_the_builder(name)
+                    && !self.declared.contains_key(*name)
+                    && !declared_in_stages(name)
+            })
             .cloned()
             .collect()
     }

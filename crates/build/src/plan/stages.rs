@@ -23,6 +23,8 @@ pub(crate) struct PlannedStage {
     pub(crate) base: Base,
     /// `--platform`, expanded.
     pub(crate) platform: Option<String>,
+    /// The stages it takes files from, its base included.
+    pub(crate) needs: BTreeSet<usize>,
 }
 
 /// Stages in an order in which each comes after those it needs.
@@ -145,12 +147,14 @@ impl Planning<'_> {
                 "this stage needs itself, directly or by way of others",
             ));
         }
-        let planned = self.plan(index, stage)?;
+        let mut planned = self.plan(index, stage)?;
         if let Base::Stage(base) = planned.base {
             self.visit(base)?;
+            planned.needs.insert(base);
         }
         for needed in self.sources(index, stage)? {
             self.visit(needed)?;
+            planned.needs.insert(needed);
         }
         self.finished.insert(index);
         self.done.push(planned);
@@ -191,6 +195,7 @@ impl Planning<'_> {
             index,
             base,
             platform,
+            needs: BTreeSet::new(),
         })
     }
 

@@ -1,9 +1,11 @@
 //! A whole build: Dockerfile, ignore file, plan, stages, image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use shipway_container::{Images, PullOptions, PullPolicy, PullSource, Runtime};
 use shipway_oci::{ImageConfig, Platform, Reference};
 use shipway_registry::Client;
@@ -92,7 +94,8 @@ impl Builder {
         let global = GlobalArguments::new(&file, &request.build_args, &platform, request.target.as_deref())?;
         let wanted = request.target.as_deref().map_or(Wanted::Last, Wanted::Named);
         let plan = Plan::new(&file, &global, &wanted)?;
-        let epoch = request.source_date_epoch.unwrap_or(FIXED_EPOCH);
+        let given_epoch = request.source_date_epoch.or_else(|| epoch_argument(&request));
+        let epoch = given_epoch.unwrap_or(FIXED_EPOCH);
         let build = Build {
             total: plan.total,
             view: Arc::new(view),
@@ -142,6 +145,16 @@ impl Builder {
             warnings,
         })
     }
+}
+
+/// `--build-arg SOURCE_DATE_EPOCH=…`, which is how BuildKit's clients give it.
+fn epoch_argument(request: &BuildRequest) -> Option<i64> {
+    request
+        .build_args
+        .get("SOURCE_DATE_EPOCH")?
+        .as_ref()?
+        .parse()
+        .ok()
 }
 
 /// The Dockerfile, and the context without what its ignore file names. Blocks.
@@ -212,12 +225,7 @@ impl Build<'_> {
                 unused.join(", ")
             ));
         }
-        let mut number = 0;
-        for planned in &plan.stages {
-            let snapshot = self.stage(planned, &mut number).await?;
-            let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
-            finished.insert(planned.index, Arc::new(snapshot));
-        }
+        self.stages(plan).await?;
         let target = self.finished(plan.target).ok_or(BuildError::Interrupted)?;
         let mut image = (*target).clone();
         image.config.created = Some(self.created.clone());
@@ -230,12 +238,48 @@ impl Build<'_> {
         Ok(image)
     }
 
-    async fn stage(&self, planned: &PlannedStage, number: &mut usize) -> Result<Snapshot, BuildError> {
+    /// Builds the stages, each as soon as those it needs are done. The first failure drops the others.
+    async fn stages(&self, plan: &Plan) -> Result<(), BuildError> {
+        let mut number = 1;
+        let mut waiting = VecDeque::new();
+        for planned in &plan.stages {
+            waiting.push_back((planned, number));
+            number += 1 + self.file.stages[planned.index].steps.len();
+        }
+        let mut running = FuturesUnordered::new();
+        loop {
+            let ready = |(planned, _): &(&PlannedStage, usize)| {
+                planned
+                    .needs
+                    .iter()
+                    .all(|needed| self.finished(*needed).is_some())
+            };
+            while running.len() < self.request.parallel_stages.max(1) {
+                let Some(next) = waiting.iter().position(ready).and_then(|at| waiting.remove(at)) else {
+                    break;
+                };
+                let (planned, number) = next;
+                running.push(Box::pin(async move {
+                    (planned.index, self.stage(planned, number).await)
+                }));
+            }
+            // The plan has no circles, so that something runs for as long as something waits.
+            let Some((index, snapshot)) = running.next().await else {
+                return Ok(());
+            };
+            let snapshot = Arc::new(snapshot?);
+            self.finished
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(index, snapshot);
+        }
+    }
+
+    async fn stage(&self, planned: &PlannedStage, first: usize) -> Result<Snapshot, BuildError> {
         let source = &self.file.stages[planned.index];
         let name = source.name.clone().unwrap_or_else(|| planned.index.to_string());
-        *number += 1;
         let info = Step {
-            index: *number,
+            index: first,
             total: self.total,
             text: &source.text,
             stage: &name,
@@ -267,10 +311,9 @@ impl Build<'_> {
         };
         let mut stage = Stage::new(self, planned.index, name.clone(), &base, platform);
         self.events.step_finished(&info, &stage.id());
-        stage.run_triggers(*number, source.location.line).await?;
-        for step in &source.steps {
-            *number += 1;
-            stage.run_step(*number, step).await?;
+        stage.run_triggers(first, source.location.line).await?;
+        for (number, step) in (first + 1..).zip(&source.steps) {
+            stage.run_step(number, step).await?;
         }
         Ok(stage.snapshot())
     }

@@ -32,6 +32,15 @@ pub(super) async fn fetch(
     checksum: Option<&str>,
     spool: &Path,
 ) -> Result<FetchedFile, StepError> {
+    if url
+        .split(['?', '#'])
+        .next()
+        .is_some_and(|address| address.ends_with(".git"))
+    {
+        return Err(StepError::Unsupported {
+            what: format!("ADD of a git repository ({url})"),
+        });
+    }
     let failed = |source| StepError::Fetch {
         url: url.to_owned(),
         source,

@@ -1,5 +1,7 @@
 //! `RUN --mount`: what the process sees beside the stage's files, and what of it is in the key.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use super::place::Placing;
 use super::roots::Roots;
 use super::stage::{Snapshot, Stage};
 use crate::context::View;
-use crate::dockerfile::{MountKind, RunMount, Step};
+use crate::dockerfile::{MountKind, RunMount, Sharing, Step};
 use crate::error::{BuildError, StepError};
 use crate::plan::{CopyInputs, CopySource, Destination, Item, copy_key, join_path, select};
 use crate::request::SecretBytes;
@@ -60,6 +62,8 @@ pub(super) struct Mounts {
     pub(super) canonical: Vec<String>,
     /// `NAME=value` of secrets that become variables; in no key.
     pub(super) secret_env: Vec<String>,
+    /// Cache mounts that only one RUN at a time may use.
+    exclusive: BTreeSet<String>,
 }
 
 impl Stage<'_> {
@@ -113,6 +117,10 @@ impl Stage<'_> {
                     .to_hex()
                     .to_string();
                 let canonical = format!("cache {target} {id}");
+                // A private cache would be a second one while the first is in use; waiting for it is as safe.
+                if mount.sharing != Sharing::Shared {
+                    mounts.exclusive.insert(name.clone());
+                }
                 let mode = mount.mode.unwrap_or(0o755);
                 (
                     mount.read_only.unwrap_or(false),
@@ -226,6 +234,27 @@ impl Stage<'_> {
             read_only,
             source,
         }))
+    }
+
+    /// Waits until no other RUN, of this process or another, uses the exclusive caches. Sorted, so that two RUNs that
+    /// want the same two cannot wait for each other.
+    pub(super) async fn lock_caches(&self, mounts: &Mounts) -> Result<Vec<File>, StepError> {
+        let (names, data) = (mounts.exclusive.clone(), self.build.spool.clone());
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        super::site::blocking(move || {
+            let folder = data.join("cache-locks");
+            std::fs::create_dir_all(&folder)?;
+            let mut held = Vec::new();
+            for name in names {
+                let file = File::create(folder.join(name))?;
+                file.lock()?;
+                held.push(file);
+            }
+            Ok(held)
+        })
+        .await
     }
 
     /// Makes the sources of the mounts in a directory of the step.

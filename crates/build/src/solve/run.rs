@@ -15,8 +15,8 @@ use crate::events;
 use crate::plan::{Invocation, RunInputs, invocation, run_key};
 use crate::request::RunNetwork;
 
-/// The host name of every RUN: one that is the same for everybody, since programs write it into files.
-const HOSTNAME: &str = "build";
+/// The host name of every RUN: one that is the same for everybody, since programs write it into files; BuildKit's.
+const HOSTNAME: &str = "buildkitsandbox";
 
 /// How a RUN ended, if it did not end well.
 enum Ended {
@@ -125,6 +125,8 @@ impl Stage<'_> {
         let mut env: Vec<String> = self.effects.arguments.unkeyed().iter().map(assignment).collect();
         env.extend(process.env.iter().map(assignment));
         env.extend(mounts.secret_env.iter().cloned());
+        // Held until the process has ended.
+        let _locks = self.lock_caches(&mounts).await?;
         let mut made = self.make_mounts(&pod, mounts, &scratch.path).await?;
         if let Some((path, text)) = process.script {
             let (keeper, place) = (pod.keeper().clone(), scratch.path.join("script"));

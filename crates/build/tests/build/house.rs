@@ -233,7 +233,7 @@ impl BuildEvents for Witness {
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "chown", "chmod", "echo", "env", "false", "find", "id", "ln", "ls", "mkdir", "mv", "pwd",
-    "rm", "sort", "stat", "test", "touch", "true", "kill", "wc", "hostname", "dd", "tar",
+    "rm", "sleep", "sort", "stat", "test", "touch", "true", "kill", "wc", "hostname", "dd", "tar",
 ];
 
 /// A root file system with busybox and two users.

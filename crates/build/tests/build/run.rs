@@ -1,6 +1,10 @@
 //! RUN: what the process sees, and what it must not leave.
 
-use shipway_build::{Context, DockerfileSource, SecretBytes};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shipway_build::{BuildEvents, Context, DockerfileSource, SecretBytes, Step};
+use shipway_container::{Egress, OutputStream, PodOptions};
 
 use crate::harness::tests;
 use crate::house::{House, context, request};
@@ -12,6 +16,9 @@ tests!(
     output_comes_while_it_runs,
     a_tar_is_a_context_too,
     a_target_and_labels,
+    locked_caches_take_turns,
+    stages_run_at_the_same_time,
+    a_dropped_build_leaves_nothing_in_a_pod_that_was_given,
 );
 
 async fn the_process_sees_its_stage() {
@@ -27,7 +34,7 @@ async fn the_process_sees_its_stage() {
         SHELL [\"/bin/sh\", \"-ec\"]\n\
         RUN id -u; id -g; false; echo not here\n";
     let (result, witness) = house.build(request(files, text)).await;
-    assert_eq!(witness.output(6), "1 2 yes\n/w\n1000\n1001\nbuild\n");
+    assert_eq!(witness.output(6), "1 2 yes\n/w\n1000\n1001\nbuildkitsandbox\n");
     assert_eq!(witness.output(9), "5\n6\n");
     assert_eq!(result.unwrap_err().exit_code(), Some(1));
 }
@@ -135,4 +142,82 @@ async fn a_target_and_labels() {
     assert_eq!(house.image(&built).config.config.labels["l"], "v");
     let named = house.store.image(&wanted.scope, &wanted.tags[0]).unwrap();
     assert_eq!(named, Some(built.manifest));
+}
+
+async fn locked_caches_take_turns() {
+    let house = Arc::new(House::new().await);
+    // Whoever is alone finds no mark and takes it away again.
+    let text = "FROM busybox\nARG N\nRUN --mount=type=cache,target=/c,sharing=locked \\\n\
+        test ! -e /c/mark && touch /c/mark && cat /bin/busybox > /big$N && rm /c/mark\n";
+    let builds = (0..3).map(|number| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            let mut request = request(Context::Empty, text);
+            request
+                .build_args
+                .insert("N".to_owned(), Some(number.to_string()));
+            house.built(request).await
+        })
+    });
+    for build in builds.collect::<Vec<_>>() {
+        build.await.unwrap();
+    }
+}
+
+async fn stages_run_at_the_same_time() {
+    let house = House::new().await;
+    // Each waits for the other: one after the other, they would not end.
+    let meet = |mine: &str, other: &str| {
+        format!(
+            "FROM busybox AS {mine}\nRUN --mount=type=cache,target=/c \\\n\
+             touch /c/{mine}; while test ! -e /c/{other}; do sleep 0.01; done; echo {mine} > /{mine}\n"
+        )
+    };
+    let text = meet("left", "right")
+        + &meet("right", "left")
+        + "FROM scratch\nCOPY --from=left /left /\nCOPY --from=right /right /\n";
+    let mut both = request(Context::Empty, &text);
+    both.parallel_stages = 2;
+    let (built, _) = tokio::time::timeout(Duration::from_secs(60), house.built(both))
+        .await
+        .expect("they meet");
+    assert_eq!(house.file(&house.image(&built), "right").unwrap(), b"right\n");
+}
+
+/// Says when a RUN has written something.
+struct Heard(tokio::sync::Notify);
+
+impl BuildEvents for Heard {
+    fn output(&self, _step: &Step<'_>, _stream: OutputStream, _bytes: &[u8]) {
+        self.0.notify_one();
+    }
+}
+
+async fn a_dropped_build_leaves_nothing_in_a_pod_that_was_given() {
+    let house = House::new().await;
+    let options = PodOptions {
+        name: "given".to_owned(),
+        egress: Egress::detect([]).unwrap(),
+    };
+    let pod = house.runtime.start_pod(options).await.unwrap();
+    let mut endless = request(
+        Context::Empty,
+        "FROM busybox\nRUN echo up; while true; do sleep 1000; done\n",
+    );
+    endless.pod = Some(pod.clone());
+    let heard = Heard(tokio::sync::Notify::new());
+    tokio::select! {
+        ended = house.builder.build(endless, &heard) => panic!("{ended:?}"),
+        () = heard.0.notified() => {}
+    }
+    let gone = async {
+        while !pod.containers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone)
+        .await
+        .expect("the container is removed");
+    assert!(pod.is_open());
+    pod.close().await;
 }
