@@ -1,0 +1,342 @@
+//! `docker cp` and `docker export`: files of a container as a tar, in and out.
+//!
+//! A tar is streamed while it is made; what fails before its first byte is still a proper error. Into a running container
+//! files go through its own `tar`, since nothing else may write to a mounted overlay.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt as _;
+use http::StatusCode;
+use http::header::HeaderValue;
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde_json::json;
+use shipway_container::ExecOptions;
+use shipway_sandbox::{ExitStatus, FileKind, FileStatus};
+use time::OffsetDateTime;
+
+use super::record::Record;
+use crate::clock::rfc3339;
+use crate::dispatch::Call;
+use crate::engine::Inner;
+use crate::failure::{Failure, chain};
+use crate::intake::{self, MOST_UPLOAD};
+use crate::query::Query;
+use crate::reply::{self, Reply};
+use crate::tar_stream;
+
+impl Inner {
+    /// `HEAD`: what is there.
+    pub(crate) async fn stat_archive(&self, record: &Record, query: &Query) -> Result<Reply, Failure> {
+        let path = Asked::new(query)?;
+        let status = self.status(record, &path).await?;
+        let mut reply = reply::empty(StatusCode::OK);
+        describe(&mut reply, &path, &status);
+        Ok(reply)
+    }
+
+    /// `GET`: it and what is below.
+    pub(crate) async fn get_archive(&self, record: &Arc<Record>, query: &Query) -> Result<Reply, Failure> {
+        let path = Asked::new(query)?;
+        let status = self.status(record, &path).await?;
+        let mut reply = if path.contents && status.kind == FileKind::Directory {
+            let inner = path.clean.clone();
+            contents(record, inner).await?
+        } else {
+            let parent = path.clean.parent().unwrap_or(Path::new("/")).to_owned();
+            archive(record, path.clean.clone(), parent).await?
+        };
+        describe(&mut reply, &path, &status);
+        Ok(reply)
+    }
+
+    pub(crate) async fn export_container(&self, record: &Arc<Record>) -> Result<Reply, Failure> {
+        archive(record, PathBuf::from("/"), PathBuf::from("/")).await
+    }
+
+    /// `PUT`: the upload is taken first, so that the client reads whatever is answered.
+    pub(crate) async fn put_archive(&self, container: &str, call: Call) -> Result<Reply, Failure> {
+        let file = intake::spool(call.request.into_body(), &self.spool_directory(), MOST_UPLOAD).await?;
+        let record = self.containers.find(container)?;
+        let path = Asked::new(&call.query)?;
+        let status = self.status(&record, &path).await?;
+        if status.resolved != Some(FileKind::Directory) {
+            return Err(Failure::bad_request(format!(
+                "extraction point {} is not a directory",
+                path.clean.display()
+            )));
+        }
+        if record.life.is_running() {
+            self.extract_inside(&record, file, &path.clean).await?;
+        } else {
+            record
+                .container
+                .extract(OwnedFd::from(file), &path.clean)
+                .await
+                .map_err(|error| Failure::bad_request(chain(&error)))?;
+        }
+        Ok(reply::empty(StatusCode::OK))
+    }
+
+    async fn status(&self, record: &Record, path: &Asked) -> Result<FileStatus, Failure> {
+        let found = record
+            .container
+            .stat(&path.clean)
+            .await
+            .map_err(|error| Failure::internal(chain(&error)))?;
+        found.ok_or_else(|| {
+            Failure::not_found(format!(
+                "Could not find the file {} in container {}",
+                path.clean.display(),
+                record.name()
+            ))
+        })
+    }
+
+    async fn extract_inside(&self, record: &Record, file: std::fs::File, path: &Path) -> Result<(), Failure> {
+        let options = ExecOptions {
+            argv: vec!["tar".to_owned(), "-x".to_owned(), "-f".to_owned(), "-".to_owned()],
+            cwd: Some(path.to_owned()),
+            user: Some("0".to_owned()),
+            stdin_open: true,
+            ..ExecOptions::default()
+        };
+        let failed = |why: String| {
+            Failure::conflict(format!(
+                "cannot copy into the running container {}: {why}; stop it first, or use an image that has tar",
+                record.name()
+            ))
+        };
+        let exec = record
+            .container
+            .exec(options)
+            .await
+            .map_err(|error| failed(chain(&error)))?;
+        let attachment = exec.attach();
+        let feed = async {
+            if let Some(mut input) = attachment.stdin {
+                let mut file = tokio::fs::File::from_std(file);
+                // The exit code tells whether tar was content; it may stop reading at the end mark.
+                let _ = tokio::io::copy(&mut file, &mut input).await;
+                let _ = tokio::io::AsyncWriteExt::shutdown(&mut input).await;
+            }
+        };
+        let mut output = attachment.output;
+        let listen = async {
+            let mut said = Vec::new();
+            while let Some(Ok(chunk)) = output.next().await {
+                if said.len() < 4096 {
+                    said.extend_from_slice(&chunk.bytes);
+                }
+            }
+            String::from_utf8_lossy(&said).trim().to_owned()
+        };
+        let ((), said) = futures::join!(feed, listen);
+        match exec.wait().await {
+            ExitStatus::Code(0) => Ok(()),
+            _ => Err(failed(said)),
+        }
+    }
+}
+
+/// The path of a request.
+struct Asked {
+    clean: PathBuf,
+    /// `dir/.` means what is in the directory.
+    contents: bool,
+}
+
+impl Asked {
+    fn new(query: &Query) -> Result<Asked, Failure> {
+        let text = query
+            .get("path")
+            .ok_or_else(|| Failure::bad_request("missing parameter: path"))?;
+        if text.contains('\0') || text.len() > 4095 {
+            return Err(Failure::bad_request("the path is none"));
+        }
+        let mut clean = PathBuf::from("/");
+        for component in Path::new(text).components() {
+            match component {
+                Component::Normal(part) => clean.push(part),
+                Component::ParentDir => {
+                    clean.pop();
+                }
+                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+            }
+        }
+        Ok(Asked {
+            contents: text == "." || text.ends_with("/.") || clean == Path::new("/"),
+            clean,
+        })
+    }
+}
+
+fn describe(reply: &mut Reply, path: &Asked, status: &FileStatus) {
+    let name = path
+        .clean
+        .file_name()
+        .map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned());
+    let modified = OffsetDateTime::from_unix_timestamp(status.mtime).ok();
+    let stat = json!({
+        "name": name,
+        "size": status.size,
+        "mode": go_mode(status),
+        "mtime": rfc3339(modified),
+        "linkTarget": status.link.as_ref().map(|link| link.to_string_lossy().into_owned()).unwrap_or_default(),
+    });
+    if let Ok(value) = HeaderValue::from_str(&STANDARD.encode(stat.to_string())) {
+        reply.headers_mut().insert("x-docker-container-path-stat", value);
+    }
+}
+
+/// Go's own numbering of file modes.
+fn go_mode(status: &FileStatus) -> u32 {
+    let kind = match status.kind {
+        FileKind::File => 0,
+        FileKind::Directory => 1 << 31,
+        FileKind::Link => 1 << 27,
+        FileKind::Other => 1 << 19,
+    };
+    let bit = |unix: u32, go: u32| if status.mode & unix == 0 { 0 } else { 1 << go };
+    kind | (status.mode & 0o777) | bit(0o4000, 23) | bit(0o2000, 22) | bit(0o1000, 20)
+}
+
+async fn archive(record: &Arc<Record>, path: PathBuf, relative_to: PathBuf) -> Result<Reply, Failure> {
+    let writer = Arc::clone(record);
+    tar_stream::answer(|output| {
+        tokio::spawn(async move {
+            writer
+                .container
+                .archive(&path, &relative_to, output)
+                .await
+                .map_err(|error| chain(&error))
+        })
+    })
+    .await
+}
+
+/// The contents of a directory, named `./…`: what clients rename by.
+async fn contents(record: &Arc<Record>, directory: PathBuf) -> Result<Reply, Failure> {
+    let (plain, far) = pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|errno| Failure::internal(format!("cannot make a pipe: {errno}")))?;
+    let writer = Arc::clone(record);
+    let archiving = tokio::spawn(async move {
+        writer
+            .container
+            .archive(&directory, &directory, far)
+            .await
+            .map_err(|error| chain(&error))
+    });
+    tar_stream::answer(|output| {
+        tokio::spawn(async move {
+            let (from, to) = (std::fs::File::from(plain), std::fs::File::from(output));
+            let renamed = tokio::task::spawn_blocking(move || rename_into_dot(from, to)).await;
+            archiving
+                .await
+                .map_err(|_| "the archive's writer ended early".to_owned())??;
+            renamed
+                .map_err(|error| error.to_string())?
+                .map_err(|error| error.to_string())
+        })
+    })
+    .await
+}
+
+/// Puts `./` before every name and a directory `./` before every entry.
+fn rename_into_dot(from: impl Read, to: impl Write) -> io::Result<()> {
+    let mut reader = tar::Archive::new(from);
+    let mut writer = tar::Builder::new(to);
+    let mut top = tar::Header::new_gnu();
+    top.set_entry_type(tar::EntryType::Directory);
+    top.set_mode(0o755);
+    top.set_size(0);
+    writer.append_data(&mut top, "./", io::empty())?;
+    for entry in reader.entries()? {
+        let mut entry = entry?;
+        let mut header = entry.header().clone();
+        // The builder writes the path as it is given; `Path::join` would lose the dot.
+        let path = format!("./{}", entry.path()?.to_string_lossy().trim_start_matches("./"));
+        if path == "./" {
+            continue;
+        }
+        match entry.link_name()?.map(std::borrow::Cow::into_owned) {
+            Some(target) => {
+                let target = if header.entry_type() == tar::EntryType::Link {
+                    Path::new("./").join(target)
+                } else {
+                    target
+                };
+                writer.append_link(&mut header, path, target)?;
+            }
+            None => writer.append_data(&mut header, path, &mut entry)?,
+        }
+    }
+    writer.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_are_named_below_the_dot() {
+        let mut plain = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(2);
+        header.set_mode(0o640);
+        plain.append_data(&mut header, "a.txt", &b"hi"[..]).unwrap();
+        let mut link = tar::Header::new_gnu();
+        link.set_entry_type(tar::EntryType::Symlink);
+        link.set_size(0);
+        link.set_mode(0o777);
+        plain.append_link(&mut link, "l", "/etc").unwrap();
+        let mut renamed = Vec::new();
+        rename_into_dot(plain.into_inner().unwrap().as_slice(), &mut renamed).unwrap();
+        let mut archive = tar::Archive::new(renamed.as_slice());
+        let entries: Vec<(String, u32)> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                let name = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+                (name, entry.header().mode().unwrap())
+            })
+            .collect();
+        assert_eq!(
+            entries.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["./", "./a.txt", "./l"]
+        );
+        assert_eq!(entries[1].1, 0o640);
+    }
+
+    #[test]
+    fn paths_are_cleaned_and_a_dot_at_the_end_means_contents() {
+        let asked = |text: &str| {
+            let asked = Asked::new(&Query::parse(&format!("path={text}"))).unwrap();
+            (asked.clean.to_str().unwrap().to_owned(), asked.contents)
+        };
+        assert_eq!(asked("/etc/."), ("/etc".to_owned(), true));
+        assert_eq!(asked("etc/../var/x"), ("/var/x".to_owned(), false));
+        assert_eq!(asked("/"), ("/".to_owned(), true));
+        assert!(Asked::new(&Query::parse("")).is_err());
+    }
+
+    #[test]
+    fn modes_are_go_s() {
+        let status = FileStatus {
+            kind: FileKind::Directory,
+            mode: 0o1777,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: 0,
+            link: None,
+            resolved: Some(FileKind::Directory),
+        };
+        assert_eq!(go_mode(&status), (1 << 31) | (1 << 20) | 0o777);
+    }
+}

@@ -1,0 +1,419 @@
+//! Start, stop, restart, kill, wait, resize, rename, remove, prune.
+//!
+//! A container's transitions are serialised by its own lock; its end is observed by a task of its own, which alone
+//! announces exits and removes what asked to be removed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::StatusCode;
+use serde_json::json;
+use shipway_container::{Signal, StartError};
+use shipway_sandbox::ExitStatus;
+
+use super::life::{Phase, WaitCondition};
+use super::publish;
+use super::record::Record;
+use crate::engine::Inner;
+use crate::failure::{Failure, chain};
+use crate::filter::Filters;
+use crate::name::ResourceName;
+use crate::query::Query;
+use crate::reply::{self, JSON, Reply};
+
+/// How long a container has after its stop signal when nobody says.
+const STOP_TIMEOUT: i64 = 10;
+/// How long the end of a killed container may take before the client is told so.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether a container's anonymous volumes go with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VolumesToo {
+    Yes,
+    No,
+}
+
+impl Inner {
+    pub(crate) async fn start_container(self: &Arc<Inner>, record: &Arc<Record>) -> Result<Reply, Failure> {
+        let started = self.start(record).await?;
+        Ok(reply::empty(if started {
+            StatusCode::NO_CONTENT
+        } else {
+            StatusCode::NOT_MODIFIED
+        }))
+    }
+
+    /// Starts it; false when it was running already.
+    async fn start(self: &Arc<Inner>, record: &Arc<Record>) -> Result<bool, Failure> {
+        let transition = record.transition.lock().await;
+        match record.life.now().phase {
+            Phase::Running { .. } => return Ok(false),
+            Phase::Removed => return Err(Failure::no_such_container(&record.id)),
+            Phase::Created | Phase::Exited { .. } => {}
+        }
+        if self.closed.is_cancelled() {
+            return Err(Failure::unavailable("the engine is being closed"));
+        }
+        match self.start_and_publish(record).await {
+            Ok(()) => Ok(true),
+            Err((code, failure)) => {
+                record.life.failed_to_start(code, failure.message());
+                drop(transition);
+                if record.body.host_config.auto_remove {
+                    self.remove(record, VolumesToo::Yes).await?;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn start_and_publish(self: &Arc<Inner>, record: &Arc<Record>) -> Result<(), (i64, Failure)> {
+        let exit = record.container.next_exit();
+        record
+            .container
+            .start()
+            .await
+            .map_err(|error| start_failure(record, &error))?;
+        if !record.ports.is_empty() {
+            let Some(address) = record.container.address() else {
+                return Err(self
+                    .undo_start(record, "it has no network to publish ports of")
+                    .await);
+            };
+            match publish::publish(&self.pod, self.published_address(), address, &record.ports).await {
+                Ok(published) => *record.published() = published,
+                Err(failure) => return Err(self.undo_start(record, failure.message()).await),
+            }
+        }
+        record.life.started();
+        self.tell(record, "start", []);
+        let (engine, record) = (Arc::clone(self), Arc::clone(record));
+        tokio::spawn(async move {
+            let code = exit_code(exit.await);
+            record.published().clear();
+            record.life.exited(code);
+            engine.tell(&record, "die", [("exitCode", code.to_string())]);
+            if record.body.host_config.auto_remove
+                && let Err(failure) = engine.remove(&record, VolumesToo::Yes).await
+            {
+                tracing::warn!(
+                    error = failure.message(),
+                    container = record.id,
+                    "cannot remove a container that has ended"
+                );
+            }
+        });
+        Ok(())
+    }
+
+    async fn undo_start(&self, record: &Record, why: &str) -> (i64, Failure) {
+        if let Err(error) = record.container.kill(Signal::KILL).await {
+            tracing::debug!(
+                error = chain(&error),
+                container = record.id,
+                "a container ended before it was stopped"
+            );
+        }
+        (
+            125,
+            Failure::internal(format!("cannot start container {}: {why}", record.name())),
+        )
+    }
+
+    pub(crate) async fn stop_container(
+        self: &Arc<Inner>,
+        record: &Arc<Record>,
+        query: &Query,
+    ) -> Result<Reply, Failure> {
+        let stopped = self.stop(record, query).await?;
+        Ok(reply::empty(if stopped {
+            StatusCode::NO_CONTENT
+        } else {
+            StatusCode::NOT_MODIFIED
+        }))
+    }
+
+    pub(crate) async fn restart_container(
+        self: &Arc<Inner>,
+        record: &Arc<Record>,
+        query: &Query,
+    ) -> Result<Reply, Failure> {
+        self.stop(record, query).await?;
+        self.start(record).await?;
+        self.tell(record, "restart", []);
+        Ok(reply::empty(StatusCode::NO_CONTENT))
+    }
+
+    /// Asks it to end, then ends it; false when it was not running.
+    async fn stop(&self, record: &Arc<Record>, query: &Query) -> Result<bool, Failure> {
+        if !record.life.is_running() {
+            return Ok(false);
+        }
+        let seconds = query
+            .number::<i64>("t")?
+            .or(record.body.stop_timeout)
+            .unwrap_or(STOP_TIMEOUT);
+        let signal = match query.get("signal") {
+            Some(signal) => parse_signal(signal)?,
+            None => self.stop_signal(record),
+        };
+        let ended = record.life.wait(WaitCondition::NotRunning);
+        record
+            .container
+            .kill(signal)
+            .await
+            .map_err(|error| Failure::internal(chain(&error)))?;
+        tokio::pin!(ended);
+        let asked = async {
+            match u64::try_from(seconds) {
+                Ok(seconds) => tokio::time::timeout(Duration::from_secs(seconds), &mut ended)
+                    .await
+                    .is_ok(),
+                // A negative time means: as long as it takes.
+                Err(_) => {
+                    (&mut ended).await;
+                    true
+                }
+            }
+        };
+        if !asked.await {
+            self.kill_and_wait(record).await?;
+        }
+        self.tell(record, "stop", []);
+        Ok(true)
+    }
+
+    fn stop_signal(&self, record: &Record) -> Signal {
+        let asked = Some(record.body.stop_signal.as_str()).filter(|signal| !signal.is_empty());
+        let image = record.image.config.config.stop_signal.as_deref();
+        asked
+            .or(image)
+            .and_then(|signal| signal.parse().ok())
+            .unwrap_or(Signal::TERM)
+    }
+
+    async fn kill_and_wait(&self, record: &Arc<Record>) -> Result<(), Failure> {
+        let ended = record.life.wait(WaitCondition::NotRunning);
+        if let Err(error) = record.container.kill(Signal::KILL).await
+            && record.life.is_running()
+        {
+            return Err(Failure::internal(chain(&error)));
+        }
+        tokio::time::timeout(KILL_PATIENCE, ended)
+            .await
+            .map(|_| ())
+            .map_err(|_| {
+                Failure::internal(format!("container {} was killed but does not end", record.name()))
+            })
+    }
+
+    pub(crate) async fn kill_container(&self, record: &Arc<Record>, query: &Query) -> Result<Reply, Failure> {
+        let signal = query.get("signal").map_or(Ok(Signal::KILL), parse_signal)?;
+        if !record.life.is_running() {
+            return Err(Failure::conflict(format!(
+                "cannot kill container: {}: container {} is not running",
+                record.name(),
+                record.id
+            )));
+        }
+        if signal == Signal::KILL {
+            self.kill_and_wait(record).await?;
+        } else {
+            record
+                .container
+                .kill(signal)
+                .await
+                .map_err(|error| Failure::internal(chain(&error)))?;
+        }
+        self.tell(record, "kill", [("signal", signal.number().to_string())]);
+        Ok(reply::empty(StatusCode::NO_CONTENT))
+    }
+
+    /// The head goes out at once: clients start the container only after it.
+    pub(crate) fn wait(&self, record: &Arc<Record>, query: &Query) -> Result<Reply, Failure> {
+        let condition = match query.get("condition") {
+            None | Some("not-running") => WaitCondition::NotRunning,
+            Some("next-exit") => WaitCondition::NextExit,
+            Some("removed") => WaitCondition::Removed,
+            Some(other) => return Err(Failure::bad_request(format!("invalid condition: {other:?}"))),
+        };
+        let ended = record.life.wait(condition);
+        let body = futures::stream::once(ended)
+            .map(|code| Ok(Bytes::from(format!("{}\n", json!({ "StatusCode": code })))));
+        Ok(reply::stream(JSON, body))
+    }
+
+    pub(crate) async fn resize_container(&self, record: &Record, query: &Query) -> Result<Reply, Failure> {
+        let (rows, columns) = size(query)?;
+        record
+            .container
+            .resize(rows, columns)
+            .await
+            .map_err(|error| Failure::conflict(chain(&error)))?;
+        Ok(reply::empty(StatusCode::OK))
+    }
+
+    pub(crate) fn rename_container(&self, record: &Record, query: &Query) -> Result<Reply, Failure> {
+        let name = crate::plan::name(query.get("name"))?
+            .ok_or_else(|| Failure::bad_request("neither old nor new names may be empty"))?;
+        let old = self.containers.rename(record, name.clone())?;
+        if let Some(address) = record.container.address() {
+            self.pod.remove_name(old.as_str());
+            self.pod.add_name(name.as_str(), address);
+        }
+        self.tell(record, "rename", [("oldName", format!("/{old}"))]);
+        Ok(reply::empty(StatusCode::NO_CONTENT))
+    }
+
+    pub(crate) async fn remove_container(
+        self: &Arc<Inner>,
+        record: &Arc<Record>,
+        query: &Query,
+    ) -> Result<Reply, Failure> {
+        if query.flag("link") {
+            return Ok(reply::empty(StatusCode::NO_CONTENT));
+        }
+        if record.life.is_running() {
+            if !query.flag("force") {
+                return Err(Failure::conflict(format!(
+                    "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
+                    record.name()
+                )));
+            }
+            self.kill_and_wait(record).await?;
+        }
+        let volumes = if query.flag("v") {
+            VolumesToo::Yes
+        } else {
+            VolumesToo::No
+        };
+        self.remove(record, volumes).await?;
+        Ok(reply::empty(StatusCode::NO_CONTENT))
+    }
+
+    /// Removes what is not running; nothing happens to what somebody else removes.
+    async fn remove(&self, record: &Arc<Record>, volumes: VolumesToo) -> Result<(), Failure> {
+        let _transition = record.transition.lock().await;
+        match record.life.now().phase {
+            Phase::Removed => return Ok(()),
+            Phase::Running { .. } => {
+                return Err(Failure::conflict(format!(
+                    "container {} was started again",
+                    record.name()
+                )));
+            }
+            Phase::Created | Phase::Exited { .. } => {}
+        }
+        record.container.remove(false).await.map_err(|error| {
+            Failure::internal(format!(
+                "cannot remove container {}: {}",
+                record.name(),
+                chain(&error)
+            ))
+        })?;
+        self.containers.remove(record);
+        self.execs.forget_container(&record.id);
+        self.networks().forget_container(&record.id);
+        let orphans = self.volumes().forget_container(&record.id);
+        if volumes == VolumesToo::Yes {
+            for orphan in orphans {
+                self.drop_volume(&orphan).await;
+            }
+        }
+        record.life.removed();
+        self.tell(record, "destroy", []);
+        Ok(())
+    }
+
+    async fn drop_volume(&self, name: &ResourceName) {
+        let removed = self.volumes().remove(name.as_str());
+        if removed.is_ok()
+            && let Err(error) = self.pod.remove_volume(name.as_str()).await
+        {
+            tracing::debug!(error = chain(&error), volume = %name, "a volume stays until the pod ends");
+        }
+    }
+
+    pub(crate) async fn prune_containers(self: &Arc<Inner>, query: &Query) -> Result<Reply, Failure> {
+        let filters = Filters::from_query(query, &["label", "label!", "until"])?;
+        let mut deleted = Vec::new();
+        for record in self.containers.all() {
+            if !record.life.is_running() && filters.admits_labels(&record.labels) {
+                self.remove(&record, VolumesToo::No).await?;
+                deleted.push(record.id.clone());
+            }
+        }
+        Ok(reply::json(
+            StatusCode::OK,
+            &json!({ "ContainersDeleted": deleted, "SpaceReclaimed": 0 }),
+        ))
+    }
+
+    /// At the end of the engine.
+    pub(crate) async fn remove_all_containers(self: &Arc<Inner>) {
+        let removals = self.containers.all().into_iter().map(|record| {
+            let engine = Arc::clone(self);
+            async move {
+                if record.life.is_running() {
+                    engine.kill_and_wait(&record).await?;
+                }
+                engine.remove(&record, VolumesToo::Yes).await
+            }
+        });
+        for outcome in futures::future::join_all(removals).await {
+            if let Err(failure) = outcome {
+                tracing::warn!(error = failure.message(), "a container stays until its pod ends");
+            }
+        }
+    }
+}
+
+/// The two numbers of a resize request.
+pub(super) fn size(query: &Query) -> Result<(u16, u16), Failure> {
+    let (rows, columns) = (query.number::<u16>("h")?, query.number::<u16>("w")?);
+    match (rows, columns) {
+        (Some(rows), Some(columns)) => Ok((rows, columns)),
+        _ => Err(Failure::bad_request("a resize needs h and w")),
+    }
+}
+
+fn parse_signal(text: &str) -> Result<Signal, Failure> {
+    text.parse()
+        .map_err(|_| Failure::bad_request(format!("Invalid signal: {text}")))
+}
+
+/// As a shell says it.
+pub(super) fn exit_code(status: ExitStatus) -> i64 {
+    match status {
+        ExitStatus::Code(code) => code.into(),
+        ExitStatus::Signal(signal) => i64::from(signal) + 128,
+    }
+}
+
+/// Clients find out from the words which exit code they are to have: 127, 126 or 125.
+fn start_failure(record: &Record, error: &StartError) -> (i64, Failure) {
+    let program = record
+        .container
+        .argv()
+        .first()
+        .map(String::as_str)
+        .unwrap_or_default();
+    let code = error.exit_code();
+    let why = match code {
+        127 if program.contains('/') => {
+            format!("exec: {program:?}: stat {program}: no such file or directory")
+        }
+        127 => format!("exec: {program:?}: executable file not found in $PATH"),
+        126 => format!("exec: {program:?}: permission denied"),
+        _ => chain(error),
+    };
+    (
+        code.into(),
+        Failure::bad_request(format!(
+            "failed to create task for container {}: {why}",
+            record.name()
+        )),
+    )
+}

@@ -1,0 +1,188 @@
+//! The engine: what one job has of Docker, and the door that requests come through.
+//!
+//! One engine has one scope of image names, one pod, and the containers, networks and volumes that were made through it.
+//! Handlers live beside what they handle; here is only what they share. Everything an engine made ends with
+//! [`Engine::close`], or with its pod.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use http::Request;
+use hyper::body::Incoming;
+use shipway_build::Builder;
+use shipway_container::{Container, Pod, Runtime};
+use shipway_registry::Client;
+use shipway_store::Scope;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+use crate::certificates::TlsIdentity;
+use crate::container::{Execs, Roster};
+use crate::dispatch;
+use crate::event::Events;
+use crate::network::Networks;
+use crate::reply::Reply;
+use crate::serve::{self, Answer, ServeError};
+use crate::volume::Volumes;
+
+/// Whose paths `docker run -v /path:…` means.
+#[derive(Clone, Debug)]
+pub enum HostPaths {
+    /// Those that a running container of the pod sees: the job's.
+    Container(Container),
+    /// Those of this machine, as this process may use them: an engine that somebody runs for themselves.
+    Machine,
+    /// Nobody's yet: such mounts are refused until [`Engine::set_view`].
+    Unset,
+}
+
+/// What an engine stands on.
+pub struct EngineOptions {
+    /// Images and pods.
+    pub runtime: Runtime,
+    /// Where its containers run.
+    pub pod: Pod,
+    /// The way to registries.
+    pub client: Client,
+    /// What `docker build` asks.
+    pub builder: Builder,
+    /// The names of its images.
+    pub scope: Scope,
+    /// The build cache it reads and writes.
+    pub cache_scope: Scope,
+    /// Whose paths `-v` means.
+    pub host_paths: HostPaths,
+    /// Its name in `docker info`.
+    pub name: String,
+    /// Where published ports listen; the pod's gateway without one.
+    pub address: Option<Ipv4Addr>,
+}
+
+/// A Docker engine. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) runtime: Runtime,
+    pub(crate) pod: Pod,
+    pub(crate) client: Client,
+    pub(crate) builder: Builder,
+    pub(crate) scope: Scope,
+    pub(crate) cache_scope: Scope,
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) containers: Roster,
+    pub(crate) execs: Execs,
+    pub(crate) events: Events,
+    view: RwLock<HostPaths>,
+    networks: Mutex<Networks>,
+    volumes: Mutex<Volumes>,
+    pub(crate) closed: CancellationToken,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Engine")
+            .field("name", &self.inner.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine that nobody can reach yet.
+    pub fn new(options: EngineOptions) -> Engine {
+        Engine {
+            inner: Arc::new(Inner {
+                runtime: options.runtime,
+                pod: options.pod,
+                client: options.client,
+                builder: options.builder,
+                scope: options.scope,
+                cache_scope: options.cache_scope,
+                name: options.name,
+                id: crate::name::identifier(),
+                address: options.address,
+                containers: Roster::new(),
+                execs: Execs::new(),
+                events: Events::new(),
+                view: RwLock::new(options.host_paths),
+                networks: Mutex::new(Networks::new()),
+                volumes: Mutex::new(Volumes::default()),
+                closed: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// From now on `-v /path:…` means this container's paths.
+    pub fn set_view(&self, container: Container) {
+        *self.inner.view.write().unwrap_or_else(PoisonError::into_inner) = HostPaths::Container(container);
+    }
+
+    /// Binds a Unix socket with that mode and answers there; the socket is there when this returns.
+    ///
+    /// # Errors
+    /// When the socket cannot be bound.
+    pub fn serve_unix(
+        &self,
+        path: &Path,
+        mode: u32,
+    ) -> Result<impl Future<Output = ()> + Send + use<>, ServeError> {
+        let listener = serve::bind_unix(path, mode)?;
+        Ok(serve::unix(listener, self.clone(), self.inner.closed.clone()))
+    }
+
+    /// Answers on a Unix socket that somebody else bound.
+    pub fn serve_unix_listener(&self, listener: UnixListener) -> impl Future<Output = ()> + Send + use<> {
+        serve::unix(listener, self.clone(), self.inner.closed.clone())
+    }
+
+    /// Answers plain HTTP. Whoever can connect is root in the engine: only for the inside of a pod.
+    pub fn serve_tcp(&self, listener: TcpListener) -> impl Future<Output = ()> + Send + use<> {
+        serve::tcp(listener, self.clone(), self.inner.closed.clone())
+    }
+
+    /// Answers HTTPS to clients that `identity` lets in.
+    pub fn serve_tls(
+        &self,
+        listener: TcpListener,
+        identity: TlsIdentity,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        serve::tls(listener, identity, self.clone(), self.inner.closed.clone())
+    }
+
+    /// Ends its listeners and removes its containers; image names stay in their scope. A second call does nothing.
+    pub async fn close(&self) {
+        self.inner.closed.cancel();
+        self.inner.remove_all_containers().await;
+    }
+}
+
+impl Answer for Engine {
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send {
+        dispatch::answer(Arc::clone(&self.inner), request)
+    }
+}
+
+impl Inner {
+    pub(crate) fn view(&self) -> HostPaths {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where uploads are kept while they are read: files without names.
+    pub(crate) fn spool_directory(&self) -> PathBuf {
+        self.runtime.data().join("spool")
+    }
+
+    pub(crate) fn networks(&self) -> MutexGuard<'_, Networks> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn volumes(&self) -> MutexGuard<'_, Volumes> {
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

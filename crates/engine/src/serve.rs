@@ -1,0 +1,205 @@
+//! Where clients come in: a Unix socket, plain TCP inside a pod, TLS with client certificates.
+//!
+//! Apart from what is answered: nothing here knows an endpoint. Binding is done before the future is returned, so that who
+//! starts a job knows that its socket is there. A listener ends when the engine is closed; exchanges that were taken over
+//! (attach, exec) end with their containers. A broken connection is nobody's error but its own.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::certificates::TlsIdentity;
+use crate::reply::Reply;
+
+/// Connections at once over one listener; `docker` keeps a handful, a test suite some dozens.
+const MOST_CONNECTIONS: usize = 1024;
+/// A client has this long to shake hands.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The kernel's limit on the path of a socket.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// Why a listener could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The path does not fit in a socket address.
+    #[error("the socket path {} is longer than {LONGEST_SOCKET_PATH} bytes: choose a shorter one", path.display())]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something that is no socket is in the way.
+    #[error("{} is there and no socket: move it away", path.display())]
+    InTheWay {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {action} the socket {}", path.display())]
+    Socket {
+        /// What was tried.
+        action: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What answers requests.
+pub(crate) trait Answer: Clone + Send + Sync + 'static {
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+}
+
+/// Binds a Unix socket with that mode, in place of a socket left behind.
+pub(crate) fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, ServeError> {
+    let failed = |action| {
+        let path = path.to_owned();
+        move |source| ServeError::Socket { action, path, source }
+    };
+    if path.as_os_str().len() > LONGEST_SOCKET_PATH {
+        return Err(ServeError::PathTooLong {
+            path: path.to_owned(),
+        });
+    }
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.file_type().is_socket() => {
+            std::fs::remove_file(path).map_err(failed("replace"))?
+        }
+        Ok(_) => {
+            return Err(ServeError::InTheWay {
+                path: path.to_owned(),
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("look at")(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(failed("bind"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(failed("set the mode of"))?;
+    Ok(listener)
+}
+
+/// A listener of either kind.
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+/// A connection of either kind.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection for S {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Box<dyn Connection>> {
+        match self {
+            Listener::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Frames of a terminal are small and must not wait for each other.
+                let _ = stream.set_nodelay(true);
+                Ok(Box::new(stream))
+            }
+        }
+    }
+}
+
+pub(crate) async fn unix(listener: UnixListener, answer: impl Answer, closed: CancellationToken) {
+    accept_loop(Listener::Unix(listener), answer, closed, None).await;
+}
+
+pub(crate) async fn tcp(listener: TcpListener, answer: impl Answer, closed: CancellationToken) {
+    accept_loop(Listener::Tcp(listener), answer, closed, None).await;
+}
+
+pub(crate) async fn tls(
+    listener: TcpListener,
+    identity: TlsIdentity,
+    answer: impl Answer,
+    closed: CancellationToken,
+) {
+    let acceptor = TlsAcceptor::from(identity.config());
+    accept_loop(Listener::Tcp(listener), answer, closed, Some(acceptor)).await;
+}
+
+async fn accept_loop(
+    listener: Listener,
+    answer: impl Answer,
+    closed: CancellationToken,
+    tls: Option<TlsAcceptor>,
+) {
+    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
+            return;
+        };
+        let stream = tokio::select! {
+            () = closed.cancelled() => return,
+            stream = listener.accept() => stream,
+        };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: they come back when connections end, and spinning helps nobody.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (answer, closed, tls) = (answer.clone(), closed.clone(), tls.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let conversation = async {
+                match tls {
+                    None => converse(stream, answer).await,
+                    Some(acceptor) => match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => converse(stream, answer).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                        Err(_) => tracing::debug!("a TLS handshake took too long"),
+                    },
+                }
+            };
+            tokio::select! {
+                () = closed.cancelled() => {}
+                () = conversation => {}
+            }
+        });
+    }
+}
+
+async fn converse<S>(stream: S, answer: impl Answer)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = service_fn(move |request| {
+        let answer = answer.clone();
+        async move { Ok::<_, Infallible>(answer.answer(request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .title_case_headers(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(None);
+    if let Err(error) = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .await
+    {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,127 @@
+//! `docker build` by the classic protocol.
+
+use shipway_testkit::Peer;
+
+use crate::harness::tests;
+use crate::house::{House, write};
+
+tests![
+    build_run_and_cache,
+    arguments_target_labels_and_quiet,
+    a_failing_step_gives_its_exit_code,
+    an_early_error_reaches_the_user_after_a_long_upload,
+    dockerfile_from_standard_input,
+];
+
+const DOCKERFILE: &str =
+    "FROM busybox\nCOPY hello.txt /\nRUN cat /hello.txt > /copy\nCMD [\"cat\", \"/copy\"]\n";
+
+async fn build_run_and_cache(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    write(&house.path("app/Dockerfile"), DOCKERFILE);
+    write(&house.path("app/hello.txt"), "hello\n");
+    let built = house.ok(&["build", "-t", "app", "-t", "app:2", "app"]).await;
+    for words in [
+        "Step 1/4 : FROM busybox",
+        " ---> Running in ",
+        "Successfully built ",
+        "Successfully tagged app:latest",
+        "Successfully tagged app:2",
+    ] {
+        assert!(built.contains(words), "no {words:?} in {built}");
+    }
+    assert_eq!(house.ok(&["run", "--rm", "app"]).await, "hello");
+    let again = house.ok(&["build", "-t", "app", "app"]).await;
+    assert_eq!(again.matches(" ---> Using cache").count(), 3, "{again}");
+    let id = house.ok(&["images", "-q", "app:latest"]).await;
+    assert!(again.contains(&format!("Successfully built {id}")), "{again}");
+    write(&house.path("app/hello.txt"), "changed\n");
+    house.ok(&["build", "--iidfile", "iid", "-t", "app", "app"]).await;
+    assert_eq!(house.ok(&["run", "--rm", "app"]).await, "changed");
+    let iid = std::fs::read_to_string(house.path("iid")).unwrap();
+    assert_eq!(house.ok(&["images", "-q", "--no-trunc", "app:latest"]).await, iid);
+    house.close().await;
+}
+
+async fn arguments_target_labels_and_quiet(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    let text = "FROM busybox AS one\nARG WORD=default\nARG UNSET\nRUN echo $WORD:$UNSET > /word\nFROM one AS two\nRUN false\n";
+    write(&house.path("app/docker/File"), text);
+    let id = house
+        .ok(&[
+            "build",
+            "-q",
+            "-f",
+            "app/docker/File",
+            "--target",
+            "one",
+            "--build-arg",
+            "WORD=given",
+            "--build-arg",
+            "UNSET",
+            "--label",
+            "by=test",
+            "--no-cache",
+            "-t",
+            "args",
+            "app",
+        ])
+        .await;
+    assert!(id.starts_with("sha256:") && id.lines().count() == 1, "{id}");
+    assert_eq!(house.ok(&["run", "--rm", "args", "cat", "/word"]).await, "given:");
+    assert_eq!(
+        house
+            .ok(&["inspect", "args", "--format", "{{.Config.Labels.by}}"])
+            .await,
+        "test"
+    );
+    house.close().await;
+}
+
+async fn a_failing_step_gives_its_exit_code(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    write(
+        &house.path("app/Dockerfile"),
+        "FROM busybox\nRUN echo before; exit 42\n",
+    );
+    let failed = house.docker(&["build", "app"]).await;
+    failed.failed(42, "returned a non-zero code: 42");
+    assert!(failed.stdout.contains("before"), "{failed:?}");
+    write(&house.path("app/Dockerfile"), "FROM nowhere.invalid/base\n");
+    house.docker(&["build", "app"]).await.failed(1, "nowhere.invalid");
+    house.close().await;
+}
+
+async fn an_early_error_reaches_the_user_after_a_long_upload(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    write(&house.path("app/Dockerfile"), "FROM busybox\nFRON x\n");
+    // More than the sockets between the two ends can hold.
+    std::fs::write(house.path("app/large"), vec![b'x'; 16 << 20]).unwrap();
+    house.docker(&["build", "app"]).await.failed(1, "FRON");
+    house
+        .docker(&["build", "-t", "app", "--platform", "no such", "app"])
+        .await
+        .failed(1, "");
+    write(&house.path("app/Dockerfile"), "FROM busybox\nCOPY none /\n");
+    house.docker(&["build", "app"]).await.failed(1, "none");
+    house.close().await;
+}
+
+async fn dockerfile_from_standard_input(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    write(&house.path("app/file"), "content\n");
+    let said = house
+        .docker_with(
+            &["build", "-t", "a", "-f", "-", "app"],
+            b"FROM busybox\nCOPY file /f\n",
+        )
+        .await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(house.ok(&["run", "--rm", "a", "cat", "/f"]).await, "content");
+    let said = house
+        .docker_with(&["build", "-t", "b", "-"], b"FROM busybox\nRUN echo alone > /g\n")
+        .await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(house.ok(&["run", "--rm", "b", "cat", "/g"]).await, "alone");
+    house.close().await;
+}

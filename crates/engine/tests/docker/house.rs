@@ -1,0 +1,256 @@
+//! What every test needs: an installation with a registry of its own, an engine on a socket, an image with busybox made on
+//! the spot, and a docker CLI with a configuration of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shipway_access::{Access, Secret};
+use shipway_build::Builder;
+use shipway_container::{Egress, ImportOptions, Pod, PodOptions, Runtime, RuntimeOptions};
+use shipway_engine::{Engine, EngineOptions, HostPaths};
+use shipway_oci::Reference;
+use shipway_registry::{Authority, Client, ClientOptions, Timeouts};
+use shipway_sandbox::IdMap;
+use shipway_store::{Scope, Store};
+use shipway_testkit::Peer;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// Longer than anything a test asks for, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const REGISTRY: &str = "registry.shipway.internal";
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// An installation, one job's engine in it, and a docker CLI.
+pub(crate) struct House {
+    pub(crate) docker: Peer,
+    pub(crate) engine: Engine,
+    pub(crate) pod: Pod,
+    pub(crate) runtime: Runtime,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl House {
+    pub(crate) async fn new(docker: Peer) -> House {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        let store = Store::open(&data.join("store")).unwrap();
+        let access = Access::new(store.clone()).unwrap();
+        access
+            .add_user(&"ann".parse().unwrap(), &Secret::from(PASSWORD), true)
+            .unwrap();
+        let authority = Authority::new(store.clone(), access);
+        let timeouts = Timeouts {
+            attempts: 1,
+            connect: Duration::from_secs(5),
+            ..Timeouts::default()
+        };
+        let client = Client::new(ClientOptions {
+            authorities: vec![(REGISTRY.parse().unwrap(), authority)],
+            timeouts,
+            ..ClientOptions::default()
+        })
+        .unwrap();
+        let options = RuntimeOptions::new(&data, store.clone(), client.clone(), IdMap::detect().unwrap());
+        let runtime = Runtime::open(options).await.unwrap();
+        let egress = Egress::detect([]).unwrap();
+        let pod = runtime
+            .start_pod(PodOptions {
+                name: "job".to_owned(),
+                egress,
+            })
+            .await
+            .unwrap();
+        let scope: Scope = "job/1".parse().unwrap();
+        let engine = Engine::new(EngineOptions {
+            runtime: runtime.clone(),
+            pod: pod.clone(),
+            client: client.clone(),
+            builder: Builder::new(runtime.clone(), store, client),
+            scope: scope.clone(),
+            cache_scope: scope,
+            host_paths: HostPaths::Unset,
+            name: "job-1".to_owned(),
+            address: None,
+        });
+        let house = House {
+            docker,
+            engine,
+            pod,
+            runtime,
+            directory,
+        };
+        tokio::spawn(house.engine.serve_unix(&house.socket(), 0o600).unwrap());
+        house
+    }
+
+    /// A house whose engine has the image `busybox`.
+    pub(crate) async fn with_busybox(docker: Peer) -> House {
+        let house = House::new(docker).await;
+        house.import("job/1", "busybox");
+        house
+    }
+
+    pub(crate) fn import(&self, scope: &str, name: &str) {
+        let mut options = ImportOptions::new(scope.parse().unwrap(), Some(Reference::parse(name).unwrap()));
+        options.changes = ["ENV FROM_IMAGE=yes", "CMD [\"sh\"]"]
+            .iter()
+            .map(|change| change.parse().unwrap())
+            .collect();
+        self.runtime
+            .images()
+            .import(busybox_tar().as_slice(), options)
+            .unwrap();
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("docker.sock")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.docker.path());
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.directory.path())
+            .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
+            .env("DOCKER_CONFIG", self.path("config"))
+            .env("DOCKER_BUILDKIT", "0")
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs `docker …` with nothing on standard input.
+    pub(crate) async fn docker(&self, arguments: &[&str]) -> Said {
+        let child = self.command(arguments).spawn().unwrap();
+        finish(child, arguments).await
+    }
+
+    /// Runs `docker …` with this on standard input, and then its end.
+    pub(crate) async fn docker_with(&self, arguments: &[&str], input: &[u8]) -> Said {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let feeding = tokio::spawn(async move {
+            // A program that had enough is no failure of the test.
+            let _ = stdin.write_all(&input).await;
+        });
+        let said = finish(child, arguments).await;
+        feeding.await.unwrap();
+        said
+    }
+
+    /// Runs `docker …`, which must succeed, and gives its output without the last newline.
+    pub(crate) async fn ok(&self, arguments: &[&str]) -> String {
+        let said = self.docker(arguments).await;
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.stdout.trim_end().to_owned()
+    }
+
+    pub(crate) async fn close(self) {
+        self.engine.close().await;
+        self.pod.close().await;
+    }
+}
+
+impl Said {
+    /// Fails unless the command ended so and one of its outputs contains the words.
+    #[track_caller]
+    pub(crate) fn failed(&self, code: i32, words: &str) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert!(
+            self.stderr.contains(words) || self.stdout.contains(words),
+            "no {words:?} in {self:?}"
+        );
+    }
+}
+
+pub(crate) async fn finish(child: tokio::process::Child, arguments: &[&str]) -> Said {
+    let line = arguments.join(" ");
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output
+        .unwrap_or_else(|_| panic!("docker {line} does not end"))
+        .unwrap();
+    Said {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A file with parents.
+pub(crate) fn write(path: &Path, content: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+const APPLETS: &[&str] = &[
+    "sh", "cat", "echo", "env", "id", "ls", "nc", "pwd", "rm", "sleep", "test", "touch", "true", "false",
+    "hostname", "head", "mkdir", "printf", "kill", "ps", "tar", "tty", "trap", "seq", "wget",
+];
+
+/// A root file system with busybox and two users.
+pub(crate) fn busybox_tar() -> Arc<Vec<u8>> {
+    static TAR: std::sync::OnceLock<Arc<Vec<u8>>> = std::sync::OnceLock::new();
+    Arc::clone(TAR.get_or_init(|| {
+        let busybox = std::fs::read("/bin/busybox").expect("install the package busybox-static");
+        let mut builder = tar::Builder::new(Vec::new());
+        let header = |kind, mode, size: usize| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(mode);
+            header.set_size(size as u64);
+            header.set_mtime(1_700_000_000);
+            header
+        };
+        for (path, mode) in [("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777)] {
+            builder
+                .append_data(
+                    &mut header(tar::EntryType::Directory, mode, 0),
+                    path,
+                    std::io::empty(),
+                )
+                .unwrap();
+        }
+        let files: [(&str, u32, &[u8]); 3] = [
+            (
+                "etc/passwd",
+                0o644,
+                b"root:x:0:0::/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n",
+            ),
+            ("etc/group", 0o644, b"root:x:0:\nann:x:1001:\n"),
+            ("bin/busybox", 0o755, &busybox),
+        ];
+        for (path, mode, content) in files {
+            let mut header = header(tar::EntryType::Regular, mode, content.len());
+            builder.append_data(&mut header, path, content).unwrap();
+        }
+        for applet in APPLETS {
+            let mut header = header(tar::EntryType::Symlink, 0o777, 0);
+            builder
+                .append_link(&mut header, format!("bin/{applet}"), "busybox")
+                .unwrap();
+        }
+        Arc::new(builder.into_inner().unwrap())
+    }))
+}

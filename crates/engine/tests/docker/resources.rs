@@ -1,0 +1,128 @@
+//! Networks, names, published ports.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use shipway_testkit::Peer;
+use tokio::io::AsyncReadExt as _;
+
+use crate::harness::tests;
+use crate::house::House;
+
+tests![
+    networks_come_and_go,
+    containers_find_each_other_by_name,
+    published_ports_lead_in
+];
+
+async fn networks_come_and_go(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    let listed = house.ok(&["network", "ls", "--format", "{{.Name}}"]).await;
+    assert_eq!(listed.lines().collect::<Vec<_>>(), ["bridge", "host", "none"]);
+    house.ok(&["network", "create", "ci"]).await;
+    house
+        .docker(&["network", "create", "ci"])
+        .await
+        .failed(1, "already exists");
+    house
+        .ok(&[
+            "run",
+            "-d",
+            "--name",
+            "member",
+            "--network",
+            "ci",
+            "busybox",
+            "sleep",
+            "600",
+        ])
+        .await;
+    house
+        .docker(&["network", "rm", "ci"])
+        .await
+        .failed(1, "active endpoints");
+    assert_eq!(
+        house
+            .ok(&[
+                "network",
+                "inspect",
+                "ci",
+                "--format",
+                "{{range .Containers}}{{.Name}}{{end}}"
+            ])
+            .await,
+        "member"
+    );
+    house
+        .docker(&["run", "--rm", "--network", "none-such", "busybox", "true"])
+        .await
+        .failed(125, "not found");
+    house.ok(&["network", "disconnect", "ci", "member"]).await;
+    house
+        .ok(&["network", "connect", "--alias", "late", "ci", "member"])
+        .await;
+    house.ok(&["rm", "-f", "member"]).await;
+    house.ok(&["network", "rm", "ci"]).await;
+    house.close().await;
+}
+
+async fn containers_find_each_other_by_name(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    house.ok(&["network", "create", "ci"]).await;
+    let serve = "while :; do echo hello | nc -l -p 80 >/dev/null; done";
+    house
+        .ok(&[
+            "run",
+            "-d",
+            "--name",
+            "web",
+            "--network",
+            "ci",
+            "--network-alias",
+            "www",
+            "busybox",
+            "sh",
+            "-c",
+            serve,
+        ])
+        .await;
+    for name in ["web", "www"] {
+        let fetch = format!("until nc {name} 80 </dev/null | head -n 1; do :; done");
+        let said = house
+            .ok(&["run", "--rm", "--network", "ci", "busybox", "sh", "-c", &fetch])
+            .await;
+        assert_eq!(said.lines().last(), Some("hello"), "{name}");
+    }
+    house.close().await;
+}
+
+async fn published_ports_lead_in(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    let serve = "while :; do echo served | nc -l -p 80 >/dev/null; done";
+    house
+        .ok(&[
+            "run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sh", "-c", serve,
+        ])
+        .await;
+    let port = house.ok(&["port", "web", "80"]).await;
+    assert!(port.contains(":8080"), "{port}");
+    house
+        .docker(&["run", "-d", "-p", "8080:80", "busybox", "sleep", "600"])
+        .await
+        .failed(125, "8080");
+    let mut text = String::new();
+    // The container may not listen yet.
+    while text.is_empty() {
+        let mut stream = house
+            .pod
+            .connect(SocketAddrV4::new(published(), 8080))
+            .await
+            .unwrap();
+        let _ = stream.read_to_string(&mut text).await;
+    }
+    assert_eq!(text, "served\n");
+    house.close().await;
+}
+
+fn published() -> Ipv4Addr {
+    shipway_container::Pod::GATEWAY
+}
