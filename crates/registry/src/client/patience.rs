@@ -55,9 +55,12 @@ impl<'a> Patience<'a> {
         let ClientError::Unreachable { source, .. } = error else {
             return false;
         };
-        let connecting = source
-            .downcast_ref::<reqwest::Error>()
-            .is_some_and(reqwest::Error::is_connect);
+        let failure = source.downcast_ref::<reqwest::Error>();
+        // The resolver has tried again by itself.
+        if failure.is_some_and(reqwest::Error::is_dns) {
+            return false;
+        }
+        let connecting = failure.is_some_and(reqwest::Error::is_connect);
         let waited_already = connecting || source.is::<Silent>();
         if waited_already && self.failed + 1 >= CONNECT_ATTEMPTS {
             return false;

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hickory_resolver::TokioResolver;
@@ -315,6 +316,14 @@ struct NotPermitted {
     address: SocketAddr,
 }
 
+/// As `/etc/resolv.conf` and `/etc/hosts` have it, but less patient: whoever is offline wants to know soon.
+fn resolver_of_the_system() -> Option<TokioResolver> {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let mut builder = TokioResolver::builder_tokio().ok()?;
+    builder.options_mut().timeout = PATIENCE;
+    builder.build().ok()
+}
+
 /// Resolves names and keeps only what the policy permits. A name with one good and one bad address gives the good one.
 ///
 /// The resolver is our own: in a static binary the C library's cannot be used.
@@ -328,7 +337,7 @@ impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (port, egress, resolver) = (self.port, Arc::clone(&self.egress), Arc::clone(&self.resolver));
         Box::pin(async move {
-            let resolver = resolver.get_or_init(|| TokioResolver::builder_tokio().ok()?.build().ok());
+            let resolver = resolver.get_or_init(resolver_of_the_system);
             let resolver = resolver.as_ref().ok_or("there is no usable /etc/resolv.conf")?;
             let addresses: Vec<SocketAddr> = resolver
                 .lookup_ip(name.as_str())
