@@ -4,7 +4,7 @@
 //! comes in is verified while it is written into a [`Store`]; what goes out is read from one.
 //!
 //! For a registry of ours (see [`ClientOptions::authorities`]) the client logs in, checks and commits through the same
-//! [`Authority`] as the HTTP server, so a refusal is the same [`RegistryError`](crate::wire::RegistryError) on both ways,
+//! [`Authority`](crate::authority::Authority) as the HTTP server, so a refusal is the same [`RegistryError`](crate::wire::RegistryError) on both ways,
 //! and bytes that both sides share do not move.
 //!
 //! Under failure: an operation that fails leaves blobs behind that nothing names, never a name without its blobs. It may
