@@ -43,7 +43,7 @@ pub use crate::id_map::{IdMap, IdMapError, IdRange};
 pub use crate::ids::{ContainerId, ProcessId};
 pub use crate::launch::{LaunchError, LaunchOptions};
 pub use crate::launcher::enter_keeper_if_asked;
-pub use crate::probe::{Finding, ProbeReport, Tier};
+pub use crate::probe::{Finding, ProbeReport, Tier, probe, probe_in};
 pub use crate::requests::{
     ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, ArchiveRoot, Conflict, DiffReport, DiffRequest,
     FileKind, FileStatus, UnpackLimits, UnpackReport, UnpackRequest,

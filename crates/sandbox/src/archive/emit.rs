@@ -12,6 +12,7 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::layer;
+use super::record::Attribute;
 use super::writer::{Head, Letter, Writer};
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::requests::ArchiveReport;
@@ -186,7 +187,7 @@ impl DoingAs for Result<()> {
 }
 
 /// The extended attributes that belong into an image, sorted by name.
-fn attributes(path: &Path) -> std::result::Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+fn attributes(path: &Path) -> std::result::Result<Vec<Attribute>, Errno> {
     let mut names = vec![0; 64 * 1024];
     let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {
         Ok(length) => length,

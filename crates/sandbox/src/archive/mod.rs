@@ -14,7 +14,9 @@ mod reader;
 mod record;
 mod writer;
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -56,7 +58,7 @@ pub(crate) fn apply(
 ) -> Result<UnpackReport> {
     enter(place, &plan.root, inside, Access::AsSpecified)?;
     let target = names::clean(&plan.target);
-    make_target(&target, plan.target_mode, plan.target_owner)?;
+    make_target(&target, plan.target_mode, plan.target_owner, MOST_LINKS)?;
     let base = rustix::fs::open(
         &target,
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -109,17 +111,28 @@ fn enter(place: &Workplace<'_>, root: &ArchiveRoot, inside: Option<Pid>, access:
     }
 }
 
-/// Makes what is missing of a directory, links followed inside the root that this process is in.
-fn make_target(target: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<()> {
+/// As many links are followed as the kernel follows.
+const MOST_LINKS: u32 = 40;
+
+/// Makes what is missing of a directory, links followed inside the root that this process is in; a link that leads
+/// nowhere gets what it leads to.
+fn make_target(target: &Path, mode: u32, owner: (u32, u32), links: u32) -> Result<()> {
     let action = || format!("make {} in the root", target.display());
     for prefix in target.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
         match rustix::fs::mkdir(prefix, Mode::from_raw_mode(0o700)) {
             Ok(()) => {
-                rustix::fs::chown(prefix, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                    .doing(action)?;
+                let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+                rustix::fs::chown(prefix, Some(uid), Some(gid)).doing(action)?;
                 rustix::fs::chmod(prefix, Mode::from_raw_mode(mode)).doing(action)?;
             }
-            Err(Errno::EXIST) => {}
+            Err(Errno::EXIST) => {
+                if links > 0 && matches!(rustix::fs::stat(prefix), Err(Errno::NOENT)) {
+                    let leads_to = rustix::fs::readlink(prefix, Vec::new()).doing(action)?;
+                    let leads_to = Path::new(OsStr::from_bytes(leads_to.as_bytes()));
+                    let place = prefix.parent().unwrap_or(Path::new("/")).join(leads_to);
+                    make_target(&place, mode, owner, links - 1)?;
+                }
+            }
             Err(errno) => return Err(errno).doing(action),
         }
     }

@@ -16,6 +16,9 @@ pub(super) enum Kind {
     Device,
 }
 
+/// Name and value of an extended attribute.
+pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+
 /// An entry without its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -27,7 +30,7 @@ pub(super) struct Entry {
     pub(super) size: u64,
     pub(super) mtime: (i64, i64),
     pub(super) link: Vec<u8>,
-    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) attributes: Vec<Attribute>,
 }
 
 impl Entry {
@@ -136,7 +139,7 @@ pub(super) struct Extension {
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) mtime: Option<(i64, i64)>,
-    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) attributes: Vec<Attribute>,
 }
 
 impl Extension {
@@ -232,7 +235,7 @@ mod tests {
     fn records_are_read_and_garbage_is_refused() {
         let mut extension = Extension::default();
         extension
-            .add_records(b"12 path=abc\n14 mtime=-1.5\n30 SCHILY.xattr.user.x=a\nb=\n c\n")
+            .add_records(b"12 path=abc\n14 mtime=-1.5\n31 SCHILY.xattr.user.x=a\nb=\n c\n")
             .unwrap();
         assert_eq!(extension.name.as_deref(), Some(b"abc".as_slice()));
         assert_eq!(extension.mtime, Some((-2, 500_000_000)));

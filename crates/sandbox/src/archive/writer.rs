@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use super::record::BLOCK;
+use super::record::{Attribute, BLOCK};
 use crate::error::{Doing as _, Result};
 
 /// What an entry is, as tar's letter says it.
@@ -31,7 +31,7 @@ pub(super) struct Head<'a> {
     pub(super) mtime: i64,
     pub(super) link: &'a [u8],
     pub(super) device: (u32, u32),
-    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) attributes: Vec<Attribute>,
 }
 
 /// A tar being written.

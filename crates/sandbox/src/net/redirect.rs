@@ -65,7 +65,7 @@ pub(super) fn to_port(bridge: Ipv4Addr, prefix: u8, port: u16) -> Result<()> {
     let mut writer = Writer::default();
     writer.message(BATCH_BEGIN, 0, &batch, |_| {});
     writer.message(NEW_TABLE, NLM_F_CREATE | NLM_F_ACK, &ip, |table| {
-        table.text(TABLE_NAME, NAME)
+        table.text(TABLE_NAME, NAME);
     });
     writer.message(NEW_CHAIN, NLM_F_CREATE | NLM_F_ACK, &ip, |chain| {
         chain.text(CHAIN_TABLE, NAME);

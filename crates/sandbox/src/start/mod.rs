@@ -31,6 +31,7 @@ use crate::spec::{ContainerNetwork, ContainerSpec, NetworkPlan, ProcessSpec};
 use crate::sys::{self, Fork};
 use crate::wire;
 
+pub(crate) use self::mounts::file_system;
 pub(crate) use self::user::resolve as resolve_user;
 
 /// A container to be started.

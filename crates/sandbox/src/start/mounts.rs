@@ -202,7 +202,7 @@ fn from_container(directory: &OwnedFd, container: ContainerId, init: Pid, path: 
     let pidfd =
         pidfd_open(init, PidfdFlags::empty()).map_err(|_| KeeperError::UnknownContainer { container })?;
     rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), ThreadNameSpaceType::MOUNT).doing(action)?;
-    let tree = made_directory(&absolute(path)).and_then(|()| open_tree(CWD, &absolute(path), CLONE));
+    let tree = made_directory(&absolute(path)).and_then(|()| open_tree(CWD, absolute(path), CLONE));
     rustix::thread::move_into_link_name_space(back.as_fd(), Some(LinkNameSpaceType::Mount))
         .doing(|| "return to the keeper's mount namespace".into())?;
     rustix::process::fchdir(directory).doing(|| "return to the keepers' directory".into())?;

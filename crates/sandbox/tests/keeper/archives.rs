@@ -118,6 +118,18 @@ fn listing(mut file: File) -> Vec<String> {
     entries.collect()
 }
 
+/// What a directory of the keepers' directory has at `path`.
+fn contents(house: &House, directory: &str, path: &str) -> Vec<String> {
+    let file = tempfile::tempfile().unwrap();
+    let root = ArchiveRoot::Directory(directory.into());
+    let output = file.try_clone().unwrap().into();
+    house
+        .keeper
+        .archive(ArchiveRequest::new(root, vec![path.into()], output))
+        .unwrap();
+    listing(file)
+}
+
 fn diff(house: &House, upper: &str, omit: Vec<PathBuf>) -> File {
     let file = tempfile::tempfile().unwrap();
     let output = file.try_clone().unwrap().into();
@@ -246,7 +258,8 @@ fn harmful_archives_stay_inside() {
         .entry("device", Char, "", 0o666, "");
     let report = unpack(&house, "fine", &[], archive).unwrap();
     assert_eq!((report.entries, report.skipped_devices), (2, 1));
-    assert_eq!(std::fs::read_to_string(house.path("fine/absolute")).unwrap(), "y");
+    let expected = ["absolute Regular 640 1000:1001 1600000000 y"];
+    assert_eq!(contents(&house, "fine", "/absolute"), expected);
 
     house
         .keeper
@@ -389,6 +402,25 @@ fn copying_merges_into_a_root() {
     let status = house.keeper.stat(&root, &["/var/sub".into()]).unwrap();
     assert_eq!(status[0].as_ref().unwrap().kind, FileKind::File);
 
+    let dangling = Archive::new().entry("broken", tar::EntryType::Symlink, "there/too", 0o777, "");
+    house
+        .keeper
+        .apply(ApplyRequest::new(dangling.stream(), root.clone(), "/".into()))
+        .unwrap();
+    house
+        .keeper
+        .apply(ApplyRequest::new(
+            archive().stream(),
+            root.clone(),
+            "/broken/below".into(),
+        ))
+        .unwrap();
+    let status = house
+        .keeper
+        .stat(&root, &["/there/too/below/file".into()])
+        .unwrap();
+    assert_eq!(status[0].as_ref().unwrap().kind, FileKind::File);
+
     // A plain directory, and a running container.
     house
         .keeper
@@ -400,10 +432,8 @@ fn copying_merges_into_a_root() {
         "/in".into(),
     );
     house.keeper.apply(request).unwrap();
-    assert_eq!(
-        std::fs::read_to_string(house.path("plain/in/sub/x")).unwrap(),
-        "1"
-    );
+    let expected = ["in/sub/x Regular 640 1000:1001 1600000000 1"];
+    assert_eq!(contents(&house, "plain", "/in/sub/x"), expected);
     let (started, mut output) = house.start(container(
         house.root("d"),
         &["/bin/sh", "-c", "echo up; exec sleep 1000"],

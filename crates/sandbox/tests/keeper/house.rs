@@ -79,13 +79,17 @@ impl House {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let id_map = IdMap::detect().unwrap();
-        let options = LaunchOptions::new(id_map.clone(), directory.path().join("keeper"), "pod");
-        let keeper = Keeper::launch(&options).unwrap();
+        let keeper = launch(&id_map, directory.path());
         Self {
             keeper,
             id_map,
             directory,
         }
+    }
+
+    /// One more keeper of the same directory.
+    pub(crate) fn another_keeper(&self) -> Keeper {
+        launch(&self.id_map, self.directory.path())
     }
 
     /// A layer with busybox under every name that the tests use.
@@ -165,6 +169,15 @@ impl House {
     pub(crate) fn script(&self, name: &str, script: &str) -> (ExitStatus, String) {
         self.run(container(self.root(name), &["/bin/sh", "-c", script]))
     }
+}
+
+fn launch(id_map: &IdMap, directory: &Path) -> Keeper {
+    Keeper::launch(&LaunchOptions::new(
+        id_map.clone(),
+        directory.join("keeper"),
+        "pod",
+    ))
+    .unwrap()
 }
 
 /// A container without network.

@@ -1,0 +1,75 @@
+//! What the probe says, and what starting costs.
+
+use std::io::Read as _;
+use std::time::Instant;
+
+use shipway_sandbox::{ContainerNetwork, NetworkPlan, Stdio, Tier, probe};
+
+use crate::house::{BRIDGE, House, Test, container};
+
+pub(crate) const TESTS: &[Test] = &[
+    (
+        "place::the_probe_agrees_with_the_other_tests",
+        the_probe_agrees_with_the_other_tests,
+    ),
+    ("place::figures", figures),
+];
+
+fn the_probe_agrees_with_the_other_tests() {
+    let report = probe();
+    assert_eq!(report.tier, Tier::A, "{report:#?}");
+    let failed: Vec<_> = report.findings.iter().filter(|finding| !finding.ok).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    let left = std::env::temp_dir().join(format!("shipway-probe-{}", std::process::id()));
+    assert!(!left.exists());
+}
+
+/// The figures of `docs/decisions/0003-keeper.md`; their bounds are loose, since other tests run beside this one.
+fn figures() {
+    let median = |mut run: Box<dyn FnMut()>| {
+        let mut times: Vec<u128> = (0..21)
+            .map(|_| {
+                let start = Instant::now();
+                run();
+                start.elapsed().as_micros()
+            })
+            .collect();
+        times.sort_unstable();
+        times[10]
+    };
+    let launched = median(Box::new(|| House::new().keeper.close()));
+    let house = std::rc::Rc::new(House::with_busybox());
+    let root = house.root("c");
+    let plan = NetworkPlan {
+        address: BRIDGE,
+        prefix: 16,
+        redirect_tcp: Some(7000),
+    };
+    let start = Instant::now();
+    house.keeper.configure_network(&plan).unwrap();
+    let network = start.elapsed().as_micros();
+    let to_output = |network: ContainerNetwork| {
+        let (house, root) = (house.clone(), root.clone());
+        median(Box::new(move || {
+            let mut spec = container(root.clone(), &["/bin/sh", "-c", "echo x"]);
+            spec.network = network;
+            let (read, write) = house.keeper.pipe().unwrap();
+            let stdio = Stdio {
+                stdin: None,
+                stdout: Some(write),
+                stderr: None,
+            };
+            let process = house.keeper.start(spec, stdio).unwrap().process;
+            std::fs::File::from(read)
+                .read_to_string(&mut String::new())
+                .unwrap();
+            house.keeper.wait(process).unwrap();
+        }))
+    };
+    let pod = to_output(ContainerNetwork::Pod);
+    let none = to_output(ContainerNetwork::None);
+    let bridge = to_output(ContainerNetwork::Bridge(std::net::Ipv4Addr::new(198, 18, 0, 9)));
+    println!("keeper launched and closed {launched} µs; bridge and rule {network} µs");
+    println!("container to its end: pod's network {pod} µs, none {none} µs, bridge {bridge} µs");
+    assert!(bridge < 2_000_000, "a container took {bridge} µs");
+}
