@@ -39,6 +39,8 @@ impl ScriptSource<'_> {
     /// The text to write to the shell's stdin.
     pub fn text(&self) -> String {
         let mut text = String::from(TRAP);
+        // One stream keeps the order in which the job wrote; two would be read in any.
+        text.push_str("exec 2>&1\n");
         if self.environment.debug {
             text.push_str("set -o xtrace\n");
         }

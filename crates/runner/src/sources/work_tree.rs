@@ -154,7 +154,7 @@ impl Sources for WorkTree {
         let (history, revision) =
             self.with_copy(|copy| (copy.directory.path().join(".git"), copy.revision.clone()))?;
         let mut archive = Archive::new(into);
-        archive.directory(Path::new("."))?;
+        archive.directory(&self.root, Path::new("."))?;
         let mut submodules = Vec::new();
         for entry in tracked(&self.root)? {
             match entry {
@@ -232,25 +232,30 @@ impl<'a> Archive<'a> {
         }
     }
 
-    fn directory(&mut self, path: &Path) -> Result<(), SourceError> {
+    /// A directory, as old as `source` is.
+    fn directory(&mut self, source: &Path, path: &Path) -> Result<(), SourceError> {
         if !self.directories.insert(path.to_owned()) {
             return Ok(());
         }
-        let mut header = header(tar::EntryType::Directory, 0o777, 0, 0);
+        let modified =
+            fs::metadata(source).map_or(0, |metadata| u64::try_from(metadata.mtime()).unwrap_or(0));
+        let mut header = header(tar::EntryType::Directory, 0o777, 0, modified);
         let name = path.join("");
         self.tar
             .append_data(&mut header, name, io::empty())
             .map_err(|source| SourceError::HandOver { source })
     }
 
-    fn parents(&mut self, path: &Path) -> Result<(), SourceError> {
+    fn parents(&mut self, root: &Path, path: &Path) -> Result<(), SourceError> {
         let mut parents: Vec<&Path> = path
             .ancestors()
             .skip(1)
             .filter(|p| !p.as_os_str().is_empty())
             .collect();
         parents.reverse();
-        parents.into_iter().try_for_each(|parent| self.directory(parent))
+        parents
+            .into_iter()
+            .try_for_each(|parent| self.directory(&root.join(parent), parent))
     }
 
     /// A tracked file; one that the user deleted is left out, which the status already told.
@@ -258,7 +263,7 @@ impl<'a> Archive<'a> {
         match fs::symlink_metadata(root.join(path)) {
             Ok(metadata) if metadata.is_dir() => Ok(()),
             Ok(metadata) => {
-                self.parents(path)?;
+                self.parents(root, path)?;
                 self.files += 1;
                 self.entry(&root.join(path), path, &metadata)
             }
@@ -322,7 +327,7 @@ impl<'a> Archive<'a> {
             path: source.display().to_string(),
             source: error,
         };
-        self.directory(name)?;
+        self.directory(source, name)?;
         let mut entries: Vec<_> = fs::read_dir(source)
             .map_err(unreadable)?
             .collect::<Result<_, _>>()
