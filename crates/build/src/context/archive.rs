@@ -1,9 +1,11 @@
 //! A context that came as a tar: contents in one unnamed file, everything else in an index.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Chain, Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use super::tree::{Entry, EntryKind, Tree};
 use super::{ContextError, limits};
@@ -33,9 +35,15 @@ impl SpooledTar {
             offset: 0,
         };
         let plain = decompressed(stream, "build context")?;
-        let mut archive = tar::Archive::new(plain.take(limits::TAR_BYTES + 1));
+        let ended = Rc::new(Cell::new(false));
+        let padded = Padded {
+            inner: plain.take(limits::TAR_BYTES),
+            read: 0,
+            ended: Rc::clone(&ended),
+        };
+        let mut archive = tar::Archive::new(padded);
         for entry in archive.entries().map_err(|source| ContextError::Tar { source })? {
-            index.entry(entry.map_err(|source| ContextError::Tar { source })?)?;
+            index.entry(entry.map_err(|source| ContextError::Tar { source })?, &ended)?;
         }
         // What follows the end mark is padding; a client that still writes must not get a broken pipe.
         std::io::copy(&mut archive.into_inner(), &mut std::io::sink())
@@ -96,7 +104,11 @@ struct Indexing<'a> {
 }
 
 impl Indexing<'_> {
-    fn entry(&mut self, mut entry: tar::Entry<'_, impl Read>) -> Result<(), ContextError> {
+    fn entry(
+        &mut self,
+        mut entry: tar::Entry<'_, impl Read>,
+        ended: &Cell<bool>,
+    ) -> Result<(), ContextError> {
         let path = entry
             .path()
             .map_err(|source| ContextError::Tar { source })?
@@ -116,6 +128,10 @@ impl Indexing<'_> {
                         path: self.spool.to_owned(),
                         source,
                     })?;
+                if ended.get() || size != entry.size() {
+                    let source = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+                    return Err(ContextError::Tar { source });
+                }
                 let offset = self.offset;
                 self.offset += size;
                 EntryKind::File {
@@ -217,6 +233,33 @@ fn relative(path: &Path) -> Result<Option<PathBuf>, ContextError> {
         return Err(ContextError::TooLarge);
     }
     Ok((!done.as_os_str().is_empty()).then_some(done))
+}
+
+/// A stream that ends on a whole block: Docker's client leaves out the padding behind the last file when it has
+/// rewritten the Dockerfile on its way. Whoever reads content looks at `ended`, so that padding never passes for it.
+struct Padded<R> {
+    inner: R,
+    read: u64,
+    ended: Rc<Cell<bool>>,
+}
+
+impl<R: Read> Read for Padded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        const BLOCK: u64 = 512;
+        if !self.ended.get() {
+            let read = self.inner.read(buffer)?;
+            self.read += read as u64;
+            if read > 0 || buffer.is_empty() || self.read.is_multiple_of(BLOCK) {
+                return Ok(read);
+            }
+            self.ended.set(true);
+        }
+        let left = usize::try_from(self.read.next_multiple_of(BLOCK) - self.read).unwrap_or(0);
+        let padding = left.min(buffer.len());
+        buffer[..padding].fill(0);
+        self.read += padding as u64;
+        Ok(padding)
+    }
 }
 
 type Head<R> = Chain<Cursor<Vec<u8>>, R>;

@@ -111,6 +111,11 @@ impl Placing {
                 }
             }
         };
+        let directory = if self.layers.is_empty() {
+            directory
+        } else {
+            below.through_dangling(directory)?
+        };
         Ok(Target {
             directory,
             name,

@@ -47,6 +47,31 @@ impl Roots<'_> {
                 .is_some_and(|(_, status)| status.kind == FileKind::Directory))
     }
 
+    /// A directory to be made, with links that lead nowhere yet replaced by where they lead: what is made must be
+    /// there.
+    pub(super) fn through_dangling(&self, directory: PathBuf) -> Result<PathBuf, StepError> {
+        let mut at = directory;
+        for _ in 0..LINKS {
+            let prefixes: Vec<PathBuf> = at
+                .ancestors()
+                .filter(|path| *path != Path::new("/"))
+                .map(Path::to_owned)
+                .collect();
+            let statuses = self.stat(&prefixes)?;
+            let dangling = prefixes.iter().zip(statuses).rev().find_map(|(prefix, status)| {
+                let status =
+                    status.filter(|status| status.kind == FileKind::Link && status.resolved.is_none())?;
+                Some((prefix, status.link?))
+            });
+            let Some((prefix, target)) = dangling else {
+                return Ok(at);
+            };
+            let rest = at.strip_prefix(prefix).unwrap_or(Path::new("")).to_owned();
+            at = joined(prefix.parent().unwrap_or(Path::new("/")), &target).join(rest);
+        }
+        Ok(at)
+    }
+
     pub(super) fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, StepError> {
         self.keeper
             .glob(&self.root, pattern)

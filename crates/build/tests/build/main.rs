@@ -6,6 +6,7 @@
 mod cache;
 mod conformance;
 mod failure;
+mod fetch;
 mod golden;
 mod harness;
 mod house;
@@ -18,6 +19,7 @@ fn main() -> std::process::ExitCode {
         cache::TESTS,
         conformance::TESTS,
         failure::TESTS,
+        fetch::TESTS,
         golden::TESTS,
         reproducible::TESTS,
         run::TESTS,
