@@ -21,7 +21,7 @@ use crate::installation::Installation;
 pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     let global = arguments.global;
     match arguments.command {
-        Command::Doctor(command) => doctor::execute(&command),
+        Command::Doctor(command) => doctor::execute(&command, &global),
         Command::User(command) => user::execute(command, &Installation::open(&global)?),
         Command::Login(command) => wait(login::login(command, Installation::open(&global)?)),
         Command::Logout(command) => login::logout(&command),
@@ -41,7 +41,13 @@ fn wait(verb: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCod
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::caused(FailureKind::Place, "starting the threads that do the work", &error))?;
+        .map_err(|error| {
+            Failure::caused(
+                FailureKind::Place,
+                "starting the threads that do the work",
+                &error,
+            )
+        })?;
     let outcome = runtime.block_on(verb);
     // A thread that still waits for a peer must not keep the process; what had to last is on disk by now.
     runtime.shutdown_background();

@@ -69,7 +69,9 @@ impl DockerCredentials {
         let directory = std::env::var_os("DOCKER_CONFIG")
             .filter(|value| !value.is_empty())
             .map_or_else(|| settings::home().join(".docker"), PathBuf::from);
-        Self { path: directory.join("config.json") }
+        Self {
+            path: directory.join("config.json"),
+        }
     }
 
     /// The credentials for a registry, if there are any.
@@ -77,11 +79,17 @@ impl DockerCredentials {
         let configuration = match self.read() {
             Ok(configuration) => configuration,
             Err(problem) => {
-                screen::warning(&format!("credentials in `{}` are not used: {problem}", self.path.display()));
+                screen::warning(&format!(
+                    "credentials in `{}` are not used: {problem}",
+                    self.path.display()
+                ));
                 return None;
             }
         };
-        let helper = configuration.cred_helpers.get(&registry.to_string()).or(configuration.creds_store.as_ref());
+        let helper = configuration
+            .cred_helpers
+            .get(&registry.to_string())
+            .or(configuration.creds_store.as_ref());
         for key in keys(registry) {
             if let Some(helper) = helper
                 && let Some(found) = ask_helper(helper, &key)
@@ -98,11 +106,22 @@ impl DockerCredentials {
     }
 
     /// Keeps credentials that a registry has accepted.
-    pub(crate) fn store(&self, registry: &RegistryName, username: &str, password: &Secret) -> Result<(), Failure> {
+    pub(crate) fn store(
+        &self,
+        registry: &RegistryName,
+        username: &str,
+        password: &Secret,
+    ) -> Result<(), Failure> {
         let mut configuration = self.read_to_change()?;
         let auth = STANDARD.encode(format!("{username}:{}", password.expose()));
         let key = keys(registry).remove(0);
-        configuration.auths.insert(key, Entry { auth, ..Entry::default() });
+        configuration.auths.insert(
+            key,
+            Entry {
+                auth,
+                ..Entry::default()
+            },
+        );
         self.write(&configuration)
     }
 
@@ -121,7 +140,9 @@ impl DockerCredentials {
 
     fn read(&self) -> Result<DockerConfiguration, String> {
         match std::fs::metadata(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(DockerConfiguration::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(DockerConfiguration::default());
+            }
             Err(error) => return Err(error.to_string()),
             Ok(metadata) if metadata.len() > LARGEST_FILE => return Err("larger than 1 MiB".to_owned()),
             Ok(_) => {}
@@ -132,14 +153,21 @@ impl DockerCredentials {
 
     fn read_to_change(&self) -> Result<DockerConfiguration, Failure> {
         self.read().map_err(|problem| {
-            Failure::new(FailureKind::Use, format!("`{}` cannot be changed: {problem}", self.path.display()))
+            Failure::new(
+                FailureKind::Use,
+                format!("`{}` cannot be changed: {problem}", self.path.display()),
+            )
         })
     }
 
     /// Replaces the file in one step, readable by its owner only: it holds passwords.
     fn write(&self, configuration: &DockerConfiguration) -> Result<(), Failure> {
         let failed = |error: &dyn std::error::Error| {
-            Failure::caused(FailureKind::Place, &format!("writing `{}`", self.path.display()), error)
+            Failure::caused(
+                FailureKind::Place,
+                &format!("writing `{}`", self.path.display()),
+                error,
+            )
         };
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
@@ -152,7 +180,9 @@ impl DockerCredentials {
             .mode(0o600)
             .open(&partial)
             .map_err(|error| failed(&error))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(|error| failed(&error))?;
+        file.write_all(&text)
+            .and_then(|()| file.sync_all())
+            .map_err(|error| failed(&error))?;
         std::fs::rename(&partial, &self.path).map_err(|error| failed(&error))
     }
 }
@@ -163,14 +193,20 @@ fn keys(registry: &RegistryName) -> Vec<String> {
     if name == "docker.io" {
         return vec![DOCKER_HUB_KEY.to_owned(), "index.docker.io".to_owned(), name];
     }
-    vec![name.clone(), format!("https://{name}"), format!("http://{name}"), format!("https://{name}/v2/")]
+    vec![
+        name.clone(),
+        format!("https://{name}"),
+        format!("http://{name}"),
+        format!("https://{name}/v2/"),
+    ]
 }
 
 fn decode(entry: &Entry) -> Option<RegistryCredentials> {
     let decoded = STANDARD.decode(&entry.auth).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (username, password) = text.split_once(':')?;
-    let identity_token = (!entry.identity_token.is_empty()).then(|| Secret::from(entry.identity_token.clone()));
+    let identity_token =
+        (!entry.identity_token.is_empty()).then(|| Secret::from(entry.identity_token.clone()));
     Some(RegistryCredentials {
         username: username.to_owned(),
         password: Secret::from(password.trim_end_matches('\0').to_owned()),
@@ -180,7 +216,9 @@ fn decode(entry: &Entry) -> Option<RegistryCredentials> {
 
 /// Asks `docker-credential-NAME`, which talks to the user's key store.
 fn ask_helper(helper: &str, key: &str) -> Option<RegistryCredentials> {
-    let plain = helper.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character));
+    let plain = helper
+        .chars()
+        .all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character));
     if !plain {
         return None;
     }
@@ -196,7 +234,11 @@ fn ask_helper(helper: &str, key: &str) -> Option<RegistryCredentials> {
     let answer: HelperAnswer = serde_json::from_slice(&output.stdout).ok()?;
     // Helpers mark a refresh token by this user name.
     let identity_token = (answer.username == "<token>").then(|| Secret::from(answer.secret.clone()));
-    Some(RegistryCredentials { username: answer.username, password: Secret::from(answer.secret), identity_token })
+    Some(RegistryCredentials {
+        username: answer.username,
+        password: Secret::from(answer.secret),
+        identity_token,
+    })
 }
 
 #[cfg(test)]
@@ -206,21 +248,35 @@ mod tests {
     use super::*;
 
     fn in_directory(directory: &Path) -> DockerCredentials {
-        DockerCredentials { path: directory.join("config.json") }
+        DockerCredentials {
+            path: directory.join("config.json"),
+        }
     }
 
     #[test]
     fn what_is_stored_is_found_and_the_rest_of_the_file_stays() {
         let directory = tempfile::tempdir().unwrap();
         let credentials = in_directory(directory.path());
-        std::fs::write(&credentials.path, r#"{"currentContext":"x","auths":{"a.example":{"auth":"dTpw"}}}"#).unwrap();
+        std::fs::write(
+            &credentials.path,
+            r#"{"currentContext":"x","auths":{"a.example":{"auth":"dTpw"}}}"#,
+        )
+        .unwrap();
         let registry: RegistryName = "b.example:5000".parse().unwrap();
-        credentials.store(&registry, "me", &Secret::from("pass:word".to_owned())).unwrap();
+        credentials
+            .store(&registry, "me", &Secret::from("pass:word".to_owned()))
+            .unwrap();
 
         let found = credentials.find(&registry).unwrap();
-        assert_eq!((found.username.as_str(), found.password.expose()), ("me", "pass:word"));
+        assert_eq!(
+            (found.username.as_str(), found.password.expose()),
+            ("me", "pass:word")
+        );
         let text = std::fs::read_to_string(&credentials.path).unwrap();
-        assert!(text.contains("currentContext") && text.contains("a.example"), "{text}");
+        assert!(
+            text.contains("currentContext") && text.contains("a.example"),
+            "{text}"
+        );
         let mode = std::fs::metadata(&credentials.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
 
@@ -236,7 +292,11 @@ mod tests {
         std::fs::write(&credentials.path, "{ broken").unwrap();
         let registry: RegistryName = "b.example".parse().unwrap();
         assert!(credentials.find(&registry).is_none());
-        assert!(credentials.store(&registry, "me", &Secret::from("p".to_owned())).is_err());
+        assert!(
+            credentials
+                .store(&registry, "me", &Secret::from("p".to_owned()))
+                .is_err()
+        );
         assert_eq!(std::fs::read_to_string(&credentials.path).unwrap(), "{ broken");
     }
 }

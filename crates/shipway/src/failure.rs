@@ -45,7 +45,11 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure of the given kind.
     pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new() }
+        Self {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// A failure whose message is an error with all its causes.
@@ -89,7 +93,11 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     // Printing can only fail when nobody reads any more; there is nobody to tell then.
     let _ = error.print();
-    if error.use_stderr() { FailureKind::Use.code() } else { ExitCode::SUCCESS }
+    if error.use_stderr() {
+        FailureKind::Use.code()
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 #[cfg(test)]

@@ -49,11 +49,12 @@ pub(crate) struct Installation {
 impl Installation {
     /// Opens the data directory that flags, environment, configuration or the defaults name.
     pub(crate) fn open(global: &GlobalArguments) -> Result<Self, Failure> {
-        let settings = Settings::read(global.config.as_deref())?;
-        let data = global.data.clone().or_else(|| settings.data.clone()).unwrap_or_else(default_data);
+        let (settings, data) = data_directory(global)?;
         let store = Store::open(&data.join("store")).map_err(|error| match error {
-            OpenError::ForeignOwner { .. } => Failure::caused(FailureKind::Place, "opening the store", &error)
-                .hint("run as the owner, or name another directory with --data"),
+            OpenError::ForeignOwner { .. } => {
+                Failure::caused(FailureKind::Place, "opening the store", &error)
+                    .hint("run as the owner, or name another directory with --data")
+            }
             other => Failure::caused(FailureKind::Place, "opening the store", &other),
         })?;
         let access = Access::new(store.clone())
@@ -67,14 +68,33 @@ impl Installation {
         let egress = Egress::detect(settings.egress.allow.iter().copied())
             .map_err(|error| Failure::caused(FailureKind::Place, "reading this host's addresses", &error))?;
         let client = client(&settings, &store, &authority, &registry_name, Arc::new(AllowAll))?;
-        Ok(Self { data, settings, store, access, authority, registry_name, client, egress })
+        Ok(Self {
+            data,
+            settings,
+            store,
+            access,
+            authority,
+            registry_name,
+            client,
+            egress,
+        })
     }
 
     /// The same installation, with somebody told of every push into its registry.
     pub(crate) fn observed(&self, observer: Arc<dyn PushObserver>) -> Result<Self, Failure> {
         let authority = self.authority.clone().with_observer(observer);
-        let client = client(&self.settings, &self.store, &authority, &self.registry_name, Arc::new(AllowAll))?;
-        Ok(Self { authority, client, ..self.clone() })
+        let client = client(
+            &self.settings,
+            &self.store,
+            &authority,
+            &self.registry_name,
+            Arc::new(AllowAll),
+        )?;
+        Ok(Self {
+            authority,
+            client,
+            ..self.clone()
+        })
     }
 
     /// The images of this machine.
@@ -84,7 +104,13 @@ impl Installation {
 
     /// A client that reaches for jobs only what they may reach themselves.
     pub(crate) fn job_client(&self) -> Result<Client, Failure> {
-        client(&self.settings, &self.store, &self.authority, &self.registry_name, Arc::new(self.egress.clone()))
+        client(
+            &self.settings,
+            &self.store,
+            &self.authority,
+            &self.registry_name,
+            Arc::new(self.egress.clone()),
+        )
     }
 
     /// The container runtime over this installation, fetching with the given client.
@@ -94,13 +120,20 @@ impl Installation {
                 .hint("`shipway doctor` says what this place can do")
         })?;
         let options = RuntimeOptions::new(self.data.clone(), self.store.clone(), client, id_map);
-        Runtime::open(options).await.map_err(|error| Failure::caused(FailureKind::Place, "running containers", &error))
+        Runtime::open(options)
+            .await
+            .map_err(|error| Failure::caused(FailureKind::Place, "running containers", &error))
     }
 
     /// The installation's certificate authority, made at first use.
     pub(crate) fn certificate_authority(&self) -> Result<CertificateAuthority, Failure> {
-        CertificateAuthority::load_or_create(&self.data.join("ca"))
-            .map_err(|error| Failure::caused(FailureKind::Place, "the installation's certificate authority", &error))
+        CertificateAuthority::load_or_create(&self.data.join("ca")).map_err(|error| {
+            Failure::caused(
+                FailureKind::Place,
+                "the installation's certificate authority",
+                &error,
+            )
+        })
     }
 
     /// The credentials for a reference: the user's own; for this installation's registry a token good for just that
@@ -118,17 +151,32 @@ impl Installation {
         if let Some(found) = DockerCredentials::of_this_user().find(registry) {
             return Ok(Some(found));
         }
-        let Some(repository) = repository.filter(|_| self.client.is_own(registry)) else { return Ok(None) };
+        let Some(repository) = repository.filter(|_| self.client.is_own(registry)) else {
+            return Ok(None);
+        };
         let token = self
             .access
             .issue_job_token(repository, 0, OWN_TOKEN_LIFETIME)
-            .map_err(|error| Failure::caused(FailureKind::Internal, "a token for the own registry", &error))?;
+            .map_err(|error| {
+                Failure::caused(FailureKind::Internal, "a token for the own registry", &error)
+            })?;
         Ok(Some(RegistryCredentials {
             username: "gitlab-ci-token".to_owned(),
             password: token,
             identity_token: None,
         }))
     }
+}
+
+/// The settings, and the data directory that flags, environment, settings or the defaults name.
+pub(crate) fn data_directory(global: &GlobalArguments) -> Result<(Settings, PathBuf), Failure> {
+    let settings = Settings::read(global.config.as_deref())?;
+    let data = global
+        .data
+        .clone()
+        .or_else(|| settings.data.clone())
+        .unwrap_or_else(default_data);
+    Ok((settings, data))
 }
 
 fn client(
@@ -153,8 +201,13 @@ fn client(
         .map(|name| name.parse())
         .collect::<Result<Vec<RegistryName>, _>>()
         .map_err(|error| Failure::caused(FailureKind::Use, "the setting `registry.insecure`", &error))?;
-    Client::new(ClientOptions { authorities, insecure, egress, ..ClientOptions::default() })
-        .map_err(|error| Failure::caused(FailureKind::Place, "preparing to speak to registries", &error))
+    Client::new(ClientOptions {
+        authorities,
+        insecure,
+        egress,
+        ..ClientOptions::default()
+    })
+    .map_err(|error| Failure::caused(FailureKind::Place, "preparing to speak to registries", &error))
 }
 
 /// The names that people give the registry from outside.
@@ -167,7 +220,9 @@ fn is_ours(listen: SocketAddr, store: &Store) -> bool {
     use std::io::{Read as _, Write as _};
 
     const PATIENCE: Duration = Duration::from_millis(300);
-    let Ok(mut stream) = TcpStream::connect_timeout(&listen, PATIENCE) else { return true };
+    let Ok(mut stream) = TcpStream::connect_timeout(&listen, PATIENCE) else {
+        return true;
+    };
     let asked = stream
         .set_read_timeout(Some(PATIENCE))
         .and_then(|()| stream.write_all(format!("GET /v2/ HTTP/1.0\r\nHost: {listen}\r\n\r\n").as_bytes()));
@@ -176,7 +231,10 @@ fn is_ours(listen: SocketAddr, store: &Store) -> bool {
         return false;
     }
     let wanted = format!("shipway-store: {}", store.id()).to_ascii_lowercase();
-    String::from_utf8_lossy(&answer).to_ascii_lowercase().lines().any(|line| line.trim() == wanted)
+    String::from_utf8_lossy(&answer)
+        .to_ascii_lowercase()
+        .lines()
+        .any(|line| line.trim() == wanted)
 }
 
 fn default_data() -> PathBuf {

@@ -7,7 +7,11 @@ fn colours() -> bool {
 }
 
 fn paint(code: &str, text: &str) -> String {
-    if colours() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    if colours() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Text in red on a terminal that shows colours; colour never carries meaning alone.
@@ -66,7 +70,11 @@ pub(crate) fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 #[cfg(test)]

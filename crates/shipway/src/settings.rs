@@ -57,7 +57,10 @@ pub(crate) struct EgressSettings {
 
 fn exceptions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EgressException>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
-    texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+    texts
+        .iter()
+        .map(|text| text.parse().map_err(D::Error::custom))
+        .collect()
 }
 
 impl Settings {
@@ -69,13 +72,22 @@ impl Settings {
         };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {
+                return Ok(Self::default());
+            }
             Err(error) => {
-                return Err(Failure::caused(FailureKind::Use, &format!("reading `{}`", path.display()), &error));
+                return Err(Failure::caused(
+                    FailureKind::Use,
+                    &format!("reading `{}`", path.display()),
+                    &error,
+                ));
             }
         };
         toml::from_str(&text).map_err(|error| {
-            Failure::new(FailureKind::Use, format!("`{}` is not a configuration of Shipway: {error}", path.display()))
+            Failure::new(
+                FailureKind::Use,
+                format!("`{}` is not a configuration of Shipway: {error}", path.display()),
+            )
         })
     }
 }

@@ -61,14 +61,19 @@ pub(crate) struct BuildArguments {
     quiet: bool,
 }
 
-pub(crate) async fn execute(arguments: BuildArguments, installation: Installation) -> Result<ExitCode, Failure> {
+pub(crate) async fn execute(
+    arguments: BuildArguments,
+    installation: Installation,
+) -> Result<ExitCode, Failure> {
     let tags = arguments
         .tag
         .iter()
         .map(|text| parse_reference(text))
         .collect::<Result<Vec<_>, _>>()?;
     if arguments.push && tags.is_empty() {
-        return Err(Failure::new(FailureKind::Use, "there is nothing to push to").hint("name the image with --tag"));
+        return Err(
+            Failure::new(FailureKind::Use, "there is nothing to push to").hint("name the image with --tag")
+        );
     }
     let runtime = installation.runtime(installation.client.clone()).await?;
     let builder = Builder::new(runtime, installation.store.clone(), installation.client.clone());
@@ -81,8 +86,13 @@ pub(crate) async fn execute(arguments: BuildArguments, installation: Installatio
         }
     }
     if let Some(path) = &arguments.iidfile {
-        std::fs::write(path, built.id.to_string())
-            .map_err(|error| Failure::caused(FailureKind::Place, &format!("writing `{}`", path.display()), &error))?;
+        std::fs::write(path, built.id.to_string()).map_err(|error| {
+            Failure::caused(
+                FailureKind::Place,
+                &format!("writing `{}`", path.display()),
+                &error,
+            )
+        })?;
     }
     screen::line(&built.id.to_string());
     Ok(ExitCode::SUCCESS)
@@ -100,9 +110,10 @@ fn request(
     tags: Vec<Reference>,
 ) -> Result<BuildRequest, Failure> {
     let dockerfile = match &arguments.file {
-        Some(path) if path.as_os_str() == "-" => {
-            DockerfileSource::Bytes { bytes: read_stdin()?, name: "Dockerfile".to_owned() }
-        }
+        Some(path) if path.as_os_str() == "-" => DockerfileSource::Bytes {
+            bytes: read_stdin()?,
+            name: "Dockerfile".to_owned(),
+        },
         Some(path) => named_dockerfile(&arguments.context, path)?,
         None => DockerfileSource::default(),
     };
@@ -110,8 +121,10 @@ fn request(
         "default" => RunNetwork::Pod,
         "none" => RunNetwork::None,
         other => {
-            return Err(Failure::new(FailureKind::Use, format!("there is no network mode `{other}`"))
-                .hint("use `default` or `none`"));
+            return Err(
+                Failure::new(FailureKind::Use, format!("there is no network mode `{other}`"))
+                    .hint("use `default` or `none`"),
+            );
         }
     };
     if !arguments.context.is_dir() {
@@ -137,7 +150,11 @@ fn request(
 /// A Dockerfile of the context stays one, so that its own ignore file is found; any other is read now.
 fn named_dockerfile(context: &Path, path: &Path) -> Result<DockerfileSource, Failure> {
     let unreadable = |error: &dyn std::error::Error| {
-        Failure::caused(FailureKind::Use, &format!("the Dockerfile `{}`", path.display()), error)
+        Failure::caused(
+            FailureKind::Use,
+            &format!("the Dockerfile `{}`", path.display()),
+            error,
+        )
     };
     let absolute = path.canonicalize().map_err(|error| unreadable(&error))?;
     if let Ok(root) = context.canonicalize()
@@ -146,7 +163,10 @@ fn named_dockerfile(context: &Path, path: &Path) -> Result<DockerfileSource, Fai
         return Ok(DockerfileSource::Path(inside.to_path_buf()));
     }
     let bytes = std::fs::read(&absolute).map_err(|error| unreadable(&error))?;
-    Ok(DockerfileSource::Bytes { bytes, name: path.display().to_string() })
+    Ok(DockerfileSource::Bytes {
+        bytes,
+        name: path.display().to_string(),
+    })
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {
@@ -159,7 +179,13 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
         .lock()
         .take(LARGEST)
         .read_to_end(&mut bytes)
-        .map_err(|error| Failure::caused(FailureKind::Use, "reading the Dockerfile from standard input", &error))?;
+        .map_err(|error| {
+            Failure::caused(
+                FailureKind::Use,
+                "reading the Dockerfile from standard input",
+                &error,
+            )
+        })?;
     Ok(bytes)
 }
 
@@ -180,7 +206,10 @@ fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
         .map(|label| {
             let (name, value) = label.split_once('=').unwrap_or((label, ""));
             if name.is_empty() {
-                return Err(Failure::new(FailureKind::Use, format!("the label `{label}` has no name")));
+                return Err(Failure::new(
+                    FailureKind::Use,
+                    format!("the label `{label}` has no name"),
+                ));
             }
             Ok((name.to_owned(), value.to_owned()))
         })
@@ -191,18 +220,35 @@ fn source_date_epoch() -> Result<Option<i64>, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Err(_) => Ok(None),
         Ok(text) => text.parse().map(Some).map_err(|error| {
-            Failure::caused(FailureKind::Use, &format!("SOURCE_DATE_EPOCH is `{text}`, not seconds"), &error)
+            Failure::caused(
+                FailureKind::Use,
+                &format!("SOURCE_DATE_EPOCH is `{text}`, not seconds"),
+                &error,
+            )
         }),
     }
 }
 
-async fn push(installation: &Installation, built: &Built, tag: &Reference, quiet: bool) -> Result<(), Failure> {
+async fn push(
+    installation: &Installation,
+    built: &Built,
+    tag: &Reference,
+    quiet: bool,
+) -> Result<(), Failure> {
     let credentials = installation.credentials(tag)?;
     let digest = installation
         .client
-        .push(&installation.store, &built.manifest, tag, credentials.as_ref(), &progress::Transfer::new(quiet))
+        .push(
+            &installation.store,
+            &built.manifest,
+            tag,
+            credentials.as_ref(),
+            &progress::Transfer::new(quiet),
+        )
         .await
-        .map_err(|error| Failure::caused(FailureKind::Work, &format!("pushing {}", tag.familiar()), &error))?;
+        .map_err(|error| {
+            Failure::caused(FailureKind::Work, &format!("pushing {}", tag.familiar()), &error)
+        })?;
     if !quiet {
         screen::error_line(&format!("pushed {}@{digest}", tag.familiar()));
     }
@@ -211,7 +257,9 @@ async fn push(installation: &Installation, built: &Built, tag: &Reference, quiet
 
 fn failure(error: BuildError) -> Failure {
     let kind = match &error {
-        BuildError::Dockerfile(_) | BuildError::NoDockerfile { .. } | BuildError::Ignore { .. } => FailureKind::Use,
+        BuildError::Dockerfile(_) | BuildError::NoDockerfile { .. } | BuildError::Ignore { .. } => {
+            FailureKind::Use
+        }
         _ => FailureKind::Work,
     };
     Failure::caused(kind, "the build failed", &error)

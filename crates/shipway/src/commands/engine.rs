@@ -25,11 +25,17 @@ pub(crate) struct EngineArguments {
     socket: Option<PathBuf>,
 }
 
-pub(crate) async fn execute(arguments: EngineArguments, installation: Installation) -> Result<ExitCode, Failure> {
+pub(crate) async fn execute(
+    arguments: EngineArguments,
+    installation: Installation,
+) -> Result<ExitCode, Failure> {
     let client = installation.client.clone();
     let runtime = installation.runtime(client.clone()).await?;
     let pod = runtime
-        .start_pod(PodOptions { name: "engine".to_owned(), egress: installation.egress.clone() })
+        .start_pod(PodOptions {
+            name: "engine".to_owned(),
+            egress: installation.egress.clone(),
+        })
         .await
         .map_err(|error| Failure::caused(FailureKind::Place, "starting the engine", &error))?;
     let engine = Engine::new(EngineOptions {
@@ -46,12 +52,20 @@ pub(crate) async fn execute(arguments: EngineArguments, installation: Installati
     let socket = arguments.socket.unwrap_or_else(|| default_socket(&installation));
     if let Some(directory) = socket.parent() {
         std::fs::create_dir_all(directory).map_err(|error| {
-            Failure::caused(FailureKind::Place, &format!("making `{}`", directory.display()), &error)
+            Failure::caused(
+                FailureKind::Place,
+                &format!("making `{}`", directory.display()),
+                &error,
+            )
         })?;
     }
-    let served = engine
-        .serve_unix(&socket, 0o600)
-        .map_err(|error| Failure::caused(FailureKind::Place, &format!("listening on `{}`", socket.display()), &error))?;
+    let served = engine.serve_unix(&socket, 0o600).map_err(|error| {
+        Failure::caused(
+            FailureKind::Place,
+            &format!("listening on `{}`", socket.display()),
+            &error,
+        )
+    })?;
     screen::line(&format!("export DOCKER_HOST=unix://{}", socket.display()));
     tokio::select! {
         () = served => {}

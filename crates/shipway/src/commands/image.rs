@@ -94,22 +94,36 @@ pub(crate) enum ImageCommand {
 pub(crate) async fn execute(command: ImageCommand, installation: Installation) -> Result<ExitCode, Failure> {
     match command {
         ImageCommand::Ls { registry: true, json } => list::registry(&installation, json)?,
-        ImageCommand::Ls { registry: false, json } => list::local(&installation, json).await?,
+        ImageCommand::Ls {
+            registry: false,
+            json,
+        } => list::local(&installation, json).await?,
         ImageCommand::Inspect { image } => list::inspect(&installation, &image).await?,
-        ImageCommand::Pull { reference, quiet, platform } => {
+        ImageCommand::Pull {
+            reference,
+            quiet,
+            platform,
+        } => {
             transfer::pull(&installation, &reference, platform, quiet).await?;
         }
         ImageCommand::Push { reference, quiet } => transfer::push(&installation, &reference, quiet).await?,
         ImageCommand::Tag { image, reference } => list::tag(&installation, &image, &reference).await?,
         ImageCommand::Rm { references } => list::remove(&installation, &references).await?,
-        ImageCommand::Import { reference, tar, change, quiet } => {
+        ImageCommand::Import {
+            reference,
+            tar,
+            change,
+            quiet,
+        } => {
             let id = transfer::import(&installation, &reference, tar, change).await?;
             if !quiet {
                 screen::line(&id.to_string());
             }
         }
         ImageCommand::Load { input } => transfer::load(&installation, input).await?,
-        ImageCommand::Save { output, references } => transfer::save(&installation, output, &references).await?,
+        ImageCommand::Save { output, references } => {
+            transfer::save(&installation, output, &references).await?
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -120,6 +134,9 @@ fn lookup_failed(error: &dyn std::error::Error) -> Failure {
 }
 
 fn no_such_image(name: &str) -> Failure {
-    Failure::new(FailureKind::Use, format!("there is no image `{name}` on this machine"))
-        .hint("`shipway image ls` lists them; `shipway image pull` brings one")
+    Failure::new(
+        FailureKind::Use,
+        format!("there is no image `{name}` on this machine"),
+    )
+    .hint("`shipway image ls` lists them; `shipway image pull` brings one")
 }

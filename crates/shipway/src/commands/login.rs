@@ -32,9 +32,15 @@ pub(crate) struct LogoutArguments {
     registry: Option<String>,
 }
 
-pub(crate) async fn login(arguments: LoginArguments, installation: Installation) -> Result<ExitCode, Failure> {
+pub(crate) async fn login(
+    arguments: LoginArguments,
+    installation: Installation,
+) -> Result<ExitCode, Failure> {
     let registry = registry_name(arguments.registry.as_deref())?;
-    let password = read_password(arguments.password_stdin, &format!("Password for {}: ", arguments.username))?;
+    let password = read_password(
+        arguments.password_stdin,
+        &format!("Password for {}: ", arguments.username),
+    )?;
     let credentials = RegistryCredentials {
         username: arguments.username.clone(),
         password: password.clone(),
@@ -60,5 +66,6 @@ pub(crate) fn logout(arguments: &LogoutArguments) -> Result<ExitCode, Failure> {
 
 fn registry_name(text: Option<&str>) -> Result<RegistryName, Failure> {
     let text = text.unwrap_or("docker.io");
-    text.parse().map_err(|error| Failure::caused(FailureKind::Use, &format!("the registry `{text}`"), &error))
+    text.parse()
+        .map_err(|error| Failure::caused(FailureKind::Use, &format!("the registry `{text}`"), &error))
 }

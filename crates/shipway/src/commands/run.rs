@@ -3,6 +3,7 @@
 //! This file leads from the arguments to a plan; `drive` runs it, `view` shows it. What a pipeline means is decided in
 //! the pipeline crate, what a job does in the runner's.
 
+mod cache_keys;
 mod drive;
 mod files;
 mod git;
@@ -14,7 +15,7 @@ mod summary;
 mod variables;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,8 @@ use drive::{Drive, HISTORY};
 use git::WorkTreeFacts;
 use selection::Selection;
 
+/// Pipelines whose traces and artifacts stay.
+const PIPELINES_KEPT: usize = 50;
 /// The image of a job that names none.
 const DEFAULT_IMAGE: &str = "alpine:latest";
 
@@ -108,6 +111,9 @@ async fn prepare_and_drive(
     let number = selection.pipeline().situation.pipeline.id;
     let place =
         |what: &'static str| move |error: std::io::Error| Failure::caused(FailureKind::Place, what, &error);
+    for kept in ["traces", "artifacts"] {
+        retire(&installation.data.join(kept));
+    }
     let traces = installation.data.join("traces").join(number.to_string());
     std::fs::create_dir_all(&traces).map_err(place("making the directory for the traces"))?;
     let artifacts = ArtifactDirectory::open(installation.data.join("artifacts").join(number.to_string()))
@@ -136,6 +142,7 @@ async fn prepare_and_drive(
         artifacts,
         caches,
         sources: Arc::new(sources),
+        digests: cache_keys::digests(&facts.root, selection.pipeline()),
         traces,
         timeout,
         concurrency: arguments.concurrency.unwrap_or_else(processors).max(1),
@@ -144,6 +151,19 @@ async fn prepare_and_drive(
         view,
     };
     drive.run(selection).await
+}
+
+/// Removes what the oldest pipelines left. What cannot be removed is tried again at the next run.
+fn retire(directory: &Path) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut numbers: Vec<u64> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    numbers.truncate(numbers.len().saturating_sub(PIPELINES_KEPT));
+    for number in numbers {
+        let _ = std::fs::remove_dir_all(directory.join(number.to_string()));
+    }
 }
 
 /// Compiles the file; what is wrong with it is shown with its place.

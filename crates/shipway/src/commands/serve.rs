@@ -34,7 +34,10 @@ pub(crate) struct ServeArguments {
     anonymous_pull: bool,
 }
 
-pub(crate) async fn execute(arguments: ServeArguments, installation: Installation) -> Result<ExitCode, Failure> {
+pub(crate) async fn execute(
+    arguments: ServeArguments,
+    installation: Installation,
+) -> Result<ExitCode, Failure> {
     let address = arguments.listen.unwrap_or(installation.settings.registry.listen);
     let tls = match (&arguments.tls_certificate, &arguments.tls_key) {
         (Some(certificate), Some(key)) => Some(tls_configuration(certificate, key)?),
@@ -48,7 +51,9 @@ pub(crate) async fn execute(arguments: ServeArguments, installation: Installatio
         .local_addr()
         .map_err(|error| Failure::caused(FailureKind::Place, "the address that was bound", &error))?;
     if !bound.ip().is_loopback() && tls.is_none() {
-        screen::warning("passwords cross the network unencrypted: serve TLS with --tls-certificate and --tls-key");
+        screen::warning(
+            "passwords cross the network unencrypted: serve TLS with --tls-certificate and --tls-key",
+        );
     }
     if installation.store.users().is_ok_and(|users| users.is_empty()) {
         screen::warning("nobody can log in yet: add the first user with `shipway user add NAME`");

@@ -41,9 +41,18 @@ pub(crate) struct FsckArguments {
 }
 
 pub(crate) fn prune(arguments: &PruneArguments, installation: &Installation) -> Result<ExitCode, Failure> {
-    let usage = installation.store.usage().map_err(|error| broken("reading the store", &error))?;
-    let options = CollectOptions { grace: Duration::from_secs(3600), dry_run: arguments.dry_run };
-    let report = installation.store.collect(&options).map_err(|error| broken("removing blobs", &error))?;
+    let usage = installation
+        .store
+        .usage()
+        .map_err(|error| broken("reading the store", &error))?;
+    let options = CollectOptions {
+        grace: Duration::from_secs(3600),
+        dry_run: arguments.dry_run,
+    };
+    let report = installation
+        .store
+        .collect(&options)
+        .map_err(|error| broken("removing blobs", &error))?;
     if arguments.json {
         let figures = serde_json::json!({
             "blobs": usage.blobs, "blob_bytes": usage.blob_bytes, "repositories": usage.repositories,
@@ -58,14 +67,28 @@ pub(crate) fn prune(arguments: &PruneArguments, installation: &Installation) -> 
         usage.blobs,
         usage.repositories
     ));
-    let verb = if arguments.dry_run { "could be removed" } else { "removed" };
-    screen::line(&format!("{} in {} blobs {verb}", screen::size(report.bytes), report.blobs));
+    let verb = if arguments.dry_run {
+        "could be removed"
+    } else {
+        "removed"
+    };
+    screen::line(&format!(
+        "{} in {} blobs {verb}",
+        screen::size(report.bytes),
+        report.blobs
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn gc(arguments: &GcArguments, installation: &Installation) -> Result<ExitCode, Failure> {
-    let options = CollectOptions { grace: Duration::from_secs(arguments.grace), dry_run: arguments.dry_run };
-    let report = installation.store.collect(&options).map_err(|error| broken("removing blobs", &error))?;
+    let options = CollectOptions {
+        grace: Duration::from_secs(arguments.grace),
+        dry_run: arguments.dry_run,
+    };
+    let report = installation
+        .store
+        .collect(&options)
+        .map_err(|error| broken("removing blobs", &error))?;
     screen::line(&format!("{} blobs, {}", report.blobs, screen::size(report.bytes)));
     Ok(ExitCode::SUCCESS)
 }
@@ -82,7 +105,11 @@ pub(crate) fn fsck(arguments: &FsckArguments, installation: &Installation) -> Re
     } else {
         screen::line(&report.to_string());
     }
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { FailureKind::Work.code() })
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        FailureKind::Work.code()
+    })
 }
 
 fn broken(doing: &str, error: &dyn std::error::Error) -> Failure {

@@ -42,24 +42,40 @@ pub(crate) enum UserCommand {
 
 pub(crate) fn execute(command: UserCommand, installation: &Installation) -> Result<ExitCode, Failure> {
     match command {
-        UserCommand::Add { name, password_stdin, administrator } => {
-            add(installation, &name, password_stdin, administrator)
-        }
+        UserCommand::Add {
+            name,
+            password_stdin,
+            administrator,
+        } => add(installation, &name, password_stdin, administrator),
         UserCommand::Ls { json } => list(installation, json),
         UserCommand::Rm { name } => remove(installation, &name),
     }
 }
 
-fn add(installation: &Installation, name: &str, from_stdin: bool, administrator: bool) -> Result<ExitCode, Failure> {
-    let name: UserName =
-        name.parse().map_err(|error| Failure::caused(FailureKind::Use, &format!("the name `{name}`"), &error))?;
+fn add(
+    installation: &Installation,
+    name: &str,
+    from_stdin: bool,
+    administrator: bool,
+) -> Result<ExitCode, Failure> {
+    let name: UserName = name
+        .parse()
+        .map_err(|error| Failure::caused(FailureKind::Use, &format!("the name `{name}`"), &error))?;
     let password = read_password(from_stdin, &format!("Password for {name}: "))?;
-    let first = installation.store.users().map_err(|error| internal(&error))?.is_empty();
+    let first = installation
+        .store
+        .users()
+        .map_err(|error| internal(&error))?
+        .is_empty();
     installation
         .access
         .add_user(&name, &password, administrator)
         .map_err(|error| Failure::caused(FailureKind::Use, &format!("adding `{name}`"), &error))?;
-    let rights = if first || administrator { "administrator" } else { "may push below its own name" };
+    let rights = if first || administrator {
+        "administrator"
+    } else {
+        "may push below its own name"
+    };
     screen::line(&format!("{name} ({rights})"));
     Ok(ExitCode::SUCCESS)
 }
@@ -67,7 +83,9 @@ fn add(installation: &Installation, name: &str, from_stdin: bool, administrator:
 fn list(installation: &Installation, json: bool) -> Result<ExitCode, Failure> {
     for user in installation.store.users().map_err(|error| internal(&error))? {
         if json {
-            screen::line(&serde_json::json!({"name": user.name, "administrator": user.administrator}).to_string());
+            screen::line(
+                &serde_json::json!({"name": user.name, "administrator": user.administrator}).to_string(),
+            );
         } else {
             let mark = if user.administrator { "  administrator" } else { "" };
             screen::line(&format!("{}{mark}", user.name));
@@ -77,10 +95,17 @@ fn list(installation: &Installation, json: bool) -> Result<ExitCode, Failure> {
 }
 
 fn remove(installation: &Installation, name: &str) -> Result<ExitCode, Failure> {
-    if installation.store.delete_user(name).map_err(|error| internal(&error))? {
+    if installation
+        .store
+        .delete_user(name)
+        .map_err(|error| internal(&error))?
+    {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::new(FailureKind::Use, format!("there is no user `{name}`")).hint("`shipway user ls` lists them"))
+    Err(
+        Failure::new(FailureKind::Use, format!("there is no user `{name}`"))
+            .hint("`shipway user ls` lists them"),
+    )
 }
 
 fn internal(error: &dyn std::error::Error) -> Failure {
@@ -89,19 +114,27 @@ fn internal(error: &dyn std::error::Error) -> Failure {
 
 /// A password from standard input, or from the terminal without showing it.
 pub(crate) fn read_password(from_stdin: bool, prompt: &str) -> Result<Secret, Failure> {
-    let unreadable = |error: std::io::Error| Failure::caused(FailureKind::Use, "reading the password", &error);
+    let unreadable =
+        |error: std::io::Error| Failure::caused(FailureKind::Use, "reading the password", &error);
     let mut text = String::new();
     let stdin = std::io::stdin();
     if from_stdin {
-        stdin.lock().take(LONGEST_PASSWORD).read_to_string(&mut text).map_err(unreadable)?;
+        stdin
+            .lock()
+            .take(LONGEST_PASSWORD)
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
     } else if stdin.is_terminal() {
         let _hidden = HiddenInput::begin();
         screen::error_prompt(prompt);
         stdin.read_line(&mut text).map_err(unreadable)?;
         screen::error_line("");
     } else {
-        return Err(Failure::new(FailureKind::Use, "a password cannot be asked for: standard input is no terminal")
-            .hint("give it with --password-stdin"));
+        return Err(Failure::new(
+            FailureKind::Use,
+            "a password cannot be asked for: standard input is no terminal",
+        )
+        .hint("give it with --password-stdin"));
     }
     let password = text.trim_end_matches(['\r', '\n']);
     if password.is_empty() {

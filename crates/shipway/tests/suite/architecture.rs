@@ -13,11 +13,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shipway-oci", &[]),
     ("shipway-store", &["shipway-oci"]),
     ("shipway-access", &["shipway-store", "shipway-oci"]),
-    ("shipway-registry", &["shipway-access", "shipway-store", "shipway-oci"]),
+    (
+        "shipway-registry",
+        &["shipway-access", "shipway-store", "shipway-oci"],
+    ),
     ("shipway-sandbox", &[]),
     (
         "shipway-container",
-        &["shipway-registry", "shipway-sandbox", "shipway-access", "shipway-store", "shipway-oci"],
+        &[
+            "shipway-registry",
+            "shipway-sandbox",
+            "shipway-access",
+            "shipway-store",
+            "shipway-oci",
+        ],
     ),
     (
         "shipway-build",
@@ -77,18 +86,41 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Outside crates that a crate must never reach, directly or through others, and why.
 const FORBIDDEN: &[(&str, &[&str], &str)] = &[
-    ("shipway-oci", &["tokio", "hyper", "reqwest", "rusqlite"], "the vocabulary does no I/O of its own"),
-    ("shipway-sandbox", &["tokio", "hyper", "reqwest"], "a process that forks must be single-threaded"),
-    ("shipway-store", &["hyper", "reqwest", "http"], "bytes at rest know no protocol"),
-    ("shipway-pipeline", &["tokio", "hyper", "reqwest", "rusqlite", "rustix"], "the compiler is pure"),
+    (
+        "shipway-oci",
+        &["tokio", "hyper", "reqwest", "rusqlite"],
+        "the vocabulary does no I/O of its own",
+    ),
+    (
+        "shipway-sandbox",
+        &["tokio", "hyper", "reqwest"],
+        "a process that forks must be single-threaded",
+    ),
+    (
+        "shipway-store",
+        &["hyper", "reqwest", "http"],
+        "bytes at rest know no protocol",
+    ),
+    (
+        "shipway-pipeline",
+        &["tokio", "hyper", "reqwest", "rusqlite", "rustix"],
+        "the compiler is pure",
+    ),
 ];
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().manifest_path(workspace().join("Cargo.toml")).exec().expect("cargo metadata")
+    MetadataCommand::new()
+        .manifest_path(workspace().join("Cargo.toml"))
+        .exec()
+        .expect("cargo metadata")
 }
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders up").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("two folders up")
+        .to_path_buf()
 }
 
 /// Every package with its normal dependencies, by name.
@@ -100,7 +132,12 @@ fn normal_dependencies(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>
         let dependencies = node
             .deps
             .iter()
-            .filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal))
+            .filter(|dependency| {
+                dependency
+                    .dep_kinds
+                    .iter()
+                    .any(|kind| kind.kind == DependencyKind::Normal)
+            })
             .map(|dependency| name(&dependency.pkg));
         graph.entry(name(&node.id)).or_default().extend(dependencies);
     }
@@ -147,7 +184,11 @@ fn crates_depend_only_downwards() {
             wrong.push(format!("{} -> {}", package.name, dependency.name));
         }
     }
-    assert!(wrong.is_empty(), "dependencies against the design:\n  {}", wrong.join("\n  "));
+    assert!(
+        wrong.is_empty(),
+        "dependencies against the design:\n  {}",
+        wrong.join("\n  ")
+    );
 }
 
 #[test]
@@ -161,7 +202,11 @@ fn outside_crates_stay_where_they_belong() {
             }
         }
     }
-    assert!(wrong.is_empty(), "dependencies against the design:\n  {}", wrong.join("\n  "));
+    assert!(
+        wrong.is_empty(),
+        "dependencies against the design:\n  {}",
+        wrong.join("\n  ")
+    );
 }
 
 #[test]
@@ -183,8 +228,13 @@ fn every_crate_takes_the_lints_of_the_workspace() {
     for package in metadata().workspace_packages() {
         let manifest = std::fs::read_to_string(&package.manifest_path).expect("a manifest");
         let inherits = manifest.contains("[lints]\nworkspace = true");
-        let sandbox = package.name == "shipway-sandbox" && manifest.contains("undocumented_unsafe_blocks = \"deny\"");
-        assert!(inherits || sandbox, "{} does not say `[lints] workspace = true`", package.manifest_path);
+        let sandbox =
+            package.name == "shipway-sandbox" && manifest.contains("undocumented_unsafe_blocks = \"deny\"");
+        assert!(
+            inherits || sandbox,
+            "{} does not say `[lints] workspace = true`",
+            package.manifest_path
+        );
     }
 }
 
@@ -212,6 +262,8 @@ fn library_sources() -> Vec<PathBuf> {
 fn every_file_opens_with_its_reason() {
     let silent: Vec<_> = library_sources()
         .into_iter()
+        // A module's tests that moved to a file of their own are explained by the module.
+        .filter(|path| !path.ends_with("tests.rs"))
         .filter(|path| !std::fs::read_to_string(path).expect("source").starts_with("//!"))
         .collect();
     assert!(silent.is_empty(), "files without a module doc: {silent:#?}");
@@ -221,7 +273,12 @@ fn every_file_opens_with_its_reason() {
 fn no_file_outgrows_a_head() {
     let large: Vec<_> = library_sources()
         .into_iter()
-        .map(|path| (std::fs::read_to_string(&path).expect("source").lines().count(), path))
+        .map(|path| {
+            (
+                std::fs::read_to_string(&path).expect("source").lines().count(),
+                path,
+            )
+        })
         .filter(|(lines, _)| *lines > 600)
         .collect();
     assert!(large.is_empty(), "files over 600 lines, split them: {large:#?}");

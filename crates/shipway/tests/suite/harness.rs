@@ -25,9 +25,10 @@ impl User {
     /// A user of the given account with nothing in the data directory.
     pub(crate) fn new(account: Account) -> Result<Self> {
         let home = Home::new(account)?;
-        // The account of the test may not be allowed to enter the directory that the binary was built in.
+        // The account of the test may not be allowed to enter the directory that the binary was built in. Another process
+        // copies: a descriptor of ours, open for writing while another test forks, would make the binary `busy`.
         let binary = home.path().join("shipway");
-        std::fs::copy(env!("CARGO_BIN_EXE_shipway"), &binary)?;
+        succeed(Command::new("cp").arg(env!("CARGO_BIN_EXE_shipway")).arg(&binary))?;
         Ok(Self { home, binary })
     }
 
@@ -36,7 +37,11 @@ impl User {
         let user = Self::new(account)?;
         let images = shared_images(suite)?;
         for (names, tar, changes) in [
-            (["busybox:1.36", "busybox:latest"], &images.busybox, &[r#"CMD ["sh"]"#][..]),
+            (
+                ["busybox:1.36", "busybox:latest"],
+                &images.busybox,
+                &[r#"CMD ["sh"]"#][..],
+            ),
             (
                 ["docker:24.0.5-cli", "docker:24.0.5"],
                 &images.docker_cli,
@@ -70,13 +75,22 @@ impl User {
     pub(crate) fn serve(&self) -> Result<Registry> {
         let mut add = self.shipway(&["user", "add", "tester", "--password-stdin"]);
         let mut process = add.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-        process.stdin.take().context("standard input")?.write_all(b"correct horse\n")?;
+        process
+            .stdin
+            .take()
+            .context("standard input")?
+            .write_all(b"correct horse\n")?;
         ensure!(process.wait()?.success(), "`shipway user add` failed");
 
-        let mut server = self.shipway(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn()?;
+        let mut server = self
+            .shipway(&["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()?;
         let mut lines = BufReader::new(server.stdout.take().context("standard output")?).lines();
         let address = loop {
-            let line = lines.next().context("`shipway serve` ended without an address")??;
+            let line = lines
+                .next()
+                .context("`shipway serve` ended without an address")??;
             if let Some((_, address)) = line.split_once("http://") {
                 break address.trim().trim_end_matches('/').to_owned();
             }
@@ -94,11 +108,21 @@ pub(crate) struct Registry {
 impl Registry {
     /// Pulls an image with skopeo into a directory and says where it is.
     pub(crate) fn pull(&self, home: &Home, image: &str) -> Result<Option<PathBuf>> {
-        let Some(skopeo) = Peer::find("skopeo") else { return Ok(None) };
-        let directory = home.work().join(format!("pulled-{}", image.replace(['/', ':'], "-")));
+        let Some(skopeo) = Peer::find("skopeo") else {
+            return Ok(None);
+        };
+        let directory = home
+            .work()
+            .join(format!("pulled-{}", image.replace(['/', ':'], "-")));
         succeed(
             home.command(skopeo.path())
-                .args(["--insecure-policy", "copy", "--src-tls-verify=false", "--src-creds", "tester:correct horse"])
+                .args([
+                    "--insecure-policy",
+                    "copy",
+                    "--src-tls-verify=false",
+                    "--src-creds",
+                    "tester:correct horse",
+                ])
                 .arg(format!("docker://{}/{image}", self.address))
                 .arg(format!("dir:{}", directory.display())),
         )?;
@@ -126,14 +150,19 @@ pub(crate) fn shared_images(suite: Suite) -> Result<BaseImages> {
     let directory = root.join("target/images");
     std::fs::create_dir_all(&directory)?;
     let lock = std::fs::File::create(directory.join("lock"))?;
-    lock.lock().context("waiting for another test to make the base images")?;
+    lock.lock()
+        .context("waiting for another test to make the base images")?;
     let images = BaseImages {
         busybox: directory.join("busybox.tar"),
         docker_cli: directory.join(format!("docker-cli-{}.tar", suite.0)),
     };
     let cache = root.join("target/debian");
     if !images.busybox.is_file() {
-        succeed(Command::new(root.join("scripts/images/busybox")).arg(&cache).arg(&images.busybox))?;
+        succeed(
+            Command::new(root.join("scripts/images/busybox"))
+                .arg(&cache)
+                .arg(&images.busybox),
+        )?;
     }
     if !images.docker_cli.is_file() {
         let mut script = Command::new(root.join("scripts/images/docker-cli"));
@@ -151,18 +180,30 @@ pub(crate) fn shared_pipeline(name: &str) -> Option<PathBuf> {
 /// Runs a command to its end and insists on success; what it printed is in the error.
 pub(crate) fn succeed(command: &mut Command) -> Result<Output> {
     let output = finish(command)?;
-    ensure!(output.status.success(), "{command:?} ended with {}:\n{}", output.status, text(&output));
+    ensure!(
+        output.status.success(),
+        "{command:?} ended with {}:\n{}",
+        output.status,
+        text(&output)
+    );
     Ok(output)
 }
 
 /// Runs a command to its end, whatever that is, with nothing on its standard input.
 pub(crate) fn finish(command: &mut Command) -> Result<Output> {
-    command.stdin(Stdio::null()).output().with_context(|| format!("starting {command:?}"))
+    command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting {command:?}"))
 }
 
 /// Everything a command printed.
 pub(crate) fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// The processes whose command line names `needle`, for finding what a run left behind.
@@ -180,7 +221,11 @@ pub(crate) fn processes_naming(needle: &Path) -> Vec<String> {
 pub(crate) fn assert_nothing_left(home: &Home) -> Result<()> {
     wait_for(Duration::from_secs(10), || {
         let processes = processes_naming(home.path());
-        if processes.is_empty() { Ok(()) } else { Err(format!("left behind: {processes:?}")) }
+        if processes.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("left behind: {processes:?}"))
+        }
     })?;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     let home = home.path().to_string_lossy().into_owned();

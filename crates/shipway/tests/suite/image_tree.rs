@@ -25,12 +25,25 @@ pub(crate) fn apply_layer(tree: &mut Tree, layer: impl Read) -> Result<()> {
     let mut archive = tar::Archive::new(layer);
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let path = entry.path()?.to_string_lossy().trim_start_matches("./").trim_matches('/').to_owned();
+        let path = entry
+            .path()?
+            .to_string_lossy()
+            .trim_start_matches("./")
+            .trim_matches('/')
+            .to_owned();
         if path.is_empty() || path == "." {
             continue;
         }
-        let (parent, name) = path.rsplit_once('/').map_or(("", path.as_str()), |(parent, name)| (parent, name));
-        let within = |directory: &str| if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let (parent, name) = path
+            .rsplit_once('/')
+            .map_or(("", path.as_str()), |(parent, name)| (parent, name));
+        let within = |directory: &str| {
+            if directory.is_empty() {
+                String::new()
+            } else {
+                format!("{directory}/")
+            }
+        };
         if name == ".wh..wh..opq" {
             let prefix = within(parent);
             tree.retain(|existing, _| !existing.starts_with(&prefix));
@@ -56,7 +69,10 @@ pub(crate) fn apply_layer(tree: &mut Tree, layer: impl Read) -> Result<()> {
         if node.kind.is_hard_link() {
             let target = node.link.take().context("a hard link names its target")?;
             let target = target.trim_start_matches("./").trim_matches('/').to_owned();
-            node = tree.get(&target).with_context(|| format!("hard link to missing `{target}`"))?.clone();
+            node = tree
+                .get(&target)
+                .with_context(|| format!("hard link to missing `{target}`"))?
+                .clone();
         }
         tree.insert(path, node);
     }
@@ -65,7 +81,8 @@ pub(crate) fn apply_layer(tree: &mut Tree, layer: impl Read) -> Result<()> {
 
 /// Reads the image that `skopeo copy … dir:DIRECTORY` left, with its configuration.
 pub(crate) fn read_skopeo_directory(directory: &Path) -> Result<(Tree, serde_json::Value)> {
-    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(directory.join("manifest.json"))?)?;
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(directory.join("manifest.json"))?)?;
     let blob = |descriptor: &serde_json::Value| -> Result<Vec<u8>> {
         let digest = descriptor["digest"].as_str().context("a digest")?;
         let hex = digest.strip_prefix("sha256:").context("a sha256 digest")?;
@@ -75,10 +92,13 @@ pub(crate) fn read_skopeo_directory(directory: &Path) -> Result<(Tree, serde_jso
     for layer in manifest["layers"].as_array().context("layers")? {
         let bytes = blob(layer)?;
         let media_type = layer["mediaType"].as_str().context("a media type")?;
-        if !media_type.ends_with("gzip") {
+        if media_type.ends_with("gzip") {
+            apply_layer(&mut tree, flate2::read::GzDecoder::new(bytes.as_slice()))?;
+        } else if media_type.ends_with("tar") {
+            apply_layer(&mut tree, bytes.as_slice())?;
+        } else {
             bail!("a layer of type {media_type}");
         }
-        apply_layer(&mut tree, flate2::read::GzDecoder::new(bytes.as_slice()))?;
     }
     Ok((tree, serde_json::from_slice(&blob(&manifest["config"])?)?))
 }
@@ -89,16 +109,30 @@ pub(crate) fn differences(expected: &Tree, found: &Tree) -> Vec<String> {
     for (path, node) in expected {
         match found.get(path) {
             None => lines.push(format!("- {path}")),
-            Some(other) if other != node => lines.push(format!("! {path}: {} instead of {}", words(other), words(node))),
+            Some(other) if other != node => {
+                lines.push(format!("! {path}: {} instead of {}", words(other), words(node)))
+            }
             Some(_) => {}
         }
     }
-    lines.extend(found.keys().filter(|path| !expected.contains_key(*path)).map(|path| format!("+ {path}")));
+    lines.extend(
+        found
+            .keys()
+            .filter(|path| !expected.contains_key(*path))
+            .map(|path| format!("+ {path}")),
+    );
     lines
 }
 
 fn words(node: &Node) -> String {
-    format!("{:?} {:o} {:?} {:?} {} bytes", node.kind, node.mode, node.owner, node.link, node.content.len())
+    format!(
+        "{:?} {:o} {:?} {:?} {} bytes",
+        node.kind,
+        node.mode,
+        node.owner,
+        node.link,
+        node.content.len()
+    )
 }
 
 #[test]
@@ -117,9 +151,17 @@ fn whiteouts_and_replacements_are_applied() {
     add("b/new", b"new");
     let layer = builder.into_inner().unwrap();
 
-    let old = Node { kind: tar::EntryType::Regular, mode: 0o644, owner: (0, 0), link: None, content: b"old".to_vec() };
-    let mut tree: Tree =
-        ["a/gone", "a/kept", "b/old", "bc"].into_iter().map(|path| (path.to_owned(), old.clone())).collect();
+    let old = Node {
+        kind: tar::EntryType::Regular,
+        mode: 0o644,
+        owner: (0, 0),
+        link: None,
+        content: b"old".to_vec(),
+    };
+    let mut tree: Tree = ["a/gone", "a/kept", "b/old", "bc"]
+        .into_iter()
+        .map(|path| (path.to_owned(), old.clone()))
+        .collect();
     apply_layer(&mut tree, layer.as_slice()).unwrap();
     assert_eq!(tree.keys().collect::<Vec<_>>(), ["a/kept", "b/new", "bc"]);
 }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, git_repository, workspace};
 
-use crate::harness::{SUITES, Suite, User, assert_nothing_left, finish, shared_images, shared_pipeline, succeed, text};
+use crate::harness::{
+    SUITES, Suite, User, assert_nothing_left, finish, shared_images, shared_pipeline, succeed, text,
+};
 use crate::image_tree::{self, Tree};
 
 /// A pipeline from the real inputs over the test's own files, ready to run.
@@ -19,19 +21,38 @@ struct Project {
 
 impl Project {
     fn new(pipeline: &str, account: Account, suite: Suite) -> Result<Option<Self>> {
-        let Some(inputs) = shared_pipeline(pipeline) else { return Ok(None) };
+        let Some(inputs) = shared_pipeline(pipeline) else {
+            return Ok(None);
+        };
         let user = User::with_base_images(account, suite)?;
         let files = tempfile::tempdir()?;
         let fixture = workspace().join("crates/shipway/tests/fixtures/image");
-        succeed(std::process::Command::new("cp").arg("-a").arg(fixture).arg(files.path().join("files")))?;
+        succeed(
+            std::process::Command::new("cp")
+                .arg("-a")
+                .arg(fixture)
+                .arg(files.path().join("files")),
+        )?;
         let files_root = files.path().join("files");
         std::fs::copy(inputs.join(".gitlab-ci.yml"), files_root.join(".gitlab-ci.yml"))?;
         // What a test of another moment printed cannot pass for this one's.
-        let nonce = format!("nonce-{}-{}", std::process::id(), files.path().to_string_lossy().replace('/', "-"));
+        let nonce = format!(
+            "nonce-{}-{}",
+            std::process::id(),
+            files.path().to_string_lossy().replace('/', "-")
+        );
         std::fs::write(files_root.join("nonce.txt"), format!("{nonce}\n"))?;
-        succeed(std::process::Command::new("chmod").args(["-R", "a+rX"]).arg(files.path()))?;
+        succeed(
+            std::process::Command::new("chmod")
+                .args(["-R", "a+rX"])
+                .arg(files.path()),
+        )?;
         let repository = git_repository(&user.home, &files_root, "group/project", "main")?;
-        Ok(Some(Self { user, repository, nonce }))
+        Ok(Some(Self {
+            user,
+            repository,
+            nonce,
+        }))
     }
 
     fn run(&self) -> Result<String> {
@@ -50,28 +71,50 @@ impl Project {
             link: None,
             content: content.to_vec(),
         };
-        let directory = image_tree::Node { kind: tar::EntryType::Directory, ..file(0o755, b"") };
+        let directory = image_tree::Node {
+            kind: tar::EntryType::Directory,
+            ..file(0o755, b"")
+        };
         let nonce = format!("{}\n", self.nonce);
         tree.insert("nonce.txt".into(), file(0o644, nonce.as_bytes()));
-        for name in ["script", "script/to", "script/to/run", "script/to/run/another", "made"] {
+        for name in [
+            "script",
+            "script/to",
+            "script/to/run",
+            "script/to/run/another",
+            "made",
+        ] {
             tree.insert(name.into(), directory.clone());
         }
         for name in ["script/to/run/tests", "script/to/run/another/test"] {
-            tree.insert(name.into(), file(0o755, &std::fs::read(self.repository.join(name))?));
+            tree.insert(
+                name.into(),
+                file(0o755, &std::fs::read(self.repository.join(name))?),
+            );
         }
         tree.insert("made/by-a-step".into(), file(0o644, nonce.as_bytes()));
-        tree.remove("bin/vi").context("the base has a bin/vi for the build to remove")?;
+        tree.remove("bin/vi")
+            .context("the base has a bin/vi for the build to remove")?;
         Ok(tree)
     }
 
     /// Pulls an image with an independent client and compares it file by file.
     fn compare(&self, image: &str, suite: Suite) -> Result<()> {
         let registry = self.user.serve()?;
-        let Some(directory) = registry.pull(&self.user.home, image)? else { return Ok(()) };
+        let Some(directory) = registry.pull(&self.user.home, image)? else {
+            return Ok(());
+        };
         let (found, configuration) = image_tree::read_skopeo_directory(&directory)?;
         let differences = image_tree::differences(&self.expected_tree(suite)?, &found);
-        ensure!(differences.is_empty(), "{image} differs:\n{}", differences.join("\n"));
-        ensure!(configuration["config"]["Cmd"] == serde_json::json!(["sh"]), "the configuration: {configuration}");
+        ensure!(
+            differences.is_empty(),
+            "{image} differs:\n{}",
+            differences.join("\n")
+        );
+        ensure!(
+            configuration["config"]["Cmd"] == serde_json::json!(["sh"]),
+            "the configuration: {configuration}"
+        );
         Ok(())
     }
 }
@@ -89,7 +132,11 @@ fn everywhere(pipeline: &str, test: impl Fn(&Project, Suite) -> Result<()>) {
                 }
             });
             if let Err(error) = outcome {
-                failures.push(format!("{pipeline} as {} with {}: {error:?}", account.name(), suite.0));
+                failures.push(format!(
+                    "{pipeline} as {} with {}: {error:?}",
+                    account.name(),
+                    suite.0
+                ));
             }
         }
     }
@@ -108,7 +155,10 @@ fn build_and_push_to_the_registry() {
 fn four_stages_with_tests_of_the_image_just_built() {
     everywhere("05-four-stages", |project, suite| {
         let trace = project.run()?;
-        ensure!(trace.contains("deployed as production"), "the deploy job did not run:\n{trace}");
+        ensure!(
+            trace.contains("deployed as production"),
+            "the deploy job did not run:\n{trace}"
+        );
         project.compare("group/project:latest", suite)
     });
 }
@@ -117,7 +167,10 @@ fn four_stages_with_tests_of_the_image_just_built() {
 fn docker_in_docker_over_tls() {
     everywhere("09-dind-tls", |project, _| {
         let trace = project.run()?;
-        ensure!(trace.contains(&format!("tests of {}", project.nonce)), "no nonce in the trace:\n{trace}");
+        ensure!(
+            trace.contains(&format!("tests of {}", project.nonce)),
+            "no nonce in the trace:\n{trace}"
+        );
         Ok(())
     });
 }
@@ -126,7 +179,10 @@ fn docker_in_docker_over_tls() {
 fn docker_in_docker_without_tls() {
     everywhere("11-dind-plain", |project, _| {
         let trace = project.run()?;
-        ensure!(trace.contains(&format!("tests of {}", project.nonce)), "no nonce in the trace:\n{trace}");
+        ensure!(
+            trace.contains(&format!("tests of {}", project.nonce)),
+            "no nonce in the trace:\n{trace}"
+        );
         Ok(())
     });
 }
@@ -135,9 +191,20 @@ fn docker_in_docker_without_tls() {
 fn jobs_for_main_stay_away_from_other_branches() {
     everywhere("05-four-stages", |project, _| {
         let git = ["checkout", "--quiet", "-b", "feature/Other_one"];
-        succeed(project.user.home.command("git").arg("-C").arg(&project.repository).args(git))?;
+        succeed(
+            project
+                .user
+                .home
+                .command("git")
+                .arg("-C")
+                .arg(&project.repository)
+                .args(git),
+        )?;
         let trace = project.run()?;
-        ensure!(!trace.contains("deployed as"), "the deploy job ran on a branch:\n{trace}");
+        ensure!(
+            !trace.contains("deployed as"),
+            "the deploy job ran on a branch:\n{trace}"
+        );
         let registry = project.user.serve()?;
         registry.pull(&project.user.home, "group/project:feature-other-one")?;
         Ok(())
@@ -151,8 +218,15 @@ fn a_failing_step_ends_the_job_with_its_line() {
         std::fs::write(&dockerfile, "FROM busybox:1.36\nRUN echo before\nRUN exit 42\n")?;
         let output = finish(project.user.shipway(&["run"]).current_dir(&project.repository))?;
         let trace = text(&output);
-        ensure!(output.status.code() == Some(1), "exit {:?}:\n{trace}", output.status.code());
-        ensure!(trace.contains("exit 42") && trace.contains("42"), "the failing line is not shown:\n{trace}");
+        ensure!(
+            output.status.code() == Some(1),
+            "exit {:?}:\n{trace}",
+            output.status.code()
+        );
+        ensure!(
+            trace.contains("exit 42") && trace.contains("42"),
+            "the failing line is not shown:\n{trace}"
+        );
         Ok(())
     });
 }

@@ -12,20 +12,34 @@ const CREDENTIALS: &str = "tester:correct horse";
 
 #[test]
 fn skopeo_pushes_and_pulls_the_same_image() -> Result<()> {
-    let Some(skopeo) = Peer::find("skopeo") else { return Ok(()) };
+    let Some(skopeo) = Peer::find("skopeo") else {
+        return Ok(());
+    };
     let user = User::with_base_images(Account::Caller, SUITES[0])?;
     let archive = user.home.work().join("busybox.tar");
-    succeed(user.shipway(&["image", "save", "--output"]).arg(&archive).arg("busybox:1.36"))?;
+    succeed(
+        user.shipway(&["image", "save", "--output"])
+            .arg(&archive)
+            .arg("busybox:1.36"),
+    )?;
     let registry = user.serve()?;
     let target = format!("docker://{}/group/copied:1", registry.address);
     succeed(
         user.home
             .command(skopeo.path())
-            .args(["--insecure-policy", "copy", "--dest-tls-verify=false", "--dest-creds", CREDENTIALS])
+            .args([
+                "--insecure-policy",
+                "copy",
+                "--dest-tls-verify=false",
+                "--dest-creds",
+                CREDENTIALS,
+            ])
             .arg(format!("docker-archive:{}", archive.display()))
             .arg(&target),
     )?;
-    let pulled = registry.pull(&user.home, "group/copied:1")?.context("skopeo is here")?;
+    let pulled = registry
+        .pull(&user.home, "group/copied:1")?
+        .context("skopeo is here")?;
     let (found, _) = image_tree::read_skopeo_directory(&pulled)?;
     let mut expected = image_tree::Tree::new();
     image_tree::apply_layer(
@@ -36,30 +50,45 @@ fn skopeo_pushes_and_pulls_the_same_image() -> Result<()> {
     ensure!(differences.is_empty(), "{}", differences.join("\n"));
 
     let tags = succeed(
-        user.home.command(skopeo.path()).args(["list-tags", "--tls-verify=false", "--creds", CREDENTIALS]).arg(
-            format!("docker://{}/group/copied", registry.address),
-        ),
+        user.home
+            .command(skopeo.path())
+            .args(["list-tags", "--tls-verify=false", "--creds", CREDENTIALS])
+            .arg(format!("docker://{}/group/copied", registry.address)),
     )?;
     ensure!(text(&tags).contains("\"1\""), "{}", text(&tags));
 
     succeed(
-        user.home.command(skopeo.path()).args(["delete", "--tls-verify=false", "--creds", CREDENTIALS]).arg(&target),
+        user.home
+            .command(skopeo.path())
+            .args(["delete", "--tls-verify=false", "--creds", CREDENTIALS])
+            .arg(&target),
     )?;
     let gone = finish(
-        user.home.command(skopeo.path()).args(["inspect", "--tls-verify=false", "--creds", CREDENTIALS]).arg(&target),
+        user.home
+            .command(skopeo.path())
+            .args(["inspect", "--tls-verify=false", "--creds", CREDENTIALS])
+            .arg(&target),
     )?;
-    ensure!(!gone.status.success(), "the image is still there after its deletion");
+    ensure!(
+        !gone.status.success(),
+        "the image is still there after its deletion"
+    );
     Ok(())
 }
 
 #[test]
 fn buildah_pushes_over_its_own_client() -> Result<()> {
-    let (Some(buildah), Some(_)) = (Peer::find("buildah"), Peer::find("skopeo")) else { return Ok(()) };
+    let (Some(buildah), Some(_)) = (Peer::find("buildah"), Peer::find("skopeo")) else {
+        return Ok(());
+    };
     let user = User::with_base_images(Account::Caller, SUITES[0])?;
     let registry = user.serve()?;
     let context = user.home.work().join("context");
     std::fs::create_dir(&context)?;
-    std::fs::write(context.join("Containerfile"), "FROM scratch\nCOPY Containerfile /copied\n")?;
+    std::fs::write(
+        context.join("Containerfile"),
+        "FROM scratch\nCOPY Containerfile /copied\n",
+    )?;
     let storage = user.home.path().join("storage");
     let run = |arguments: &[&str]| {
         let mut command = user.home.command(buildah.path());
@@ -76,7 +105,9 @@ fn buildah_pushes_over_its_own_client() -> Result<()> {
     let directory = context.to_string_lossy().into_owned();
     run(&["bud", "--isolation", "chroot", "-t", &image, &directory])?;
     run(&["push", "--tls-verify=false", "--creds", CREDENTIALS, &image])?;
-    let pulled = registry.pull(&user.home, "group/by-buildah:1")?.context("skopeo is here")?;
+    let pulled = registry
+        .pull(&user.home, "group/by-buildah:1")?
+        .context("skopeo is here")?;
     let (found, _) = image_tree::read_skopeo_directory(&pulled)?;
     ensure!(found.contains_key("copied"), "{:?}", found.keys());
     Ok(())
@@ -84,19 +115,38 @@ fn buildah_pushes_over_its_own_client() -> Result<()> {
 
 #[test]
 fn whoever_is_not_logged_in_gets_401_in_the_registrys_own_format() -> Result<()> {
-    let Some(curl) = Peer::find("curl") else { return Ok(()) };
+    let Some(curl) = Peer::find("curl") else {
+        return Ok(());
+    };
     let user = User::new(Account::Caller)?;
     let registry = user.serve()?;
     let output = succeed(
         user.home
             .command(curl.path())
-            .args(["--silent", "--show-error", "--include", "--user", "gitlab-ci-token:wrong"])
-            .arg(format!("http://{}/v2/group/project/manifests/latest", registry.address)),
+            .args([
+                "--silent",
+                "--show-error",
+                "--include",
+                "--user",
+                "gitlab-ci-token:wrong",
+            ])
+            .arg(format!(
+                "http://{}/v2/group/project/manifests/latest",
+                registry.address
+            )),
     )?;
     let answer = text(&output);
     ensure!(answer.starts_with("HTTP/1.1 401"), "{answer}");
-    ensure!(answer.contains(r#"{"errors":[{"code":"UNAUTHORIZED""#), "{answer}");
-    ensure!(answer.to_lowercase().contains("www-authenticate: bearer realm=\"http://"), "{answer}");
+    ensure!(
+        answer.contains(r#"{"errors":[{"code":"UNAUTHORIZED""#),
+        "{answer}"
+    );
+    ensure!(
+        answer
+            .to_lowercase()
+            .contains("www-authenticate: bearer realm=\"http://"),
+        "{answer}"
+    );
     Ok(())
 }
 
@@ -104,10 +154,25 @@ fn whoever_is_not_logged_in_gets_401_in_the_registrys_own_format() -> Result<()>
 fn a_wrong_password_is_refused_at_login() -> Result<()> {
     let user = User::new(Account::Caller)?;
     let registry = user.serve()?;
-    let mut login = user.shipway(&["login", "--username", "tester", "--password-stdin", &registry.address]);
-    let mut process = login.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut login = user.shipway(&[
+        "login",
+        "--username",
+        "tester",
+        "--password-stdin",
+        &registry.address,
+    ]);
+    let mut process = login
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     std::io::Write::write_all(&mut process.stdin.take().context("standard input")?, b"wrong\n")?;
     let output = process.wait_with_output()?;
-    ensure!(output.status.code() == Some(1), "{:?}: {}", output.status, text(&output));
+    ensure!(
+        output.status.code() == Some(1),
+        "{:?}: {}",
+        output.status,
+        text(&output)
+    );
     Ok(())
 }

@@ -20,7 +20,11 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
-        Self { quiet, started: Mutex::new(Instant::now()), line_open: AtomicBool::new(false) }
+        Self {
+            quiet,
+            started: Mutex::new(Instant::now()),
+            line_open: AtomicBool::new(false),
+        }
     }
 
     fn say(&self, text: &str) {
@@ -36,8 +40,15 @@ impl Progress {
 
 impl BuildEvents for Progress {
     fn step_started(&self, step: &Step<'_>) {
-        *self.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
-        self.say(&format!("{} {}", screen::cyan(&format!("[{}/{}]", step.index, step.total)), step.text));
+        *self
+            .started
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        self.say(&format!(
+            "{} {}",
+            screen::cyan(&format!("[{}/{}]", step.index, step.total)),
+            step.text
+        ));
     }
 
     fn cached(&self, _step: &Step<'_>) {
@@ -52,7 +63,11 @@ impl BuildEvents for Progress {
     }
 
     fn step_finished(&self, _step: &Step<'_>, _id: &Digest) {
-        let elapsed = self.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed();
+        let elapsed = self
+            .started
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .elapsed();
         self.say(&format!("      {:.2} s", elapsed.as_secs_f64()));
     }
 
@@ -77,7 +92,11 @@ impl Transfer {
             BlobProgress::Present if !self.quiet => "already there",
             _ => return,
         };
-        screen::error_line(&format!("{}  {:>9}  {word}", blob.digest.short(), screen::size(blob.size)));
+        screen::error_line(&format!(
+            "{}  {:>9}  {word}",
+            blob.digest.short(),
+            screen::size(blob.size)
+        ));
     }
 }
 

@@ -14,7 +14,10 @@ const PAGE: usize = 500;
 pub(super) async fn local(installation: &Installation, json: bool) -> Result<(), Failure> {
     let images = installation.images();
     let mut rows = Vec::new();
-    for (scope, origin) in [(Scope::user(), "built or pulled"), (Scope::imported(), "imported")] {
+    for (scope, origin) in [
+        (Scope::user(), "built or pulled"),
+        (Scope::imported(), "imported"),
+    ] {
         for listed in images.list(&scope).await.map_err(|error| lookup_failed(&error))? {
             let size = listed.image.compressed_size();
             for reference in &listed.references {
@@ -24,14 +27,25 @@ pub(super) async fn local(installation: &Installation, json: bool) -> Result<(),
     }
     if json {
         for (name, id, size, origin) in rows {
-            screen::line(&serde_json::json!({"name": name, "id": id, "size": size, "origin": origin}).to_string());
+            screen::line(
+                &serde_json::json!({"name": name, "id": id, "size": size, "origin": origin}).to_string(),
+            );
         }
         return Ok(());
     }
-    let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0).max("NAME".len());
+    let width = rows
+        .iter()
+        .map(|(name, ..)| name.len())
+        .max()
+        .unwrap_or(0)
+        .max("NAME".len());
     screen::line(&format!("{:width$}  {:12}  {:>9}  ORIGIN", "NAME", "ID", "SIZE"));
     for (name, id, size, origin) in rows {
-        screen::line(&format!("{name:width$}  {}  {:>9}  {origin}", id.short(), screen::size(size)));
+        screen::line(&format!(
+            "{name:width$}  {}  {:>9}  {origin}",
+            id.short(),
+            screen::size(size)
+        ));
     }
     Ok(())
 }
@@ -48,7 +62,9 @@ pub(super) fn registry(installation: &Installation, json: bool) -> Result<(), Fa
                 let tags = store.tags(repository, last_tag.as_ref(), PAGE).map_err(failed)?;
                 for tag in &tags {
                     let selector = shipway_store::ManifestSelector::Tag(tag.clone());
-                    let Some(manifest) = store.manifest(repository, &selector).map_err(failed)? else { continue };
+                    let Some(manifest) = store.manifest(repository, &selector).map_err(failed)? else {
+                        continue;
+                    };
                     let name = format!("{}/{repository}:{tag}", installation.settings.registry.listen);
                     if json {
                         let row = serde_json::json!({"name": name, "digest": manifest.digest});
@@ -73,7 +89,11 @@ pub(super) fn registry(installation: &Installation, json: bool) -> Result<(), Fa
 pub(super) async fn inspect(installation: &Installation, name: &str) -> Result<(), Failure> {
     let images = installation.images();
     for scope in [Scope::user(), Scope::imported()] {
-        if let Some(image) = images.resolve(&scope, name).await.map_err(|error| lookup_failed(&error))? {
+        if let Some(image) = images
+            .resolve(&scope, name)
+            .await
+            .map_err(|error| lookup_failed(&error))?
+        {
             let description = serde_json::json!({
                 "id": image.id,
                 "manifest": image.manifest,
@@ -91,10 +111,17 @@ pub(super) async fn tag(installation: &Installation, name: &str, reference: &str
     let images = installation.images();
     let reference = parse_reference(reference)?;
     let scope = Scope::user();
-    let Some(image) = images.resolve(&scope, name).await.map_err(|error| lookup_failed(&error))? else {
+    let Some(image) = images
+        .resolve(&scope, name)
+        .await
+        .map_err(|error| lookup_failed(&error))?
+    else {
         return Err(no_such_image(name));
     };
-    images.tag(&scope, &image.manifest, &reference).await.map_err(|error| lookup_failed(&error))
+    images
+        .tag(&scope, &image.manifest, &reference)
+        .await
+        .map_err(|error| lookup_failed(&error))
 }
 
 pub(super) async fn remove(installation: &Installation, names: &[String]) -> Result<(), Failure> {
@@ -104,7 +131,10 @@ pub(super) async fn remove(installation: &Installation, names: &[String]) -> Res
         let reference = parse_reference(name)?;
         let mut found = false;
         for scope in [Scope::user(), Scope::imported()] {
-            found |= images.untag(&scope, &reference).await.map_err(|error| lookup_failed(&error))?;
+            found |= images
+                .untag(&scope, &reference)
+                .await
+                .map_err(|error| lookup_failed(&error))?;
         }
         if found {
             screen::line(&format!("removed {}", reference.familiar()));
@@ -115,5 +145,8 @@ pub(super) async fn remove(installation: &Installation, names: &[String]) -> Res
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(FailureKind::Use, format!("there is no image {} on this machine", missing.join(", "))))
+    Err(Failure::new(
+        FailureKind::Use,
+        format!("there is no image {} on this machine", missing.join(", ")),
+    ))
 }

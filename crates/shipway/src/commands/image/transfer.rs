@@ -23,13 +23,20 @@ pub(super) async fn pull(
 ) -> Result<(), Failure> {
     let reference = parse_reference(name)?;
     let credentials = installation.credentials(&reference)?;
-    let options = PullOptions { platform, credentials, policy: PullPolicy::Always };
+    let options = PullOptions {
+        platform,
+        credentials,
+        policy: PullPolicy::Always,
+    };
     let outcome = installation
         .images()
         .pull(&Scope::user(), &reference, options, &Transfer::new(quiet))
         .await
         .map_err(|error| Failure::caused(FailureKind::Work, "the image was not pulled", &error))?;
-    if let PullSource::Imported { unreachable: Some(why) } = &outcome.source {
+    if let PullSource::Imported {
+        unreachable: Some(why),
+    } = &outcome.source
+    {
         screen::warning(&format!(
             "{} is the imported image: its registry cannot be reached: {}",
             reference.familiar(),
@@ -45,14 +52,31 @@ pub(super) async fn pull(
 pub(super) async fn push(installation: &Installation, name: &str, quiet: bool) -> Result<(), Failure> {
     let reference = parse_reference(name)?;
     let images = installation.images();
-    let found = images.find(&Scope::user(), &reference).await.map_err(|error| lookup_failed(&error))?;
-    let Some(image) = found else { return Err(no_such_image(name)) };
+    let found = images
+        .find(&Scope::user(), &reference)
+        .await
+        .map_err(|error| lookup_failed(&error))?;
+    let Some(image) = found else {
+        return Err(no_such_image(name));
+    };
     let credentials = installation.credentials(&reference)?;
     let digest = installation
         .client
-        .push(&installation.store, &image.manifest, &reference, credentials.as_ref(), &Transfer::new(quiet))
+        .push(
+            &installation.store,
+            &image.manifest,
+            &reference,
+            credentials.as_ref(),
+            &Transfer::new(quiet),
+        )
         .await
-        .map_err(|error| Failure::caused(FailureKind::Work, &format!("pushing {}", reference.familiar()), &error))?;
+        .map_err(|error| {
+            Failure::caused(
+                FailureKind::Work,
+                &format!("pushing {}", reference.familiar()),
+                &error,
+            )
+        })?;
     if !quiet {
         screen::line(&format!("{}@{digest}", reference.familiar()));
     }
@@ -70,9 +94,13 @@ pub(super) async fn import(
     let mut options = ImportOptions::new(Scope::imported(), Some(reference));
     options.changes = changes;
     blocking(move || {
-        let image = images
-            .import(open(&tar)?, options)
-            .map_err(|error| Failure::caused(FailureKind::Work, &format!("importing `{}`", tar.display()), &error))?;
+        let image = images.import(open(&tar)?, options).map_err(|error| {
+            Failure::caused(
+                FailureKind::Work,
+                &format!("importing `{}`", tar.display()),
+                &error,
+            )
+        })?;
         Ok(image.id)
     })
     .await
@@ -81,9 +109,13 @@ pub(super) async fn import(
 pub(super) async fn load(installation: &Installation, input: PathBuf) -> Result<(), Failure> {
     let images = installation.images();
     blocking(move || {
-        let loaded = images
-            .load(open(&input)?, &Scope::user())
-            .map_err(|error| Failure::caused(FailureKind::Work, &format!("loading `{}`", input.display()), &error))?;
+        let loaded = images.load(open(&input)?, &Scope::user()).map_err(|error| {
+            Failure::caused(
+                FailureKind::Work,
+                &format!("loading `{}`", input.display()),
+                &error,
+            )
+        })?;
         for entry in loaded {
             if entry.references.is_empty() {
                 screen::line(&format!("loaded {}", entry.image.id));
@@ -97,14 +129,21 @@ pub(super) async fn load(installation: &Installation, input: PathBuf) -> Result<
     .await
 }
 
-pub(super) async fn save(installation: &Installation, output: PathBuf, names: &[String]) -> Result<(), Failure> {
+pub(super) async fn save(
+    installation: &Installation,
+    output: PathBuf,
+    names: &[String],
+) -> Result<(), Failure> {
     let images = installation.images();
     let mut wanted = Vec::new();
     for name in names {
         let mut found = None;
         for scope in [Scope::user(), Scope::imported()] {
             if found.is_none() {
-                found = images.resolve(&scope, name).await.map_err(|error| lookup_failed(&error))?;
+                found = images
+                    .resolve(&scope, name)
+                    .await
+                    .map_err(|error| lookup_failed(&error))?;
             }
         }
         let image = found.ok_or_else(|| no_such_image(name))?;
@@ -113,7 +152,11 @@ pub(super) async fn save(installation: &Installation, output: PathBuf, names: &[
     }
     blocking(move || {
         let failed = |error: &dyn std::error::Error| {
-            Failure::caused(FailureKind::Work, &format!("saving to `{}`", output.display()), error)
+            Failure::caused(
+                FailureKind::Work,
+                &format!("saving to `{}`", output.display()),
+                error,
+            )
         };
         let mut file = create(&output).map_err(|error| failed(&error))?;
         images.save(&wanted, &mut file).map_err(|error| failed(&error))?;
@@ -128,7 +171,11 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
-        Err(error) => Err(Failure::caused(FailureKind::Internal, "a thread ended early", &error)),
+        Err(error) => Err(Failure::caused(
+            FailureKind::Internal,
+            "a thread ended early",
+            &error,
+        )),
     }
 }
 
@@ -138,7 +185,11 @@ fn open(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
     }
     match File::open(path) {
         Ok(file) => Ok(Box::new(file)),
-        Err(error) => Err(Failure::caused(FailureKind::Use, &format!("opening `{}`", path.display()), &error)),
+        Err(error) => Err(Failure::caused(
+            FailureKind::Use,
+            &format!("opening `{}`", path.display()),
+            &error,
+        )),
     }
 }
 

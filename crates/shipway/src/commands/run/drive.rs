@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use shipway_access::Access;
 use shipway_oci::RepositoryName;
-use shipway_pipeline::job::{ArtifactsFile, Dependency, JobPayload, PayloadFacts, RunnerFacts};
+use shipway_pipeline::job::{ArtifactsFile, Dependency, FileDigests, JobPayload, PayloadFacts, RunnerFacts};
 use shipway_pipeline::schedule::{JobResult, Schedule, ScheduleError, Status};
 use shipway_pipeline::variables::{Variable, slug};
 use shipway_pipeline::{JobName, Pipeline};
@@ -42,6 +42,7 @@ pub(super) struct Drive {
     pub(super) artifacts: ArtifactDirectory,
     pub(super) caches: CacheDirectory,
     pub(super) sources: Arc<WorkTree>,
+    pub(super) digests: FileDigests,
     pub(super) traces: PathBuf,
     pub(super) timeout: Duration,
     pub(super) concurrency: usize,
@@ -281,6 +282,7 @@ impl Course {
             },
             dependencies: dependencies.collect(),
             dotenv: left.iter().flat_map(|(_, left)| left.dotenv.clone()).collect(),
+            file_digests: self.drive.digests.clone(),
             ..PayloadFacts::default()
         }
     }
