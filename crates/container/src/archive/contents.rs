@@ -13,6 +13,8 @@ use crate::compression::Compression;
 
 /// Files in one archive. A hundred images of a hundred layers are far below.
 const MAX_ENTRIES: usize = 100_000;
+/// Bytes of a path or a link's target, which stay in memory.
+const MAX_PATH: usize = 4096;
 /// A file of the archive that is in the store now.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
@@ -62,6 +64,12 @@ impl Contents {
     }
 
     fn take(&mut self, store: &Store, walk: &mut TarWalk<impl Read>, entry: &Entry) -> Result<(), LoadError> {
+        if entry.path.len().max(entry.link.len()) > MAX_PATH {
+            return Err(LoadError::TooMany {
+                what: "bytes in a path",
+                limit: MAX_PATH,
+            });
+        }
         let path = normal(&entry.path);
         match (entry.kind, path.as_str()) {
             (Kind::File, DOCKER_MANIFEST) => self.docker = Some(document(walk, entry)?),

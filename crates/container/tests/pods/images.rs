@@ -230,6 +230,9 @@ async fn a_damaged_archive_is_refused() {
     let nonsense = Tar::new().file("manifest.json", "{").bytes();
     assert!(matches!(load(&nonsense), LoadError::Document { .. }));
 
+    let long = Tar::new().file(&"d/".repeat(3000), "x").bytes();
+    assert!(matches!(load(&long), LoadError::TooMany { limit: 4096, .. }));
+
     let image = house.import("a", &layer, &[]);
     let mut archive = Vec::new();
     images
