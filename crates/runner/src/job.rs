@@ -184,6 +184,9 @@ impl<'a> Job<'a> {
         let Some(workplace) = &mut self.workplace else {
             return Err(JobError::Canceled);
         };
+        if !self.run.payload.hooks.is_empty() {
+            trace.warn("hooks are not run: the sources are not fetched by a script here");
+        }
         fetch::report(workplace.take_fetched(), &trace)?;
         if let (false, Some(caches)) = (self.run.payload.cache.is_empty(), self.run.caches) {
             begin(&mut self.stage, &trace, Stage::RestoreCache);
