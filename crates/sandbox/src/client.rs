@@ -28,6 +28,7 @@ use crate::requests::{
 use crate::spec::{
     ContainerSpec, ExitStatus, MountSource, NetworkPlan, ProcessSpec, RootSpec, Started, Stdio,
 };
+use crate::sys;
 use crate::wire;
 
 /// How long a keeper that was told to end may take before its launcher is killed.
@@ -553,7 +554,10 @@ fn clone_tree(path: &Path) -> Result<Option<OwnedFd>> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     match rustix::mount::open_tree(rustix::fs::CWD, path, flags) {
-        Ok(tree) => Ok(Some(tree)),
+        Ok(tree) => {
+            sys::make_private(&tree).doing(|| format!("cut the copy of {} off", path.display()))?;
+            Ok(Some(tree))
+        }
         Err(rustix::io::Errno::PERM) => Ok(None),
         Err(errno) => Err(errno).doing(|| format!("mount {} into a container", path.display())),
     }

@@ -149,6 +149,8 @@ fn prepare(plan: &LaunchPlan) -> Result<OwnedFd> {
         .doing(|| "make the mounts of the pod private".into())?;
     rustix::system::sethostname(plan.hostname.as_bytes()).doing(|| "set the pod's host name".into())?;
     rustix::process::umask(Mode::empty());
+    // Whoever started us may hold keys in theirs, and what inherits a keyring may use it.
+    sys::leave_keyring();
     open_directory(Path::new("."))
 }
 

@@ -126,10 +126,20 @@ pub(crate) fn execute(program: &CString, argv: &[CString], env: &[CString]) -> E
 
 /// Makes a mount and all mounts below it read-only, whatever other restrictions they carry.
 pub(crate) fn make_read_only(mount: impl AsFd) -> Result<(), Errno> {
+    set_mount_attributes(mount, libc::MOUNT_ATTR_RDONLY, 0)
+}
+
+/// Cuts a mount and all mounts below it off from those that it was copied from: what is mounted on one side must
+/// not appear on the other.
+pub(crate) fn make_private(mount: impl AsFd) -> Result<(), Errno> {
+    set_mount_attributes(mount, 0, libc::MS_PRIVATE)
+}
+
+fn set_mount_attributes(mount: impl AsFd, set: u64, propagation: u64) -> Result<(), Errno> {
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_set: set,
         attr_clr: 0,
-        propagation: 0,
+        propagation,
         userns_fd: 0,
     };
     // SAFETY: the path is an empty NUL-terminated string (AT_EMPTY_PATH names the descriptor itself), `attributes`
@@ -145,6 +155,18 @@ pub(crate) fn make_read_only(mount: impl AsFd) -> Result<(), Errno> {
         )
     };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Leaves the session keyring that was inherited for a new, empty one. Kernels without keyrings have none to leave.
+pub(crate) fn leave_keyring() {
+    // SAFETY: with a null name the call takes no memory; it replaces this process's own session keyring.
+    unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_JOIN_SESSION_KEYRING,
+            ptr::null::<c_char>(),
+        );
+    }
 }
 
 /// Makes a device node; overlayfs's whiteout is the one with number 0:0.

@@ -280,4 +280,50 @@ mod tests {
         };
         assert!(Reader::new(bytes.as_slice(), limits).next().is_err());
     }
+
+    /// Any byte of an archive may be anything: an error, perhaps other entries, but an end.
+    #[test]
+    fn no_damage_is_more_than_an_error() {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        for letter in [Letter::File, Letter::Directory, Letter::SymbolicLink] {
+            let head = Head {
+                name: b"directory/name",
+                letter,
+                mode: 0o644,
+                uid: 4_000_000,
+                gid: 1,
+                size: 0,
+                mtime: 1,
+                link: b"target",
+                device: (0, 0),
+                attributes: vec![(b"user.a".to_vec(), b"value".to_vec())],
+            };
+            writer.head(&head).unwrap();
+        }
+        writer.finish().unwrap();
+        for position in 0..bytes.len() {
+            for value in [0, b' ', b'0', b'7', b'9', b'=', 0x80, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[position] = value;
+                let start = position / BLOCK * BLOCK;
+                let block = &mut damaged[start..start + BLOCK];
+                let sum: u64 = (0..BLOCK)
+                    .map(|at| {
+                        if (148..156).contains(&at) {
+                            32
+                        } else {
+                            u64::from(block[at])
+                        }
+                    })
+                    .sum();
+                // Only headers have a sum; in contents this is one more damage.
+                block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+                let mut reader = Reader::new(damaged.as_slice(), UnpackLimits::default());
+                while let Ok(Some(entry)) = reader.next() {
+                    assert!(entry.name.len() <= UnpackLimits::default().path);
+                }
+            }
+        }
+    }
 }

@@ -10,6 +10,10 @@ use crate::house::{House, Test, container, process};
 
 pub(crate) const TESTS: &[Test] = &[
     (
+        "lifecycle::what_a_container_mounts_stays_in_it",
+        what_a_container_mounts_stays_in_it,
+    ),
+    (
         "lifecycle::a_container_runs_and_its_exit_is_known",
         a_container_runs_and_its_exit_is_known,
     ),
@@ -355,4 +359,31 @@ fn a_resumed_upper_keeps_its_changes() {
         "cat /file; ls / | busybox grep -c tmp; busybox mkdir /tmp; ls -A /tmp",
     ));
     assert_eq!((status, text.as_str()), (ExitStatus::Code(0), "kept\n0\n"));
+}
+
+fn what_a_container_mounts_stays_in_it() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root may make a mount that others share.
+        return;
+    }
+    use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
+    let house = House::with_busybox();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::create_dir(outside.path().join("sub")).unwrap();
+    mount_bind(outside.path(), outside.path()).unwrap();
+    mount_change(outside.path(), MountPropagationFlags::SHARED).unwrap();
+    let script = "mount -t tmpfs none /out/sub && echo x >/out/sub/inside && echo mounted; sleep 1000";
+    let mut spec = container(house.root("c"), &["/bin/sh", "-c", script]);
+    spec.mounts = vec![Mount {
+        target: "/out".into(),
+        source: MountSource::Host(outside.path().into()),
+        read_only: false,
+    }];
+    let (started, mut output) = house.start(spec);
+    let mut text = [0; 8];
+    output.read_exact(&mut text).unwrap();
+    let seen = std::fs::read_dir(outside.path().join("sub")).unwrap().count();
+    house.keeper.stop(&started.container).unwrap();
+    unmount(outside.path(), UnmountFlags::DETACH).unwrap();
+    assert_eq!((&text, seen), (b"mounted\n", 0));
 }

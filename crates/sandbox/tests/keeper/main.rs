@@ -9,6 +9,7 @@ mod lifecycle;
 mod mortality;
 mod network;
 mod place;
+mod tarball;
 mod users;
 
 fn main() -> std::process::ExitCode {

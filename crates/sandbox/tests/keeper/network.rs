@@ -3,8 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
+use std::time::Duration;
 
-use shipway_sandbox::{ContainerNetwork, ContainerSpec, ExitStatus, NetworkPlan};
+use shipway_sandbox::{ContainerNetwork, ContainerSpec, ExitStatus, NetworkPlan, Stdio};
 
 use crate::house::{BRIDGE, House, Test, container};
 
@@ -13,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
         "network::what_goes_outside_is_redirected",
         what_goes_outside_is_redirected,
     ),
+    ("network::a_failed_dial_is_a_reset", a_failed_dial_is_a_reset),
     (
         "network::containers_reach_each_other_and_services",
         containers_reach_each_other_and_services,
@@ -57,6 +59,39 @@ fn what_goes_outside_is_redirected() {
     output.read_to_string(&mut text).unwrap();
     assert_eq!(text, "relayed\n");
     assert_eq!(house.keeper.wait(started.process).unwrap(), ExitStatus::Code(0));
+}
+
+/// What a client sees when the relay cannot reach what it meant: connected, then reset. Without a relay: refused.
+fn a_failed_dial_is_a_reset() {
+    let house = networked();
+    let listener = house.keeper.listen_tcp(SocketAddrV4::new(BRIDGE, RELAY)).unwrap();
+    let listener = TcpListener::from(listener);
+    let script = "busybox wget -q -O - http://203.0.113.1:81/ 2>&1; echo $?; read line; nc 203.0.113.1 81 2>&1; echo $?";
+    let (read, write) = house.keeper.pipe().unwrap();
+    let (stdin, mut go_on) = house
+        .keeper
+        .pipe()
+        .map(|(read, write)| (read, std::fs::File::from(write)))
+        .unwrap();
+    let stdio = Stdio {
+        stdin: Some(stdin),
+        stdout: Some(write),
+        stderr: None,
+    };
+    let started = house.keeper.start(on_bridge(&house, 5, script), stdio).unwrap();
+    let (mut connection, _) = listener.accept().unwrap();
+    connection.read_exact(&mut [0; 3]).unwrap();
+    rustix::net::sockopt::set_socket_linger(&connection, Some(Duration::ZERO)).unwrap();
+    drop((connection, listener));
+    go_on.write_all(b"now\n").unwrap();
+    let mut text = String::new();
+    std::fs::File::from(read).read_to_string(&mut text).unwrap();
+    house.keeper.wait(started.process).unwrap();
+    assert_eq!(
+        text,
+        "wget: error getting response: Connection reset by peer\n1\n\
+         nc: can't connect to remote host (203.0.113.1): Connection refused\n1\n"
+    );
 }
 
 /// What a redirected connection was meant for.
