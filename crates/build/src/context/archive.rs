@@ -262,6 +262,9 @@ impl<R: Read> Read for Padded<R> {
     }
 }
 
+/// What decompressing xz may take: an archive says how much it wants. `xz -9` wants 65 MiB.
+const XZ_MEMORY_KIB: u32 = 256 << 10;
+
 type Head<R> = Chain<Cursor<Vec<u8>>, R>;
 
 /// The stream without its compression, told by its first bytes.
@@ -283,6 +286,11 @@ pub(crate) fn decompressed<R: Read>(mut stream: R, what: &str) -> Result<Plain<R
                 zstd::stream::read::Decoder::new(whole).map_err(|source| ContextError::Tar { source })?;
             Ok(Plain::Zstd(Box::new(decoder)))
         }
+        Compression::Xz => Ok(Plain::Xz(Box::new(lzma_rust2::XzReader::new_mem_limit(
+            whole,
+            true,
+            XZ_MEMORY_KIB,
+        )))),
         Compression::Foreign(format) => Err(ContextError::Compression {
             what: what.to_owned(),
             format,
@@ -296,6 +304,7 @@ pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
+    Xz,
     /// Known, not supported.
     Foreign(&'static str),
 }
@@ -306,7 +315,7 @@ impl Compression {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
             [b'B', b'Z', b'h', ..] => Self::Foreign("bzip2"),
-            [0xfd, b'7', b'z', b'X', b'Z', ..] => Self::Foreign("xz"),
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Self::Xz,
             _ => Self::None,
         }
     }
@@ -317,6 +326,7 @@ pub(crate) enum Plain<R: Read> {
     As(Head<R>),
     Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Head<R>>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Head<R>>>>),
+    Xz(Box<lzma_rust2::XzReader<Head<R>>>),
 }
 
 impl<R: Read> Read for Plain<R> {
@@ -325,6 +335,7 @@ impl<R: Read> Read for Plain<R> {
             Self::As(stream) => stream.read(buffer),
             Self::Gzip(stream) => stream.read(buffer),
             Self::Zstd(stream) => stream.read(buffer),
+            Self::Xz(stream) => stream.read(buffer),
         }
     }
 }

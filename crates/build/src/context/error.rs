@@ -41,8 +41,8 @@ pub enum ContextError {
         #[source]
         source: std::io::Error,
     },
-    /// bzip2 or xz.
-    #[error("the {what} is compressed with {format}: send it plain or compressed with gzip or zstd")]
+    /// bzip2.
+    #[error("the {what} is compressed with {format}: use gzip, zstd, xz or no compression")]
     Compression {
         /// What is compressed.
         what: String,

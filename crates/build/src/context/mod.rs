@@ -65,7 +65,7 @@ impl Context {
         Self::Directory(path.into())
     }
 
-    /// The files of a tar, plain or compressed with gzip or zstd. Blocks until the stream has ended; contents go to
+    /// The files of a tar, plain or compressed with gzip, zstd or xz. Blocks until the stream has ended; contents go to
     /// an unnamed file in `spool`.
     pub fn tar(stream: impl Read, spool: &Path) -> Result<Self, ContextError> {
         SpooledTar::read(stream, spool).map(|tar| Self::Tar(Arc::new(tar)))

@@ -209,6 +209,24 @@ fn a_file_swapped_for_a_link_is_not_followed() {
     assert!(view.open(Path::new("src/main.rs")).is_err());
 }
 
+#[test]
+fn a_path_is_bounded() {
+    let spool = tempfile::tempdir().expect("a folder");
+    for path in [
+        "d/".repeat(super::limits::DEPTH + 1) + "f",
+        "n".repeat(super::limits::PATH_BYTES + 1),
+    ] {
+        let tar = tar_of(|tar| {
+            tar.append_data(&mut header(tar::EntryType::Regular, 0, 0o644), &path, &b""[..])
+                .expect("memory");
+        });
+        assert!(
+            matches!(Context::tar(&tar[..], spool.path()), Err(ContextError::TooLarge)),
+            "{path}"
+        );
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn any_bytes_are_a_tar_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000)) {

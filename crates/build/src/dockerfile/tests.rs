@@ -205,6 +205,21 @@ fn expansion_is_bounded() {
     assert!(Expander::new('\\', &|_: &str| None).word(&deep).is_err());
 }
 
+#[test]
+fn a_file_is_bounded() {
+    use super::limits;
+    let refused = |text: String| {
+        parse(text.as_bytes(), "Dockerfile")
+            .expect_err("too much")
+            .message
+    };
+    let steps = format!("FROM a\n{}", "RUN x\n".repeat(limits::INSTRUCTIONS));
+    assert!(refused(steps).contains("instructions"));
+    assert!(refused("FROM a\n".repeat(limits::STAGES + 1)).contains("stages"));
+    assert!(refused(format!("FROM a\nRUN {}\n", "<<A ".repeat(limits::HEREDOCS + 1))).contains("heredocs"));
+    assert!(refused(format!("FROM {}\n", "a".repeat(limits::FILE_BYTES))).contains("bytes"));
+}
+
 /// One directory, one case: `Dockerfile` with `expected`, which is the debug form or the error.
 #[test]
 fn golden_folders() {

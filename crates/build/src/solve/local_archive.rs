@@ -18,7 +18,7 @@ pub(super) fn is_archive(view: &View, path: &Path) -> Result<bool, StepError> {
         Compression::None => Ok(is_tar_header(&head)),
         Compression::Foreign(format) => {
             let name = path.to_string_lossy().to_ascii_lowercase();
-            let named = [".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz"]
+            let named = [".tar.bz2", ".tbz2", ".tbz"]
                 .iter()
                 .any(|end| name.ends_with(end));
             if named {
@@ -27,7 +27,7 @@ pub(super) fn is_archive(view: &View, path: &Path) -> Result<bool, StepError> {
             }
             Ok(false)
         }
-        Compression::Gzip | Compression::Zstd => {
+        Compression::Gzip | Compression::Zstd | Compression::Xz => {
             let opened = view.open(path).map_err(context)?;
             let mut inside = Vec::with_capacity(512);
             let plain = decompressed(opened, "archive").map_err(context)?;
