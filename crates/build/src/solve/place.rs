@@ -340,6 +340,8 @@ pub(super) fn rewrite<W: io::Write>(
             }
         }
     }
+    // Whoever writes may still be at the padding behind the end mark.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(())
 }
 
