@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use http::Request;
 use hyper::body::Incoming;
 use shipway_build::Builder;
-use shipway_container::{Container, Pod, Runtime};
+use shipway_container::{Container, Images, Pod, Runtime};
 use shipway_registry::Client;
 use shipway_store::Scope;
 use tokio::net::{TcpListener, UnixListener};
@@ -43,7 +43,7 @@ pub struct EngineOptions {
     pub runtime: Runtime,
     /// Where its containers run.
     pub pod: Pod,
-    /// The way to registries.
+    /// The way to registries, under the job's egress policy.
     pub client: Client,
     /// What `docker build` asks.
     pub builder: Builder,
@@ -67,6 +67,8 @@ pub struct Engine {
 
 pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
+    /// Images pulled through the job's own client, which obeys the job's egress policy.
+    pub(crate) images: Images,
     pub(crate) pod: Pod,
     pub(crate) client: Client,
     pub(crate) builder: Builder,
@@ -98,6 +100,7 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Engine {
         Engine {
             inner: Arc::new(Inner {
+                images: Images::new(options.runtime.store().clone(), options.client.clone()),
                 runtime: options.runtime,
                 pod: options.pod,
                 client: options.client,

@@ -76,6 +76,17 @@ impl Failure {
         Self::not_found(format!("No such image: {asked}"))
     }
 
+    /// The same, but never a 404: to a create request the CLI takes that for a missing image and pulls.
+    pub(crate) fn about_something_else_than_the_image(self) -> Failure {
+        match self.status {
+            StatusCode::NOT_FOUND => Failure {
+                status: StatusCode::BAD_REQUEST,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }

@@ -28,22 +28,21 @@ use crate::version::ApiVersion;
 
 impl Inner {
     /// All images of the engine's scope, newest first.
-    pub(crate) async fn images(&self) -> Result<Vec<ListedImage>, Failure> {
-        self.runtime
-            .images()
+    pub(crate) async fn listed_images(&self) -> Result<Vec<ListedImage>, Failure> {
+        self.images
             .list(&self.scope)
             .await
             .map_err(|error| Failure::internal(chain(&error)))
     }
 
     pub(crate) async fn image_count(&self) -> Result<usize, Failure> {
-        Ok(self.images().await?.len())
+        Ok(self.listed_images().await?.len())
     }
 
     /// The image a client means and all names it has here.
     async fn listed(&self, asked: &str) -> Result<ListedImage, Failure> {
         let image = self.find_image(asked).await?;
-        let listed = self.images().await?;
+        let listed = self.listed_images().await?;
         let found = listed.into_iter().find(|listed| listed.image.id == image.id);
         Ok(found.unwrap_or_else(|| ListedImage {
             references: image.reference.clone().into_iter().collect(),
@@ -145,16 +144,12 @@ impl Inner {
             ));
         }
         let image = self.find_image(asked).await?;
-        let tagged = self
-            .runtime
-            .images()
-            .tag(&self.scope, &image.manifest, &reference)
-            .await;
+        let tagged = self.images.tag(&self.scope, &image.manifest, &reference).await;
         tagged.map_err(|error| Failure::internal(chain(&error)))?;
         self.events.tell(
             EventKind::Image,
             "tag",
-            &image.id.to_string(),
+            image.id.as_ref(),
             [("name", reference.familiar())],
         );
         Ok(reply::empty(StatusCode::CREATED))

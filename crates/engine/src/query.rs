@@ -55,11 +55,6 @@ impl Query {
         self.get(key).is_some_and(is_true)
     }
 
-    /// As [`Query::flag`], with the value an absent key stands for.
-    pub(crate) fn flag_or(&self, key: &str, absent: bool) -> bool {
-        self.get(key).map_or(absent, is_true)
-    }
-
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Failure> {
         self.get(key)
             .map(|value| {
@@ -137,7 +132,7 @@ mod tests {
         assert_eq!(query.all("t").collect::<Vec<_>>(), ["a/b:1", "c"]);
         assert!(query.flag("q"));
         assert!(!query.flag("nocache"));
-        assert!(query.flag_or("rm", true));
+        assert!(!query.flag("rm"));
         assert_eq!(query.get("x"), Some("a b"));
         assert_eq!(query.get("y"), Some("%zz%4"));
         assert_eq!(query.get("absent"), None);

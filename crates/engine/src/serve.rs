@@ -78,7 +78,7 @@ pub(crate) fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, ServeErr
     }
     match path.symlink_metadata() {
         Ok(metadata) if metadata.file_type().is_socket() => {
-            std::fs::remove_file(path).map_err(failed("replace"))?
+            std::fs::remove_file(path).map_err(failed("replace"))?;
         }
         Ok(_) => {
             return Err(ServeError::InTheWay {

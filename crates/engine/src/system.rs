@@ -197,7 +197,7 @@ impl Inner {
 fn machine_facts() -> Value {
     let uname = rustix::system::uname();
     let memory = rustix::system::sysinfo();
-    let total = u64::from(memory.totalram).saturating_mul(memory.mem_unit.into());
+    let total = memory.totalram.saturating_mul(memory.mem_unit.into());
     json!({
         "KernelVersion": uname.release().to_string_lossy(),
         "OperatingSystem": format!("Shipway {SHIPWAY_VERSION}"),

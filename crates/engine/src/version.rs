@@ -7,13 +7,13 @@ use std::fmt;
 
 /// A version of the Docker Engine API; always within [`ApiVersion::OLDEST`] and [`ApiVersion::NEWEST`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ApiVersion {
+pub(crate) struct ApiVersion {
     minor: u16,
 }
 
 /// Why a path's version prefix is not served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ApiVersionError {
+pub(crate) enum ApiVersionError {
     /// The client speaks a protocol from after ours.
     #[error(
         "client version {asked} is too new. Maximum supported API version is {}",
@@ -36,18 +36,18 @@ pub enum ApiVersionError {
 
 impl ApiVersion {
     /// What clients of 2016 speak.
-    pub const OLDEST: ApiVersion = ApiVersion { minor: 24 };
+    pub(crate) const OLDEST: ApiVersion = ApiVersion { minor: 24 };
     /// At least 1.44, which the newest clients demand; below 1.48, which asks for several platforms in one answer.
-    pub const NEWEST: ApiVersion = ApiVersion { minor: 47 };
+    pub(crate) const NEWEST: ApiVersion = ApiVersion { minor: 47 };
     /// From here on a hijacked stream says in its content type whether it is framed.
-    pub const NAMES_STREAM_FORMAT: ApiVersion = ApiVersion { minor: 42 };
+    pub(crate) const NAMES_STREAM_FORMAT: ApiVersion = ApiVersion { minor: 42 };
     /// From here on an image without a name has empty lists of them.
-    pub const EMPTY_NAME_LISTS: ApiVersion = ApiVersion { minor: 43 };
+    pub(crate) const EMPTY_NAME_LISTS: ApiVersion = ApiVersion { minor: 43 };
     /// From here on `VirtualSize` is gone.
-    pub const WITHOUT_VIRTUAL_SIZE: ApiVersion = ApiVersion { minor: 44 };
+    pub(crate) const WITHOUT_VIRTUAL_SIZE: ApiVersion = ApiVersion { minor: 44 };
 
     /// Reads a path segment such as `v1.41`; `None` when the segment is no version at all.
-    pub fn from_segment(segment: &str) -> Option<Result<ApiVersion, ApiVersionError>> {
+    pub(crate) fn from_segment(segment: &str) -> Option<Result<ApiVersion, ApiVersionError>> {
         let asked = segment.strip_prefix('v')?;
         let (major, minor) = asked.split_once('.')?;
         let numeric = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -213,7 +213,7 @@ mod tests {
         volumes.use_by(&name, true, "c1").unwrap();
         volumes.use_by(&name, true, "c2").unwrap();
         assert!(volumes.forget_container("c1").is_empty());
-        assert_eq!(volumes.forget_container("c2"), [name.clone()]);
+        assert_eq!(volumes.forget_container("c2"), std::slice::from_ref(&name));
         assert_eq!(volumes.prune(&Filters::default()), [name]);
     }
 

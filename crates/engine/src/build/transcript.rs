@@ -23,8 +23,8 @@ pub(super) struct Transcript {
 
 #[derive(Default)]
 struct State {
-    /// The step whose process was announced.
-    running: Option<usize>,
+    /// A RUN has begun, and whether it is cached is not known yet.
+    pending: bool,
     /// Bytes of a character that is not whole yet, of each output.
     partial: HashMap<OutputStream, Vec<u8>>,
 }
@@ -48,6 +48,13 @@ impl Transcript {
         }
     }
 
+    /// Once for each RUN that is not cached, before its first output.
+    fn announce(&self, state: &mut State) {
+        if std::mem::take(&mut state.pending) {
+            self.say(&format!(" ---> Running in {}\n", self.place));
+        }
+    }
+
     pub(super) fn warn(&self, message: &str) {
         self.say(&format!("[Warning] {message}\n"));
     }
@@ -55,19 +62,23 @@ impl Transcript {
 
 impl BuildEvents for Transcript {
     fn step_started(&self, step: &Step<'_>) {
+        let runs = step
+            .text
+            .get(..4)
+            .is_some_and(|word| word.eq_ignore_ascii_case("RUN "));
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pending = runs;
         self.say(&format!("Step {}/{} : {}\n", step.index, step.total, step.text));
     }
 
     fn cached(&self, _step: &Step<'_>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pending = false;
         self.say(" ---> Using cache\n");
     }
 
-    fn output(&self, step: &Step<'_>, stream: OutputStream, bytes: &[u8]) {
+    fn output(&self, _step: &Step<'_>, stream: OutputStream, bytes: &[u8]) {
         let text = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.running.replace(step.index) != Some(step.index) {
-                self.say(&format!(" ---> Running in {}\n", self.place));
-            }
+            self.announce(&mut state);
             whole_characters(state.partial.entry(stream).or_default(), bytes)
         };
         if !text.is_empty() {
@@ -78,6 +89,7 @@ impl BuildEvents for Transcript {
     fn step_finished(&self, _step: &Step<'_>, id: &Digest) {
         let left: Vec<u8> = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            self.announce(&mut state);
             state.partial.drain().flat_map(|(_, bytes)| bytes).collect()
         };
         if !left.is_empty() {

@@ -254,28 +254,59 @@ fn rename_into_dot(from: impl Read, to: impl Write) -> io::Result<()> {
     top.set_entry_type(tar::EntryType::Directory);
     top.set_mode(0o755);
     top.set_size(0);
-    writer.append_data(&mut top, "./", io::empty())?;
+    append_as(&mut writer, top, b"./", None, io::empty())?;
     for entry in reader.entries()? {
         let mut entry = entry?;
-        let mut header = entry.header().clone();
-        // The builder writes the path as it is given; `Path::join` would lose the dot.
-        let path = format!("./{}", entry.path()?.to_string_lossy().trim_start_matches("./"));
-        if path == "./" {
-            continue;
-        }
-        match entry.link_name()?.map(std::borrow::Cow::into_owned) {
-            Some(target) => {
-                let target = if header.entry_type() == tar::EntryType::Link {
-                    Path::new("./").join(target)
-                } else {
-                    target
-                };
-                writer.append_link(&mut header, path, target)?;
-            }
-            None => writer.append_data(&mut header, path, &mut entry)?,
-        }
+        let below = |name: &[u8]| [b"./", name.strip_prefix(b"./").unwrap_or(name)].concat();
+        let name = below(&entry.path_bytes());
+        let kind = entry.header().entry_type();
+        let target = entry.link_name_bytes().map(|target| match kind {
+            tar::EntryType::Link => below(&target),
+            _ => target.into_owned(),
+        });
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(entry.size());
+        header.set_mode(entry.header().mode()?);
+        header.set_uid(entry.header().uid()?);
+        header.set_gid(entry.header().gid()?);
+        header.set_mtime(entry.header().mtime()?);
+        append_as(&mut writer, header, &name, target.as_deref(), &mut entry)?;
     }
     writer.finish()
+}
+
+/// Appends an entry under exactly this name: the builder's own ways drop a leading `./`.
+fn append_as(
+    writer: &mut tar::Builder<impl Write>,
+    mut header: tar::Header,
+    name: &[u8],
+    target: Option<&[u8]>,
+    content: impl Read,
+) -> io::Result<()> {
+    let mut long = |kind: u8, text: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::new(kind));
+        header.as_old_mut().name[..13].copy_from_slice(b"././@LongLink");
+        header.set_size(text.len() as u64 + 1);
+        header.set_cksum();
+        writer.append(&header, text.chain(&b"\0"[..]))
+    };
+    if name.len() > 100 {
+        long(b'L', name)?;
+    }
+    if let Some(target) = target.filter(|target| target.len() > 100) {
+        long(b'K', target)?;
+    }
+    let old = header.as_old_mut();
+    let short = |text: &[u8], field: &mut [u8; 100]| {
+        let length = text.len().min(field.len());
+        field[..length].copy_from_slice(&text[..length]);
+    };
+    short(name, &mut old.name);
+    short(target.unwrap_or_default(), &mut old.linkname);
+    header.set_cksum();
+    writer.append(&header, content)
 }
 
 #[cfg(test)]
@@ -285,15 +316,27 @@ mod tests {
     #[test]
     fn contents_are_named_below_the_dot() {
         let mut plain = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
+        let blank = || {
+            let mut header = tar::Header::new_gnu();
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header
+        };
+        let mut header = blank();
         header.set_size(2);
         header.set_mode(0o640);
         plain.append_data(&mut header, "a.txt", &b"hi"[..]).unwrap();
-        let mut link = tar::Header::new_gnu();
+        let mut link = blank();
         link.set_entry_type(tar::EntryType::Symlink);
         link.set_size(0);
         link.set_mode(0o777);
         plain.append_link(&mut link, "l", "/etc").unwrap();
+        let mut file = blank();
+        file.set_size(0);
+        file.set_mode(0o600);
+        let long = "d/".repeat(80) + "end";
+        plain.append_data(&mut file, &long, io::empty()).unwrap();
         let mut renamed = Vec::new();
         rename_into_dot(plain.into_inner().unwrap().as_slice(), &mut renamed).unwrap();
         let mut archive = tar::Archive::new(renamed.as_slice());
@@ -308,7 +351,7 @@ mod tests {
             .collect();
         assert_eq!(
             entries.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-            ["./", "./a.txt", "./l"]
+            ["./", "./a.txt", "./l", &format!("./{long}")]
         );
         assert_eq!(entries[1].1, 0o640);
     }

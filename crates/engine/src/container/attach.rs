@@ -49,9 +49,9 @@ impl Inner {
         let with_input = query.flag("stdin") && record.body.open_stdin;
         let hijack = Hijack::take(&mut call.request);
         let framing = Framing::of(record.body.tty);
-        let abandoned = record.life.abandoned();
+        let failed = record.life.failed_start();
         let attachment = record.container.attach(from, with_input && hijack.is_some());
-        let output = wanted_output(attachment.output, wanted).take_until(Box::pin(abandoned));
+        let output = wanted_output(attachment.output, wanted).take_until(Box::pin(failed));
         self.tell(record, "attach", []);
         Ok(match hijack {
             Some(hijack) => hijack.converse(call.version, framing, output.boxed(), attachment.stdin),

@@ -49,9 +49,10 @@ impl Inner {
             .collect();
         let volumes: Vec<String> = config.volumes.iter().cloned().collect();
         let plan = Plan::new(&body, &volumes, &exposed)?;
-        let networks = self.networks_of(&plan)?;
-        let mounts = self.mounts(&plan)?;
-        let hosts = self.hosts(&plan)?;
+        let other = Failure::about_something_else_than_the_image;
+        let networks = self.networks_of(&plan).map_err(other)?;
+        let mounts = self.mounts(&plan).map_err(other)?;
+        let hosts = self.hosts(&plan).map_err(other)?;
 
         let reservation = self.containers.reserve(asked_name)?;
         let Some(name) = reservation.name().cloned() else {
@@ -215,7 +216,7 @@ impl Inner {
 
     /// Where published ports listen, which is what `host-gateway` means.
     pub(crate) fn published_address(&self) -> std::net::Ipv4Addr {
-        self.address.unwrap_or_else(|| shipway_container::Pod::GATEWAY)
+        self.address.unwrap_or(shipway_container::Pod::GATEWAY)
     }
 
     fn mounts(&self, plan: &Plan) -> Result<Mounts, Failure> {
@@ -352,7 +353,7 @@ impl Inner {
 
     /// An image by name or id; what is missing is a 404, which makes the CLI pull.
     pub(crate) async fn find_image(&self, asked: &str) -> Result<Image, Failure> {
-        let found = self.runtime.images().resolve(&self.scope, asked).await;
+        let found = self.images.resolve(&self.scope, asked).await;
         found
             .map_err(|error| Failure::internal(chain(&error)))?
             .ok_or_else(|| Failure::no_such_image(&with_tag(asked)))

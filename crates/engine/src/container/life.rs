@@ -128,14 +128,19 @@ impl Lifeline {
         }
     }
 
-    /// Returns when a start fails or the container is removed, from now on.
-    pub(crate) fn abandoned(&self) -> impl Future<Output = ()> + Send + use<> {
+    /// Returns when a start fails, from now on. Not when the container is removed: what it wrote is still to be read.
+    pub(crate) fn failed_start(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut receiver = self.sender.subscribe();
         let failed = receiver.borrow().failed_starts;
         async move {
-            let _ = receiver
-                .wait_for(|life| life.failed_starts > failed || matches!(life.phase, Phase::Removed))
-                .await;
+            if receiver
+                .wait_for(|life| life.failed_starts > failed)
+                .await
+                .is_err()
+            {
+                // The container is gone and will never fail to start.
+                std::future::pending::<()>().await;
+            }
         }
     }
 }
@@ -204,12 +209,23 @@ mod tests {
     #[tokio::test]
     async fn a_failed_start_lets_go_of_who_attached() {
         let life = Lifeline::new();
-        let (abandoned, removed) = (life.abandoned(), life.wait(WaitCondition::Removed));
+        let (failed, removed) = (life.failed_start(), life.wait(WaitCondition::Removed));
         life.failed_to_start(127, "no such file");
-        abandoned.await;
+        failed.await;
         assert_eq!(life.now().phase, Phase::Created);
         life.removed();
         assert_eq!(removed.await, 127);
+    }
+
+    #[tokio::test]
+    async fn an_end_is_no_failed_start() {
+        let life = Lifeline::new();
+        let failed = life.failed_start();
+        life.started();
+        life.exited(0);
+        life.removed();
+        drop(life);
+        assert_eq!(failed.now_or_never(), None);
     }
 
     #[test]

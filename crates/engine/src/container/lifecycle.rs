@@ -23,6 +23,8 @@ use crate::name::ResourceName;
 use crate::query::Query;
 use crate::reply::{self, JSON, Reply};
 
+/// Containers of one engine that run at the same time.
+const MOST_RUNNING: usize = 256;
 /// How long a container has after its stop signal when nobody says.
 const STOP_TIMEOUT: i64 = 10;
 /// How long the end of a killed container may take before the client is told so.
@@ -52,6 +54,11 @@ impl Inner {
             Phase::Running { .. } => return Ok(false),
             Phase::Removed => return Err(Failure::no_such_container(&record.id)),
             Phase::Created | Phase::Exited { .. } => {}
+        }
+        if self.containers.running() >= MOST_RUNNING {
+            return Err(Failure::conflict(format!(
+                "{MOST_RUNNING} containers are running already: stop some"
+            )));
         }
         if self.closed.is_cancelled() {
             return Err(Failure::unavailable("the engine is being closed"));

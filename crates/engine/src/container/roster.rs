@@ -104,6 +104,14 @@ impl Roster {
         all
     }
 
+    pub(crate) fn running(&self) -> usize {
+        self.lock()
+            .by_id
+            .values()
+            .filter(|record| record.life.is_running())
+            .count()
+    }
+
     pub(crate) fn rename(&self, record: &Record, name: ResourceName) -> Result<ResourceName, Failure> {
         let mut inner = self.lock();
         inner.refuse_taken(&name)?;

@@ -32,7 +32,7 @@ impl Inner {
         let before = self.moment_of(&filters, "before").await?;
         let since = self.moment_of(&filters, "since").await?;
         let mut shown = Vec::new();
-        for mut listed in self.images().await? {
+        for mut listed in self.listed_images().await? {
             let patterns = filters.values("reference");
             if !patterns.is_empty() {
                 listed
@@ -63,7 +63,7 @@ impl Inner {
 
     /// The summaries of all images, for `docker system df`.
     pub(crate) async fn image_summaries(&self) -> Result<Vec<Value>, Failure> {
-        let listed = self.images().await?;
+        let listed = self.listed_images().await?;
         Ok(listed
             .iter()
             .map(|listed| summary(listed, ApiVersion::NEWEST))

@@ -44,7 +44,7 @@ impl Inner {
             credentials: AuthConfig::from_headers(call.request.headers()).map(credentials),
             policy: PullPolicy::Always,
         };
-        let images = self.runtime.images();
+        let images = &self.images;
         // What cannot be used any more counts as not there: the pull brings a whole one.
         let before = images
             .find(&self.scope, &reference)
@@ -63,8 +63,7 @@ impl Inner {
         let (engine, told, asked) = (Arc::clone(self), Arc::clone(&progress), reference.clone());
         let mut pulling = tokio::spawn(async move {
             engine
-                .runtime
-                .images()
+                .images
                 .pull(&engine.scope, &asked, options, told.as_ref())
                 .await
         });
@@ -141,7 +140,7 @@ impl Inner {
                 return Err(failure);
             }
         };
-        let images = self.runtime.images().clone();
+        let images = self.images.clone();
         let importing = intake::read_with(call.request.into_body(), MOST_UPLOAD, move |tar| {
             images.import(std::io::BufReader::new(tar), options)
         });
@@ -149,7 +148,7 @@ impl Inner {
             .await?
             .map_err(|error| Failure::bad_request(chain(&error)))?;
         self.events
-            .tell(EventKind::Image, "import", &image.id.to_string(), []);
+            .tell(EventKind::Image, "import", image.id.as_ref(), []);
         let line = json!({ "status": image.id.to_string() }).to_string();
         Ok(reply::bytes(StatusCode::OK, JSON, line + "\r\n"))
     }

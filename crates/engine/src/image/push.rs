@@ -38,7 +38,7 @@ impl Inner {
     /// One name, or with `-a` all tags of a repository.
     async fn push_targets(&self, name: &str, tag: Option<&str>) -> Result<Vec<(Reference, Image)>, Failure> {
         let reference = parse_reference(&with_tag(name, tag))?;
-        let listed = self.images().await?;
+        let listed = self.listed_images().await?;
         let names_one = tag.is_some() || name.rsplit('/').next().is_some_and(|last| last.contains(':'));
         let targets: Vec<(Reference, Image)> = listed
             .into_iter()

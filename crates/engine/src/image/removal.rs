@@ -20,7 +20,7 @@ use crate::reply::{self, Reply};
 impl Inner {
     pub(crate) async fn remove_image(&self, asked: &str, query: &Query) -> Result<Reply, Failure> {
         let force = query.flag("force");
-        let listed = self.images().await?;
+        let listed = self.listed_images().await?;
         let named = Reference::parse(asked).ok().and_then(|reference| {
             listed
                 .iter()
@@ -58,7 +58,7 @@ impl Inner {
                 &format!("remove repository reference \"{}\"", reference.familiar()),
             )?;
         }
-        let untagged = self.runtime.images().untag(&self.scope, reference).await;
+        let untagged = self.images.untag(&self.scope, reference).await;
         if !untagged.map_err(|error| Failure::internal(chain(&error)))? {
             return Err(Failure::no_such_image(&reference.familiar()));
         }
@@ -75,13 +75,9 @@ impl Inner {
 
     async fn delete(&self, listed: &ListedImage, force: bool) -> Result<Vec<Value>, Failure> {
         self.refuse_in_use(listed, force, &format!("delete {}", listed.image.id.short()))?;
-        let removed = self
-            .runtime
-            .images()
-            .remove(&self.scope, &listed.image.manifest)
-            .await;
+        let removed = self.images.remove(&self.scope, &listed.image.manifest).await;
         if !removed.map_err(|error| Failure::internal(chain(&error)))? {
-            return Err(Failure::no_such_image(&listed.image.id.to_string()));
+            return Err(Failure::no_such_image(listed.image.id.as_ref()));
         }
         let id = listed.image.id.to_string();
         self.events.tell(EventKind::Image, "delete", &id, []);
@@ -117,7 +113,7 @@ impl Inner {
         let filters = Filters::from_query(&call.query, &["dangling", "label", "label!", "until"])?;
         let all = filters.truth("dangling") == Some(false);
         let (mut deleted, mut reclaimed) = (Vec::new(), 0u64);
-        for listed in self.images().await? {
+        for listed in self.listed_images().await? {
             let wanted = (all || listed.references.is_empty())
                 && self.users_of(&listed.image).is_empty()
                 && filters.admits_labels(&listed.image.config.config.labels);

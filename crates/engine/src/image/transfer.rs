@@ -44,7 +44,7 @@ impl Inner {
                 }),
             }
         }
-        let store = self.runtime.images().clone();
+        let store = self.images.clone();
         let work = tokio::task::spawn_blocking;
         tar_stream::answer(|output| {
             work(move || {
@@ -57,7 +57,7 @@ impl Inner {
     }
 
     pub(crate) async fn load_images(&self, call: Call) -> Result<Reply, Failure> {
-        let (images, scope) = (self.runtime.images().clone(), self.scope.clone());
+        let (images, scope) = (self.images.clone(), self.scope.clone());
         let loading = intake::read_with(call.request.into_body(), MOST_UPLOAD, move |archive| {
             images.load(BufReader::with_capacity(256 * 1024, archive), &scope)
         });
@@ -66,8 +66,7 @@ impl Inner {
             .map_err(|error| Failure::bad_request(chain(&error)))?;
         let mut text = String::new();
         for Loaded { image, references } in &loaded {
-            self.events
-                .tell(EventKind::Image, "load", &image.id.to_string(), []);
+            self.events.tell(EventKind::Image, "load", image.id.as_ref(), []);
             let mut line = |line: String| {
                 text.push_str(&json!({ "stream": line }).to_string());
                 text.push_str("\r\n");

@@ -28,16 +28,9 @@ tests![
 
 async fn exit_codes(docker: Peer) {
     let house = House::with_busybox(docker).await;
-    for (command, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$; sleep 5", 137)] {
+    for (command, code) in [("exit 0", 0), ("exit 7", 7), ("exit 137", 137)] {
         let said = house
-            .docker(&[
-                "run",
-                "--rm",
-                "busybox",
-                "sh",
-                "-c",
-                &format!("sh -c '{command}'"),
-            ])
+            .docker(&["run", "--rm", "busybox", "sh", "-c", command])
             .await;
         assert_eq!(said.code, Some(code), "{said:?}");
     }
@@ -453,7 +446,7 @@ async fn kill_stop_restart(docker: Peer) {
 
 async fn start_again_attached(docker: Peer) {
     let house = House::with_busybox(docker).await;
-    let script = "echo run >> /tmp/runs; cat /tmp/runs | wc -l 2>/dev/null || cat /tmp/runs";
+    let script = "echo run >> /tmp/runs; cat /tmp/runs";
     house
         .ok(&["run", "--name", "again", "busybox", "sh", "-c", script])
         .await;

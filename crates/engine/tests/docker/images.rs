@@ -83,7 +83,7 @@ async fn tag_list_and_remove(docker: Peer) {
     assert_eq!(removed, "Untagged: team/app:1.0");
     house.ok(&["run", "--name", "user", "busybox", "true"]).await;
     house
-        .docker(&["rmi", "-f", "team/app:3"])
+        .docker(&["rmi", "team/app:3"])
         .await
         .failed(1, "No such image");
     house.ok(&["rmi", "team/app:2.0"]).await;
