@@ -1,8 +1,8 @@
 //! The system calls that have no safe wrapper.
 //!
-//! Every `unsafe` of the keeper is here, each call as a small safe function. They
-//! run in a process with one thread: the launcher is entered before any other thread exists, and everything
-//! else descends from it by `fork`.
+//! Every `unsafe` of the crate is here, each call as a small safe function. What forks, leaves namespaces or touches
+//! signals runs in a process with one thread: the launcher is entered before any other thread exists, and everything
+//! else descends from it by `fork`. The calling process uses only what works on a descriptor.
 
 use std::ffi::{CString, c_char, c_int};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -103,8 +103,8 @@ pub(crate) fn place(fd: impl AsFd, target: i32) -> Result<(), Errno> {
     if source == target {
         return rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty());
     }
-    // SAFETY: both are plain numbers; what was open at `target` (0, 1 or 2) is a standard stream that no Rust value
-    // of a forked child owns.
+    // SAFETY: both are plain numbers. `target` is a standard stream of a forked child, which no Rust value owns, or
+    // a descriptor whose owner is to keep the number with something else behind it (the launcher's socket).
     check(unsafe { libc::dup2(source, target) }).map(drop)
 }
 

@@ -303,7 +303,7 @@ mod tests {
         }
         writer.finish().unwrap();
         for position in 0..bytes.len() {
-            for value in [0, b' ', b'0', b'7', b'9', b'=', 0x80, 0xff] {
+            for value in [0, b'9', 0xff] {
                 let mut damaged = bytes.clone();
                 damaged[position] = value;
                 let start = position / BLOCK * BLOCK;

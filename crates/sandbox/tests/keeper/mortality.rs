@@ -203,15 +203,13 @@ fn a_hundred_containers_leak_nothing() {
     };
     run();
     let keeper = family(house.keeper.launcher_id())[1].to_string();
-    let before = (
-        descriptors("self"),
-        std::fs::metadata(format!("/proc/{keeper}/fd")).is_ok(),
-    );
+    let before = descriptors("self");
     let keeper_before = descriptors(&keeper);
     for _ in 0..100 {
         run();
     }
-    assert_eq!(descriptors("self"), before.0);
+    // Fewer if the connection of an earlier test has ended in the meantime.
+    assert!(descriptors("self") <= before);
     assert_eq!(descriptors(&keeper), keeper_before);
     let family = family(house.keeper.launcher_id());
     assert!(
