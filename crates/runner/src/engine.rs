@@ -18,12 +18,14 @@ use shipway_engine::certificates::{CertificateAuthority, TlsIdentity};
 use shipway_engine::{Engine, EngineOptions, HostPaths};
 use shipway_sandbox::{Mount, MountSource};
 use shipway_store::Scope;
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::path::Path;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 const DOING: &str = "starting the job's engine";
+const SOCKET: &str = "docker.sock";
 const SOCKET_MODE: u32 = 0o666;
 
 /// An engine that serves one job; it ends when this is closed or dropped.
@@ -31,7 +33,6 @@ pub(crate) struct JobEngine {
     engine: Engine,
     tasks: Vec<JoinHandle<()>>,
     mounts: Vec<Mount>,
-    _socket: Option<TempDir>,
 }
 
 impl JobEngine {
@@ -63,10 +64,9 @@ impl JobEngine {
             engine,
             tasks: Vec::new(),
             mounts: Vec::new(),
-            _socket: None,
         };
         for face in &plan.faces {
-            started.open(pod, plan, face, address).await?;
+            started.open(context, pod, plan, face, address).await?;
         }
         for note in &plan.notes {
             trace.warn(note);
@@ -91,6 +91,7 @@ impl JobEngine {
 
     async fn open(
         &mut self,
+        context: &RunnerContext,
         pod: &Pod,
         plan: &EnginePlan,
         face: &Face,
@@ -110,7 +111,7 @@ impl JobEngine {
                 self.tasks
                     .push(tokio::spawn(async move { engine.serve_tls(listener, tls).await }));
             }
-            Face::Socket { path } => self.socket(path)?,
+            Face::Socket { path } => self.socket(context, pod, path).await?,
         }
         Ok(())
     }
@@ -144,22 +145,29 @@ impl JobEngine {
         authority.mutual_tls(&server).doing(DOING)
     }
 
-    /// A socket in a directory that only we may enter; every id of the job may connect to what is mounted from it.
-    fn socket(&mut self, path: &Path) -> Result<(), JobError> {
-        let directory = tempfile::Builder::new()
-            .prefix("shipway-")
-            .tempdir()
+    /// A socket in the pod's own directory, which nobody else on this machine may enter and which goes with the pod;
+    /// every id of the job may connect to what is mounted from it.
+    async fn socket(&mut self, context: &RunnerContext, pod: &Pod, path: &Path) -> Result<(), JobError> {
+        let directory = crate::builds::directory_of(pod, "engine", &[]).await?;
+        let keeper = context
+            .runtime
+            .data()
+            .join("keeper")
+            .join(context.runtime.id_map().class());
+        // Named by a descriptor, since a socket's path may have 107 bytes only.
+        let opened = File::open(keeper.join(&directory)).doing(DOING)?;
+        let short = format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd());
+        let serving = self
+            .engine
+            .serve_unix(Path::new(&short), SOCKET_MODE)
             .doing(DOING)?;
-        let socket = directory.path().join("docker.sock");
-        let engine = self.engine.clone();
-        let serving = engine.serve_unix(&socket, SOCKET_MODE).doing(DOING)?;
         self.tasks.push(tokio::spawn(serving));
+        let source = MountSource::Keeper(directory.join(SOCKET));
         self.mounts.push(Mount {
             target: path.to_owned(),
-            source: MountSource::Host(socket),
+            source,
             read_only: false,
         });
-        self._socket = Some(directory);
         Ok(())
     }
 }

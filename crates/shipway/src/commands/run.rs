@@ -124,7 +124,7 @@ async fn prepare_and_drive(
         &facts.root,
         HISTORY,
         &facts.remote_url,
-        installation.data.join("histories"),
+        std::env::temp_dir(),
     );
     let context = context(&arguments, &installation).await?;
     let view = view::choose(
