@@ -25,6 +25,9 @@ use credentials::SentCredentials;
 use request::Asked;
 use transcript::Transcript;
 
+/// Stages of one build that are built at the same time.
+const PARALLEL_STAGES: usize = 4;
+
 impl Inner {
     pub(crate) async fn build(self: &Arc<Inner>, call: Call) -> Result<Reply, Failure> {
         let asked = match Asked::new(&call.query) {
@@ -48,6 +51,7 @@ impl Inner {
             cache_scope: self.cache_scope.clone(),
             credentials: Arc::new(credentials),
             pod: Some(self.pod.clone()),
+            parallel_stages: PARALLEL_STAGES,
             ..asked.request(context)
         };
         let (writer, answer) = reply::channel(JSON);
@@ -68,7 +72,9 @@ impl Inner {
             transcript.warn(warning);
         }
         let tags = request.tags.clone();
-        match self.builder.build(request, &transcript).await {
+        let outcome = self.builder.build(request, &transcript).await;
+        transcript.end();
+        match outcome {
             Ok(built) => self.tell_built(asked, &built, &tags, writer),
             Err(error) => writer.error(&sentence(&error), Some(error.exit_code().unwrap_or(1))),
         }

@@ -1,7 +1,10 @@
 //! A build in the words of Docker's classic builder, which scripts read.
+//!
+//! Independent stages are built at the same time, but told one after the other: what a later step says waits until all
+//! before it have ended, as far as the bound on waiting text allows.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shipway_build::{BuildEvents, Step};
 use shipway_container::OutputStream;
@@ -12,6 +15,9 @@ use crate::image::Progress;
 use crate::name::short;
 use crate::reply::StreamWriter;
 
+/// Bytes of later steps that wait for earlier ones; what comes on top is left out.
+const MOST_WAITING: usize = 16 << 20;
+
 /// Writes what a build tells into an answer.
 pub(super) struct Transcript {
     writer: StreamWriter,
@@ -21,81 +27,137 @@ pub(super) struct Transcript {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    /// The step that is told as it happens; those before it too.
+    current: usize,
+    steps: BTreeMap<usize, StepState>,
+    waiting: usize,
+}
+
+#[derive(Default)]
+struct StepState {
     /// A RUN has begun, and whether it is cached is not known yet.
     pending: bool,
+    finished: bool,
     /// Bytes of a character that is not whole yet, of each output.
     partial: HashMap<OutputStream, Vec<u8>>,
+    waiting: Vec<String>,
 }
 
 impl Transcript {
     /// `place` is what `Running in` names.
     pub(super) fn new(writer: StreamWriter, quiet: bool, place: &str) -> Transcript {
         let pulls = (!quiet).then(|| Progress::pull(writer.clone()));
+        let state = State {
+            current: 1,
+            steps: BTreeMap::new(),
+            waiting: 0,
+        };
         Transcript {
             writer,
             quiet,
             place: short(place).to_owned(),
             pulls,
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 
-    fn say(&self, text: &str) {
-        if !self.quiet {
-            self.writer.text(text);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, state: &mut State, step: &Step<'_>, text: String) {
+        if self.quiet || text.is_empty() {
+            return;
+        }
+        if step.index <= state.current {
+            self.writer.text(&text);
+        } else if state.waiting < MOST_WAITING {
+            state.waiting += text.len();
+            state.of(step).waiting.push(text);
         }
     }
 
     /// Once for each RUN that is not cached, before its first output.
-    fn announce(&self, state: &mut State) {
-        if std::mem::take(&mut state.pending) {
-            self.say(&format!(" ---> Running in {}\n", self.place));
+    fn announce(&self, state: &mut State, step: &Step<'_>) {
+        if std::mem::take(&mut state.of(step).pending) {
+            self.say(state, step, format!(" ---> Running in {}\n", self.place));
+        }
+    }
+
+    /// Tells what still waits: the build is over, one way or the other.
+    pub(super) fn end(&self) {
+        let steps = std::mem::take(&mut self.state().steps);
+        for text in steps.into_values().flat_map(|step| step.waiting) {
+            self.writer.text(&text);
         }
     }
 
     pub(super) fn warn(&self, message: &str) {
-        self.say(&format!("[Warning] {message}\n"));
+        if !self.quiet {
+            self.writer.text(&format!("[Warning] {message}\n"));
+        }
+    }
+}
+
+impl State {
+    fn of(&mut self, step: &Step<'_>) -> &mut StepState {
+        self.steps.entry(step.index).or_default()
     }
 }
 
 impl BuildEvents for Transcript {
     fn step_started(&self, step: &Step<'_>) {
-        let runs = step
+        let mut state = self.state();
+        state.of(step).pending = step
             .text
             .get(..4)
             .is_some_and(|word| word.eq_ignore_ascii_case("RUN "));
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).pending = runs;
-        self.say(&format!("Step {}/{} : {}\n", step.index, step.total, step.text));
+        self.say(
+            &mut state,
+            step,
+            format!("Step {}/{} : {}\n", step.index, step.total, step.text),
+        );
     }
 
-    fn cached(&self, _step: &Step<'_>) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).pending = false;
-        self.say(" ---> Using cache\n");
+    fn cached(&self, step: &Step<'_>) {
+        let mut state = self.state();
+        state.of(step).pending = false;
+        self.say(&mut state, step, " ---> Using cache\n".to_owned());
     }
 
-    fn output(&self, _step: &Step<'_>, stream: OutputStream, bytes: &[u8]) {
-        let text = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            self.announce(&mut state);
-            whole_characters(state.partial.entry(stream).or_default(), bytes)
-        };
-        if !text.is_empty() {
-            self.say(&text);
+    fn output(&self, step: &Step<'_>, stream: OutputStream, bytes: &[u8]) {
+        let mut state = self.state();
+        self.announce(&mut state, step);
+        let text = whole_characters(state.of(step).partial.entry(stream).or_default(), bytes);
+        self.say(&mut state, step, text);
+    }
+
+    fn step_finished(&self, step: &Step<'_>, id: &Digest) {
+        let mut state = self.state();
+        self.announce(&mut state, step);
+        let left: Vec<u8> = state
+            .of(step)
+            .partial
+            .drain()
+            .flat_map(|(_, bytes)| bytes)
+            .collect();
+        self.say(&mut state, step, String::from_utf8_lossy(&left).into_owned());
+        self.say(&mut state, step, format!(" ---> {}\n", id.short()));
+        state.of(step).finished = true;
+        let mut current = state.current;
+        while state.steps.get(&current).is_some_and(|step| step.finished) {
+            current += 1;
+            let waiting = state
+                .steps
+                .get_mut(&current)
+                .map(|step| std::mem::take(&mut step.waiting));
+            for text in waiting.unwrap_or_default() {
+                state.waiting = state.waiting.saturating_sub(text.len());
+                self.writer.text(&text);
+            }
         }
-    }
-
-    fn step_finished(&self, _step: &Step<'_>, id: &Digest) {
-        let left: Vec<u8> = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            self.announce(&mut state);
-            state.partial.drain().flat_map(|(_, bytes)| bytes).collect()
-        };
-        if !left.is_empty() {
-            self.say(&String::from_utf8_lossy(&left));
-        }
-        self.say(&format!(" ---> {}\n", id.short()));
+        state.current = current;
     }
 
     fn warning(&self, message: &str) {
@@ -134,6 +196,7 @@ mod tests {
         let (writer, answer) = reply::channel(reply::JSON);
         let transcript = Transcript::new(writer, quiet, "0123456789abcdef");
         tell(&transcript);
+        transcript.end();
         drop(transcript);
         let text = answer.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(text.to_vec())
@@ -150,7 +213,7 @@ mod tests {
 
     fn step(text: &str) -> Step<'_> {
         Step {
-            index: 2,
+            index: 1,
             total: 3,
             text,
             stage: "0",
@@ -174,15 +237,54 @@ mod tests {
         assert_eq!(
             written(false, tell).await,
             [
-                "Step 2/3 : RUN make\n",
+                "Step 1/3 : RUN make\n",
                 " ---> Running in 0123456789ab\n",
                 "ä\n",
                 "\u{fffd}",
                 " ---> e3b0c44298fc\n",
-                "Step 2/3 : RUN make\n",
+                "Step 1/3 : RUN make\n",
                 " ---> Using cache\n",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn steps_of_other_stages_wait_for_their_turn() {
+        let of = |index, text| Step { index, ..step(text) };
+        let (first, second, third) = (of(1, "FROM a"), of(2, "FROM b"), of(3, "RUN c"));
+        let id = Digest::sha256(b"");
+        let told = written(false, |transcript| {
+            transcript.step_started(&second);
+            transcript.step_started(&first);
+            transcript.step_finished(&second, &id);
+            transcript.step_started(&third);
+            transcript.output(&third, OutputStream::Stdout, b"early\n");
+            transcript.step_finished(&first, &id);
+            transcript.output(&third, OutputStream::Stdout, b"late\n");
+        });
+        assert_eq!(
+            told.await,
+            [
+                "Step 1/3 : FROM a\n",
+                " ---> e3b0c44298fc\n",
+                "Step 2/3 : FROM b\n",
+                " ---> e3b0c44298fc\n",
+                "Step 3/3 : RUN c\n",
+                " ---> Running in 0123456789ab\n",
+                "early\n",
+                "late\n",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_told_at_the_end() {
+        let second = Step {
+            index: 2,
+            ..step("FROM b")
+        };
+        let told = written(false, |transcript| transcript.step_started(&second));
+        assert_eq!(told.await, ["Step 2/3 : FROM b\n"]);
     }
 
     #[tokio::test]

@@ -1,6 +1,9 @@
 //! `docker build` by the classic protocol.
 
+use std::time::Duration;
+
 use shipway_testkit::Peer;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::harness::tests;
 use crate::house::{House, write};
@@ -11,6 +14,8 @@ tests![
     a_failing_step_gives_its_exit_code,
     an_early_error_reaches_the_user_after_a_long_upload,
     dockerfile_from_standard_input,
+    stages_are_told_in_their_order,
+    a_client_that_goes_away_ends_its_build,
 ];
 
 const DOCKERFILE: &str =
@@ -123,5 +128,55 @@ async fn dockerfile_from_standard_input(docker: Peer) {
         .await;
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(house.ok(&["run", "--rm", "b", "cat", "/g"]).await, "alone");
+    house.close().await;
+}
+
+async fn stages_are_told_in_their_order(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    let text = "FROM busybox AS slow\nRUN sleep 0.3; echo slow > /s\nFROM busybox AS fast\nRUN echo fast > /f\n\
+                FROM busybox\nCOPY --from=slow /s /\nCOPY --from=fast /f /\n";
+    write(&house.path("app/Dockerfile"), text);
+    let said = house.ok(&["build", "-t", "app", "app"]).await;
+    let steps: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("Step ")?.split('/').next())
+        .collect();
+    assert_eq!(steps, ["1", "2", "3", "4", "5", "6", "7"], "{said}");
+    assert_eq!(
+        house.ok(&["run", "--rm", "app", "cat", "/s", "/f"]).await,
+        "slow\nfast"
+    );
+    house.close().await;
+}
+
+async fn a_client_that_goes_away_ends_its_build(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    write(
+        &house.path("app/Dockerfile"),
+        "FROM busybox\nRUN echo begun; sleep 600\n",
+    );
+    let mut child = house.command(&["build", "app"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while lines
+        .next_line()
+        .await
+        .unwrap()
+        .is_some_and(|line| line != "begun")
+    {}
+    child.kill().await.unwrap();
+    // The pod has no more containers once the build is gone.
+    let gone = async {
+        while house
+            .pod
+            .containers()
+            .iter()
+            .any(|container| container.running_id().is_some())
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone)
+        .await
+        .expect("the step ends with its client");
     house.close().await;
 }
