@@ -1,7 +1,8 @@
 //! Where artifacts are between jobs.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 /// Keeps one archive per job.
@@ -32,13 +33,13 @@ pub struct ArtifactDirectory {
 }
 
 impl ArtifactDirectory {
-    /// Keeps archives in this directory, which is made if it is missing.
+    /// Keeps archives in this directory, which is made for its owner alone if it is missing.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
-        fs::create_dir_all(&directory)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         Ok(Self { directory })
     }
 

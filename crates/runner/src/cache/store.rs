@@ -1,8 +1,9 @@
 //! Where caches are between pipelines.
 
 use shipway_oci::Digest;
-use std::fs::{self, File};
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use tempfile::NamedTempFile;
 
@@ -54,13 +55,13 @@ pub struct CacheDirectory {
 }
 
 impl CacheDirectory {
-    /// Keeps archives in this directory, which is made if it is missing.
+    /// Keeps archives in this directory, which is made for its owner alone if it is missing.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
-        fs::create_dir_all(&directory)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         Ok(Self { directory })
     }
 

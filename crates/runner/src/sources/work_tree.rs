@@ -77,7 +77,11 @@ impl WorkTree {
             source,
         };
         fs::create_dir_all(&self.scratch).map_err(place)?;
-        let directory = TempDir::with_prefix_in("history-", &self.scratch).map_err(place)?;
+        let directory = tempfile::Builder::new()
+            .prefix("shipway-history-")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(&self.scratch)
+            .map_err(place)?;
         let revision = text(git(&self.root, ["rev-parse", "--verify", "HEAD^{commit}"])?);
         let mut arguments: Vec<String> = [
             "clone",

@@ -15,6 +15,7 @@ mod summary;
 mod variables;
 mod view;
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -115,17 +116,16 @@ async fn prepare_and_drive(
         retire(&installation.data.join(kept));
     }
     let traces = installation.data.join("traces").join(number.to_string());
-    std::fs::create_dir_all(&traces).map_err(place("making the directory for the traces"))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&traces)
+        .map_err(place("making the directory for the traces"))?;
     let artifacts = ArtifactDirectory::open(installation.data.join("artifacts").join(number.to_string()))
         .map_err(place("making the directory for artifacts"))?;
     let caches = CacheDirectory::open(installation.data.join("caches"))
         .map_err(place("making the directory for caches"))?;
-    let sources = WorkTree::new(
-        &facts.root,
-        HISTORY,
-        &facts.remote_url,
-        std::env::temp_dir(),
-    );
+    let sources = WorkTree::new(&facts.root, HISTORY, &facts.remote_url, std::env::temp_dir());
     let context = context(&arguments, &installation).await?;
     let view = view::choose(
         arguments.json,
