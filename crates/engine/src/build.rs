@@ -67,6 +67,8 @@ impl Inner {
     }
 
     async fn run_build(&self, asked: &Asked, request: BuildRequest, writer: &StreamWriter) {
+        // Never closed, so this always gives a turn.
+        let _turn = self.builds.acquire().await;
         let transcript = Transcript::new(writer.clone(), asked.quiet, self.pod.id().as_str());
         for warning in &asked.warnings {
             transcript.warn(warning);

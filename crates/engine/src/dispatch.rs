@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use crate::engine::Inner;
 use crate::failure::Failure;
+use crate::hijack::Hijack;
 use crate::intake;
 use crate::query::Query;
 use crate::reply::{self, Reply};
@@ -82,6 +83,7 @@ async fn dispatch(engine: &Arc<Inner>, endpoint: Endpoint, call: Call) -> Result
         Endpoint::DiskUsage => engine.disk_usage().await,
         Endpoint::Build => engine.build(call).await,
         Endpoint::BuildCancel => Ok(reply::empty(StatusCode::OK)),
+        Endpoint::Session => session(call).await,
         Endpoint::BuildPrune => Ok(system::prune_build_cache()),
         Endpoint::Commit => Err(Failure::not_implemented(
             "docker commit is not possible here: write the steps into a Dockerfile and build it",
@@ -132,6 +134,18 @@ async fn dispatch(engine: &Arc<Inner>, endpoint: Endpoint, call: Call) -> Result
             VolumeVerb::Inspect => engine.inspect_volume(&volume),
             VolumeVerb::Remove => engine.remove_volume(&volume).await,
         },
+    }
+}
+
+/// A BuildKit session is taken only so that the refusal of the build that follows it is read: clients do not show the
+/// words of a session that is refused.
+async fn session(mut call: Call) -> Result<Reply, Failure> {
+    match Hijack::take(&mut call.request) {
+        Some(hijack) => Ok(hijack.hold()),
+        None => {
+            intake::drain(call.request.into_body()).await;
+            Err(Failure::bad_request("a session needs an upgrade to h2c"))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use shipway_container::{Container, Images, Pod, Runtime};
 use shipway_registry::Client;
 use shipway_store::Scope;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::TlsIdentity;
@@ -25,6 +26,9 @@ use crate::network::Networks;
 use crate::reply::Reply;
 use crate::serve::{self, Answer, ServeError};
 use crate::volume::Volumes;
+
+/// Builds of one engine at the same time.
+const MOST_BUILDS: usize = 8;
 
 /// Whose paths `docker run -v /path:…` means.
 #[derive(Clone, Debug)]
@@ -83,6 +87,8 @@ pub(crate) struct Inner {
     view: RwLock<HostPaths>,
     networks: Mutex<Networks>,
     volumes: Mutex<Volumes>,
+    /// Builds wait here for their turn.
+    pub(crate) builds: Semaphore,
     pub(crate) closed: CancellationToken,
 }
 
@@ -116,6 +122,7 @@ impl Engine {
                 view: RwLock::new(options.host_paths),
                 networks: Mutex::new(Networks::new()),
                 volumes: Mutex::new(Volumes::default()),
+                builds: Semaphore::new(MOST_BUILDS),
                 closed: CancellationToken::new(),
             }),
         }

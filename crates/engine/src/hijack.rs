@@ -89,19 +89,32 @@ impl Hijack {
                 Err(error) => tracing::debug!(%error, "a client left before its connection was taken over"),
             }
         });
-        let mut reply = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
-        let headers = reply.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static(framing.content_type(version)),
-        );
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
-        reply
-            .extensions_mut()
-            .insert(ReasonPhrase::from_static(b"UPGRADED"));
-        reply
+        switching(Some(framing.content_type(version)), "tcp")
     }
+
+    /// The `101`, and silence until the client goes away.
+    pub(crate) fn hold(self) -> Reply {
+        tokio::spawn(async move {
+            if let Ok(upgraded) = self.upgrade.await {
+                let _ = tokio::io::copy(&mut TokioIo::new(upgraded), &mut tokio::io::sink()).await;
+            }
+        });
+        switching(None, "h2c")
+    }
+}
+
+fn switching(content_type: Option<&'static str>, protocol: &'static str) -> Reply {
+    let mut reply = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = reply.headers_mut();
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(protocol));
+    reply
+        .extensions_mut()
+        .insert(ReasonPhrase::from_static(b"UPGRADED"));
+    reply
 }
 
 /// Moves bytes both ways until the output ends or the client is gone.

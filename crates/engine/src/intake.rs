@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::failure::Failure;
 
-/// A JSON body of any request; the largest are create requests with thousands of variables.
-pub(crate) const MOST_JSON: usize = 4 << 20;
+/// A JSON body of any request; the largest are create requests with thousands of variables. They are kept as long as
+/// their container, so this times the number of containers is memory.
+pub(crate) const MOST_JSON: usize = 1 << 20;
 /// A build context, an image archive, a `docker cp`.
 pub(crate) const MOST_UPLOAD: u64 = 64 << 30;
 

@@ -31,7 +31,7 @@ pub(crate) const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream"
 pub(crate) const RAW: &str = "application/vnd.docker.raw-stream";
 
 /// What a client may leave unread before output is dropped.
-const MOST_UNREAD: usize = 64 << 20;
+const MOST_UNREAD: usize = 8 << 20;
 
 pub(crate) fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let body = Full::new(body.into())

@@ -24,6 +24,7 @@ pub(crate) enum Endpoint {
     Build,
     BuildCancel,
     BuildPrune,
+    Session,
     Commit,
     Distribution { image: String },
     Images(ImagesEndpoint),
@@ -191,6 +192,7 @@ fn find(method: &str, segments: &[&str]) -> Option<Endpoint> {
         ("POST", ["build"]) => Endpoint::Build,
         ("POST", ["build", "cancel"]) => Endpoint::BuildCancel,
         ("POST", ["build", "prune"]) => Endpoint::BuildPrune,
+        ("POST", ["session"]) => Endpoint::Session,
         ("POST", ["commit"]) => Endpoint::Commit,
         ("GET", ["distribution", image @ .., "json"]) if !image.is_empty() => Endpoint::Distribution {
             image: image.join("/"),
@@ -321,7 +323,7 @@ fn containers(method: &str, rest: &[&str]) -> Option<Endpoint> {
 
 fn hint(segments: &[&str]) -> &'static str {
     match segments.first().copied() {
-        Some("grpc" | "session") => {
+        Some("grpc") => {
             " (the BuildKit API); set DOCKER_BUILDKIT=0, or build with `shipway build`, which knows the flags of `docker buildx build`"
         }
         Some("swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs") => " (there is no swarm here)",

@@ -26,7 +26,7 @@ use crate::certificates::TlsIdentity;
 use crate::reply::Reply;
 
 /// Connections at once over one listener; `docker` keeps a handful, a test suite some dozens.
-const MOST_CONNECTIONS: usize = 1024;
+const MOST_CONNECTIONS: usize = 256;
 /// A client has this long to shake hands.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The kernel's limit on the path of a socket.

@@ -27,7 +27,7 @@ use crate::reply::{self, Reply};
 use crate::version::ApiVersion;
 
 /// Execs that are remembered, of all containers.
-const MOST_EXECS: usize = 4096;
+const MOST_EXECS: usize = 512;
 
 /// The execs of one engine.
 pub(crate) struct Execs {

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::name::ResourceName;
 
 /// Containers of one engine, running or not.
-const MOST_CONTAINERS: usize = 1024;
+const MOST_CONTAINERS: usize = 512;
 
 /// The containers of one engine.
 pub(crate) struct Roster {

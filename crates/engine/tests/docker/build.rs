@@ -14,6 +14,8 @@ tests![
     a_failing_step_gives_its_exit_code,
     an_early_error_reaches_the_user_after_a_long_upload,
     dockerfile_from_standard_input,
+    a_compressed_context,
+    buildkit_is_refused_in_words,
     stages_are_told_in_their_order,
     a_client_that_goes_away_ends_its_build,
 ];
@@ -178,5 +180,29 @@ async fn a_client_that_goes_away_ends_its_build(docker: Peer) {
     tokio::time::timeout(Duration::from_secs(30), gone)
         .await
         .expect("the step ends with its client");
+    house.close().await;
+}
+
+async fn a_compressed_context(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    write(&house.path("app/Dockerfile"), "FROM busybox\nCOPY f /\n");
+    write(&house.path("app/f"), "squeezed\n");
+    house.ok(&["build", "--compress", "-t", "app", "app"]).await;
+    assert_eq!(house.ok(&["run", "--rm", "app", "cat", "/f"]).await, "squeezed");
+    house.close().await;
+}
+
+async fn buildkit_is_refused_in_words(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    write(&house.path("app/Dockerfile"), "FROM busybox\n");
+    let mut command = house.command(&["build", "app"]);
+    command.env("DOCKER_BUILDKIT", "1");
+    let said = crate::house::finish(command.spawn().unwrap(), &["build"]).await;
+    assert_ne!(said.code, Some(0), "{said:?}");
+    // Newer releases look for their plugin first and have words of their own.
+    assert!(
+        said.stderr.contains("DOCKER_BUILDKIT=0") || said.stderr.contains("buildx"),
+        "{said:?}"
+    );
     house.close().await;
 }

@@ -21,6 +21,7 @@ tests![
     exec_in_a_running_container,
     kill_stop_restart,
     start_again_attached,
+    attach_to_a_running_container,
     a_terminal,
     refusals_and_warnings,
     top_and_rename,
@@ -517,5 +518,22 @@ async fn top_and_rename(docker: Peer) {
     house
         .ok(&["run", "--rm", "--name", "old", "busybox", "true"])
         .await;
+    house.close().await;
+}
+
+async fn attach_to_a_running_container(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    let script = "while read -r line; do echo \"got $line\"; test \"$line\" = end && exit 6; done";
+    house
+        .ok(&[
+            "run", "-d", "-i", "--name", "listener", "busybox", "sh", "-c", script,
+        ])
+        .await;
+    let said = house.docker_with(&["attach", "listener"], b"one\nend\n").await;
+    assert_eq!((said.code, said.stdout.as_str()), (Some(6), "got one\ngot end\n"));
+    house
+        .docker(&["attach", "listener"])
+        .await
+        .failed(1, "cannot attach to a stopped container");
     house.close().await;
 }
