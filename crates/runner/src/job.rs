@@ -75,6 +75,7 @@ pub async fn run_job(context: &RunnerContext, run: JobRun<'_>) -> JobOutcome {
         duration: began.elapsed(),
         dotenv,
         artifacts: archive,
+        differs: job.differs,
         trace_failure,
     }
 }
@@ -90,6 +91,7 @@ struct Job<'a> {
     pod: Option<Pod>,
     workplace: Option<Workplace>,
     kept: Kept,
+    differs: bool,
 }
 
 impl<'a> Job<'a> {
@@ -120,6 +122,7 @@ impl<'a> Job<'a> {
             pod: None,
             workplace: None,
             kept,
+            differs: false,
         }
     }
 
@@ -187,7 +190,7 @@ impl<'a> Job<'a> {
         if !self.run.payload.hooks.is_empty() {
             trace.warn("hooks are not run: the sources are not fetched by a script here");
         }
-        fetch::report(workplace.take_fetched(), &trace)?;
+        self.differs = fetch::report(workplace.take_fetched(), &trace)?;
         if let (false, Some(caches)) = (self.run.payload.cache.is_empty(), self.run.caches) {
             begin(&mut self.stage, &trace, Stage::RestoreCache);
             let restoring = cache::restore(

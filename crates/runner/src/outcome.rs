@@ -82,6 +82,8 @@ pub struct JobOutcome {
     pub dotenv: Vec<(String, String)>,
     /// Whether artifacts were kept for later jobs.
     pub artifacts: bool,
+    /// Whether it ran on files that are not exactly those of its commit.
+    pub differs: bool,
     /// The trace lost something: the file could not be written.
     pub trace_failure: Option<String>,
 }

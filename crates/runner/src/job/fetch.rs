@@ -34,10 +34,13 @@ pub(crate) async fn fetch(
     }
 }
 
-/// Says what was fetched, once the stage for it has begun.
-pub(crate) fn report(fetched: Result<Fetched, JobError>, trace: &Trace) -> Result<(), JobError> {
+/// Says what was fetched, once the stage for it has begun, and whether it is not exactly a commit.
+pub(crate) fn report(fetched: Result<Fetched, JobError>, trace: &Trace) -> Result<bool, JobError> {
     match fetched? {
-        Fetched::Nothing => trace.say("Skipping Git repository setup"),
+        Fetched::Nothing => {
+            trace.say("Skipping Git repository setup");
+            Ok(false)
+        }
         Fetched::Files(report) => {
             trace.say(format!(
                 "{} files of the work tree at {}",
@@ -52,7 +55,7 @@ pub(crate) fn report(fetched: Result<Fetched, JobError>, trace: &Trace) -> Resul
             for note in &report.notes {
                 trace.warn(note);
             }
+            Ok(report.differs)
         }
     }
-    Ok(())
 }

@@ -322,6 +322,7 @@ impl Course {
             status: &outcome.status,
             allowed,
             duration: outcome.duration,
+            differs: outcome.differs,
             trace: &trace,
         };
         self.drive.view.job_finished(&label, &end);
@@ -382,6 +383,7 @@ fn broken(message: String) -> JobOutcome {
         duration: Duration::ZERO,
         dotenv: Vec::new(),
         artifacts: false,
+        differs: false,
         trace_failure: None,
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct JobEnd<'a> {
     pub(super) status: &'a JobStatus,
     pub(super) allowed: bool,
     pub(super) duration: Duration,
+    /// Whether it ran on files that are not exactly those of the commit.
+    pub(super) differs: bool,
     pub(super) trace: &'a Path,
 }
 

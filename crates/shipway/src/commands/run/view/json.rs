@@ -60,6 +60,7 @@ impl View for JsonView {
         let mut members = serde_json::to_value(end.status).unwrap_or_else(|_| json!({}));
         if let Value::Object(object) = &mut members {
             object.insert("allowed".to_owned(), end.allowed.into());
+            object.insert("differs".to_owned(), end.differs.into());
             object.insert("seconds".to_owned(), end.duration.as_secs_f64().into());
             object.insert("trace".to_owned(), end.trace.display().to_string().into());
         }
