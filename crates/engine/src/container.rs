@@ -1,7 +1,7 @@
 //! Containers as clients know them, over those of the container crate.
 //!
 //! - [`Roster`]: which there are, by id, name and beginning of id;
-//! - [`Record`]: one of them: what was asked, what became of it ([`Lifeline`]);
+//! - [`Record`]: one of them: what was asked, what became of it (`Lifeline`);
 //! - the handlers: create, lifecycle, attach and logs, lists and inspection, exec, files.
 //!
 //! Locks are held for lookups only, never across a call below; transitions of one container are serialised by its own.

@@ -124,6 +124,8 @@ pub(crate) fn decode(text: &str, plus: Plus) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -162,5 +164,20 @@ mod tests {
     #[test]
     fn a_plus_in_a_path_is_itself() {
         assert_eq!(decode("a+b%20c", Plus::IsItself), "a+b c");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_some_query(text in "\\PC{0,200}") {
+            let query = Query::parse(&text);
+            let _ = (query.get("a"), query.flag("a"), query.number::<u16>("a").is_ok());
+        }
+
+        #[test]
+        fn what_was_escaped_comes_back(value in "\\PC{0,40}") {
+            let escaped: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let query = Query::parse(&format!("key={escaped}"));
+            prop_assert_eq!(query.all("key").next(), Some(value.as_str()));
+        }
     }
 }

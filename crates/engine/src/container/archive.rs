@@ -1,7 +1,7 @@
 //! `docker cp` and `docker export`: files of a container as a tar, in and out.
 //!
-//! A tar is streamed while it is made; what fails before its first byte is still a proper error. Into a running container
-//! files go through its own `tar`, since nothing else may write to a mounted overlay.
+//! A tar is streamed while it is made; what fails before its first byte is still a proper error. An upload is kept whole
+//! before any of it reaches the container, running or not.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -10,13 +10,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::StreamExt as _;
 use http::StatusCode;
 use http::header::HeaderValue;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde_json::json;
-use shipway_container::ExecOptions;
-use shipway_sandbox::{ExitStatus, FileKind, FileStatus};
+use shipway_sandbox::{FileKind, FileStatus};
 use time::OffsetDateTime;
 
 use super::record::Record;
@@ -70,15 +68,8 @@ impl Inner {
                 path.clean.display()
             )));
         }
-        if record.life.is_running() {
-            self.extract_inside(&record, file, &path.clean).await?;
-        } else {
-            record
-                .container
-                .extract(OwnedFd::from(file), &path.clean)
-                .await
-                .map_err(|error| Failure::bad_request(chain(&error)))?;
-        }
+        let extracted = record.container.extract(OwnedFd::from(file), &path.clean).await;
+        extracted.map_err(|error| Failure::bad_request(chain(&error)))?;
         Ok(reply::empty(StatusCode::OK))
     }
 
@@ -95,51 +86,6 @@ impl Inner {
                 record.name()
             ))
         })
-    }
-
-    async fn extract_inside(&self, record: &Record, file: std::fs::File, path: &Path) -> Result<(), Failure> {
-        let options = ExecOptions {
-            argv: vec!["tar".to_owned(), "-x".to_owned(), "-f".to_owned(), "-".to_owned()],
-            cwd: Some(path.to_owned()),
-            user: Some("0".to_owned()),
-            stdin_open: true,
-            ..ExecOptions::default()
-        };
-        let failed = |why: String| {
-            Failure::conflict(format!(
-                "cannot copy into the running container {}: {why}; stop it first, or use an image that has tar",
-                record.name()
-            ))
-        };
-        let exec = record
-            .container
-            .exec(options)
-            .await
-            .map_err(|error| failed(chain(&error)))?;
-        let attachment = exec.attach();
-        let feed = async {
-            if let Some(mut input) = attachment.stdin {
-                let mut file = tokio::fs::File::from_std(file);
-                // The exit code tells whether tar was content; it may stop reading at the end mark.
-                let _ = tokio::io::copy(&mut file, &mut input).await;
-                let _ = tokio::io::AsyncWriteExt::shutdown(&mut input).await;
-            }
-        };
-        let mut output = attachment.output;
-        let listen = async {
-            let mut said = Vec::new();
-            while let Some(Ok(chunk)) = output.next().await {
-                if said.len() < 4096 {
-                    said.extend_from_slice(&chunk.bytes);
-                }
-            }
-            String::from_utf8_lossy(&said).trim().to_owned()
-        };
-        let ((), said) = futures::join!(feed, listen);
-        match exec.wait().await {
-            ExitStatus::Code(0) => Ok(()),
-            _ => Err(failed(said)),
-        }
     }
 }
 

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -249,4 +250,28 @@ fn too_many_of_anything_are_refused() {
             .message()
             .contains("at most")
     );
+}
+
+proptest! {
+    #[test]
+    fn no_words_of_a_client_break_the_plan(
+        bind in "(/|\\.|[a-z:]|\\PC){0,20}",
+        port in "[0-9a-z/-]{0,12}",
+        host in "(\\PC|:|=){0,20}",
+        tmpfs in "[a-z=0-9,]{0,20}",
+    ) {
+        let planned = plan_with(json!({
+            "Binds": [bind],
+            "Tmpfs": { "/t": tmpfs },
+            "PortBindings": { (port.clone()): [{ "HostPort": port }] },
+            "ExtraHosts": [host],
+        }));
+        // Whatever is mounted is mounted at a clean path below the root.
+        for mount in planned.map(|plan| plan.mounts).unwrap_or_default() {
+            let mut parts = mount.target.components();
+            prop_assert_eq!(parts.next(), Some(std::path::Component::RootDir));
+            prop_assert!(parts.clone().count() > 0);
+            prop_assert!(parts.all(|part| matches!(part, std::path::Component::Normal(_))));
+        }
+    }
 }
