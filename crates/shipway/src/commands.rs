@@ -25,7 +25,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::User(command) => user::execute(command, &Installation::open(&global)?),
         Command::Login(command) => wait(login::login(command, Installation::open(&global)?)),
         Command::Logout(command) => login::logout(&command),
-        Command::Prune(command) => upkeep::prune(&command, &Installation::open(&global)?),
+        Command::Prune(command) => wait(upkeep::prune(command, Installation::open(&global)?)),
         Command::Gc(command) => upkeep::gc(&command, &Installation::open(&global)?),
         Command::Fsck(command) => upkeep::fsck(&command, &Installation::open(&global)?),
         Command::Serve(command) => wait(serve::execute(command, Installation::open(&global)?)),

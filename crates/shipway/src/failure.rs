@@ -81,7 +81,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     let mut cause = error.source();
     while let Some(source) = cause {
         let said = source.to_string();
-        if !text.ends_with(&said) {
+        if !text.contains(&said) {
             let _ = write!(text, ": {said}");
         }
         cause = source.source();

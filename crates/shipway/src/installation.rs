@@ -24,6 +24,8 @@ use crate::settings::{self, Settings};
 
 /// How long a push that this process makes for its own user may take.
 const OWN_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+/// How long an address of this machine may take to say whose registry it is.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// One installation, opened.
 #[derive(Clone)]
@@ -151,7 +153,8 @@ impl Installation {
         if let Some(found) = DockerCredentials::of_this_user().find(registry) {
             return Ok(Some(found));
         }
-        let Some(repository) = repository.filter(|_| self.client.is_own(registry)) else {
+        let own = self.client.is_own(registry) || self.is_served_at(registry);
+        let Some(repository) = repository.filter(|_| own) else {
             return Ok(None);
         };
         let token = self
@@ -165,6 +168,17 @@ impl Installation {
             password: token,
             identity_token: None,
         }))
+    }
+}
+
+impl Installation {
+    /// Whether the name is an address of this machine where this installation's registry answers.
+    fn is_served_at(&self, registry: &RegistryName) -> bool {
+        let name = registry.to_string().replacen("localhost", "127.0.0.1", 1);
+        name.parse::<SocketAddr>().is_ok_and(|address| {
+            address.ip().is_loopback()
+                && answering_store(address).is_some_and(|id| id == self.store.id().to_string())
+        })
     }
 }
 
@@ -217,24 +231,30 @@ fn outside_names(listen: SocketAddr) -> [String; 2] {
 
 /// Whether the address is this installation's registry: nobody listens there, or whoever does names our store.
 fn is_ours(listen: SocketAddr, store: &Store) -> bool {
+    match TcpStream::connect_timeout(&listen, PATIENCE) {
+        Err(_) => true,
+        Ok(_) => answering_store(listen).is_some_and(|id| id == store.id().to_string()),
+    }
+}
+
+/// The store whose registry answers at an address, if it is one of ours.
+fn answering_store(address: SocketAddr) -> Option<String> {
     use std::io::{Read as _, Write as _};
 
-    const PATIENCE: Duration = Duration::from_millis(300);
-    let Ok(mut stream) = TcpStream::connect_timeout(&listen, PATIENCE) else {
-        return true;
-    };
-    let asked = stream
-        .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| stream.write_all(format!("GET /v2/ HTTP/1.0\r\nHost: {listen}\r\n\r\n").as_bytes()));
+    /// An answer to a ping is a few hundred bytes.
+    const LONGEST_ANSWER: u64 = 16 << 10;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream
+        .write_all(format!("GET /v2/ HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())
+        .ok()?;
     let mut answer = Vec::new();
-    if asked.is_err() || stream.take(16 << 10).read_to_end(&mut answer).is_err() {
-        return false;
-    }
-    let wanted = format!("shipway-store: {}", store.id()).to_ascii_lowercase();
-    String::from_utf8_lossy(&answer)
-        .to_ascii_lowercase()
-        .lines()
-        .any(|line| line.trim() == wanted)
+    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).ok()?;
+    String::from_utf8_lossy(&answer).lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("shipway-store")
+            .then(|| value.trim().to_owned())
+    })
 }
 
 fn default_data() -> PathBuf {

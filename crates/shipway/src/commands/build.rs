@@ -94,7 +94,7 @@ pub(crate) async fn execute(
             )
         })?;
     }
-    screen::line(&built.id.to_string());
+    screen::line(built.id.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -117,12 +117,12 @@ pub(crate) async fn execute(command: ImageCommand, installation: Installation) -
         } => {
             let id = transfer::import(&installation, &reference, tar, change).await?;
             if !quiet {
-                screen::line(&id.to_string());
+                screen::line(id.as_ref());
             }
         }
         ImageCommand::Load { input } => transfer::load(&installation, input).await?,
         ImageCommand::Save { output, references } => {
-            transfer::save(&installation, output, &references).await?
+            transfer::save(&installation, output, &references).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -10,9 +10,15 @@ use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
 use crate::screen;
 
+/// What was used in the last hour may be about to be used again by somebody.
+const DEFAULT_GRACE: u64 = 3600;
+
 /// Show what the data directory holds and remove what nothing refers to
 #[derive(Debug, Args)]
 pub(crate) struct PruneArguments {
+    /// Also remove the build cache and unpacked layers; they are made again when they are needed
+    #[arg(short, long)]
+    all: bool,
     /// Only show
     #[arg(long)]
     dry_run: bool,
@@ -25,7 +31,7 @@ pub(crate) struct PruneArguments {
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
     /// Leave what was used within this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE)]
     grace: u64,
     /// Only count
     #[arg(long)]
@@ -40,13 +46,24 @@ pub(crate) struct FsckArguments {
     json: bool,
 }
 
-pub(crate) fn prune(arguments: &PruneArguments, installation: &Installation) -> Result<ExitCode, Failure> {
+pub(crate) async fn prune(
+    arguments: PruneArguments,
+    installation: Installation,
+) -> Result<ExitCode, Failure> {
     let usage = installation
         .store
         .usage()
         .map_err(|error| broken("reading the store", &error))?;
+    let mut layers = 0;
+    if arguments.all && !arguments.dry_run {
+        installation
+            .store
+            .prune_cache(Duration::ZERO)
+            .map_err(|error| broken("dropping the build cache", &error))?;
+        layers = prune_layers(&installation).await?;
+    }
     let options = CollectOptions {
-        grace: Duration::from_secs(3600),
+        grace: Duration::from_secs(DEFAULT_GRACE),
         dry_run: arguments.dry_run,
     };
     let report = installation
@@ -56,16 +73,16 @@ pub(crate) fn prune(arguments: &PruneArguments, installation: &Installation) -> 
     if arguments.json {
         let figures = serde_json::json!({
             "blobs": usage.blobs, "blob_bytes": usage.blob_bytes, "repositories": usage.repositories,
-            "removed_blobs": report.blobs, "removed_bytes": report.bytes, "dry_run": arguments.dry_run,
+            "removed_blobs": report.blobs, "removed_bytes": report.bytes, "removed_layers": layers,
+            "dry_run": arguments.dry_run,
         });
         screen::line(&figures.to_string());
         return Ok(ExitCode::SUCCESS);
     }
+    let held = screen::size(usage.blob_bytes);
     screen::line(&format!(
-        "{} in {} blobs, {} repositories",
-        screen::size(usage.blob_bytes),
-        usage.blobs,
-        usage.repositories
+        "{held} in {} blobs, {} repositories",
+        usage.blobs, usage.repositories
     ));
     let verb = if arguments.dry_run {
         "could be removed"
@@ -77,7 +94,22 @@ pub(crate) fn prune(arguments: &PruneArguments, installation: &Installation) -> 
         screen::size(report.bytes),
         report.blobs
     ));
+    if layers > 0 {
+        screen::line(&format!("{layers} unpacked layers removed"));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what was unpacked for containers; an installation that never unpacked anything needs no isolation for that.
+async fn prune_layers(installation: &Installation) -> Result<usize, Failure> {
+    if !installation.data.join("keeper").is_dir() {
+        return Ok(0);
+    }
+    let runtime = installation.runtime(installation.client.clone()).await?;
+    runtime.prune_layers().await.map_err(|error| {
+        Failure::caused(FailureKind::Work, "removing unpacked layers", &error)
+            .hint("they can be removed when no job, build or engine runs")
+    })
 }
 
 pub(crate) fn gc(arguments: &GcArguments, installation: &Installation) -> Result<ExitCode, Failure> {

@@ -15,6 +15,32 @@ pub(crate) struct Suite(pub(crate) &'static str);
 /// The CLIs of Debian 12 (20.10) and Debian 13 (26).
 pub(crate) const SUITES: [Suite; 2] = [Suite("bookworm"), Suite("trixie")];
 
+/// Those, and a static docker CLI that is on `PATH`.
+pub(crate) fn suites() -> Vec<Suite> {
+    let mut suites = SUITES.to_vec();
+    if on_path("docker").is_some_and(|docker| is_static(&docker)) {
+        suites.push(Suite("path"));
+    }
+    suites
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Whether a program runs in any image: `file` knows, and says so of both kinds of static binaries.
+fn is_static(program: &Path) -> bool {
+    let output = Command::new("file")
+        .arg("--brief")
+        .arg("--dereference")
+        .arg(program)
+        .output();
+    output.is_ok_and(|output| text(&output).contains("static"))
+}
+
 /// A user with Shipway.
 pub(crate) struct User {
     pub(crate) home: Home,
@@ -169,6 +195,25 @@ pub(crate) fn shared_images(suite: Suite) -> Result<BaseImages> {
         succeed(script.arg(suite.0).arg(&cache).arg(&images.docker_cli))?;
     }
     Ok(images)
+}
+
+/// A minimal Debian 12 root file system with apt, put together once for all tests of a machine.
+pub(crate) fn debian_image() -> Result<PathBuf> {
+    let root = workspace();
+    let directory = root.join("target/images");
+    std::fs::create_dir_all(&directory)?;
+    let lock = std::fs::File::create(directory.join("debian-lock"))?;
+    lock.lock()
+        .context("waiting for another test to make the Debian image")?;
+    let tar = directory.join("debian-12.tar");
+    if !tar.is_file() {
+        succeed(
+            Command::new(root.join("scripts/images/debian"))
+                .arg("bookworm")
+                .arg(&tar),
+        )?;
+    }
+    Ok(tar)
 }
 
 /// The pipeline of this name among the real inputs, if they are beside the project.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, git_repository, workspace};
 
 use crate::harness::{
-    SUITES, Suite, User, assert_nothing_left, finish, shared_images, shared_pipeline, succeed, text,
+    Suite, User, assert_nothing_left, finish, shared_images, shared_pipeline, succeed, suites, text,
 };
 use crate::image_tree::{self, Tree};
 
@@ -122,7 +122,7 @@ impl Project {
 /// Runs a test for every CLI and account; all are tried before the first failure is told.
 fn everywhere(pipeline: &str, test: impl Fn(&Project, Suite) -> Result<()>) {
     let mut failures = Vec::new();
-    for suite in SUITES {
+    for suite in suites() {
         for account in Account::all() {
             let outcome = Project::new(pipeline, account, suite).and_then(|project| match project {
                 None => Ok(()),
