@@ -14,7 +14,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
-use rustix::process::{PidfdFlags, Signal, WaitOptions, pidfd_open};
+use rustix::process::{DumpableBehavior, PidfdFlags, Signal, WaitOptions, pidfd_open};
 use rustix::thread::UnshareFlags;
 
 use crate::error::{Doing as _, KeeperError, Result};
@@ -77,6 +77,7 @@ fn launch(socket: &OwnedFd) -> Result<i32> {
         return Ok(0);
     }
     become_root()?;
+    close_to_the_pod()?;
     match sys::fork().doing(|| "fork the keeper".into())? {
         Fork::Child => sys::exit(keep(socket, &plan)),
         Fork::Parent(keeper) => {
@@ -111,6 +112,16 @@ fn become_root() -> Result<()> {
         .doing(|| "become group 0 of the pod".into())?;
     rustix::thread::set_thread_res_uid(root_user, root_user, root_user)
         .doing(|| "become user 0 of the pod".into())
+}
+
+/// Keeps the pod's own root from looking into this process and what is forked from it: a process on its way into a
+/// container is seen there before it executes its program, and it still holds the keeper's socket and directory.
+///
+/// A new user id does the same on its own, but where a user is the pod's root the id stays what it was. Not earlier:
+/// `newuidmap` refuses a process that hides from it. The program that is executed in the end is as open as any.
+fn close_to_the_pod() -> Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .doing(|| "close the keeper to its pod".into())
 }
 
 fn keep(socket: &OwnedFd, plan: &LaunchPlan) -> i32 {

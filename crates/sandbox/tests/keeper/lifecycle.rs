@@ -23,6 +23,10 @@ pub(crate) const TESTS: &[Test] = &[
         exec_joins_a_running_container,
     ),
     (
+        "lifecycle::a_process_on_its_way_in_is_closed_to_the_container",
+        a_process_on_its_way_in_is_closed_to_the_container,
+    ),
+    (
         "lifecycle::signals_arrive_and_stop_ends",
         signals_arrive_and_stop_ends,
     ),
@@ -133,6 +137,27 @@ fn exec_joins_a_running_container() {
         .exec(&started.container, process(&["id"]), Stdio::default())
         .unwrap_err();
     assert!(matches!(error, KeeperError::UnknownContainer { .. }), "{error:?}");
+}
+
+/// A process on its way into a container still holds what is the keeper's: root inside may not look at it.
+fn a_process_on_its_way_in_is_closed_to_the_container() {
+    let house = House::with_busybox();
+    // Long enough to read that the way takes a while.
+    let line = "ann:x:1000:1001::/home/ann:/bin/sh\n";
+    house.write("base/etc/passwd", &line.repeat(200_000));
+    let look = "for link in /proc/[0-9]*/fd/* /proc/[0-9]*/root; do busybox readlink $link; done";
+    let script =
+        format!("echo up; while :; do {look} | busybox grep -E 'socket:|/etc/passwd'; done 2>/dev/null");
+    let (started, mut output) = house.start(container(house.root("c"), &["/bin/sh", "-c", &script]));
+    let mut text = [0; 3];
+    output.read_exact(&mut text).unwrap();
+    for _ in 0..20 {
+        exec(&house, &started, process(&["/bin/busybox", "true"]));
+    }
+    house.keeper.stop(&started.container).unwrap();
+    let mut seen = String::new();
+    output.read_to_string(&mut seen).unwrap();
+    assert_eq!(seen, "");
 }
 
 fn signals_arrive_and_stop_ends() {
