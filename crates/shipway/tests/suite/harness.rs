@@ -99,6 +99,11 @@ impl User {
 
     /// Starts the registry over this user's data and logs a new administrator in.
     pub(crate) fn serve(&self) -> Result<Registry> {
+        self.serve_with(&[])
+    }
+
+    /// As [`Self::serve`], with more arguments.
+    pub(crate) fn serve_with(&self, arguments: &[&str]) -> Result<Registry> {
         let mut add = self.shipway(&["user", "add", "tester", "--password-stdin"]);
         let mut process = add.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         process
@@ -110,6 +115,7 @@ impl User {
 
         let mut server = self
             .shipway(&["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(server.stdout.take().context("standard output")?).lines();
@@ -117,7 +123,7 @@ impl User {
             let line = lines
                 .next()
                 .context("`shipway serve` ended without an address")??;
-            if let Some((_, address)) = line.split_once("http://") {
+            if let Some((_, address)) = line.split_once("://") {
                 break address.trim().trim_end_matches('/').to_owned();
             }
         };

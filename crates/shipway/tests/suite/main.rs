@@ -1,6 +1,7 @@
 //! The tests of the whole: one binary, one module for each promise.
 
 mod architecture;
+mod clients;
 mod disk_full;
 mod harness;
 mod image_tree;
