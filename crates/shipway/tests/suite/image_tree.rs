@@ -110,7 +110,7 @@ pub(crate) fn differences(expected: &Tree, found: &Tree) -> Vec<String> {
         match found.get(path) {
             None => lines.push(format!("- {path}")),
             Some(other) if other != node => {
-                lines.push(format!("! {path}: {} instead of {}", words(other), words(node)))
+                lines.push(format!("! {path}: {} instead of {}", words(other), words(node)));
             }
             Some(_) => {}
         }

@@ -1,5 +1,11 @@
 //! The tests of the whole: one binary, one module for each promise.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "what a test cannot do ends the test, with its reason"
+)]
+
 mod architecture;
 mod clients;
 mod disk_full;
