@@ -92,6 +92,15 @@ impl BuildError {
             _ => None,
         }
     }
+
+    /// Whether this is the echo of a failure that is told elsewhere.
+    pub(crate) fn is_interruption(&self) -> bool {
+        match self {
+            Self::Interrupted => true,
+            Self::Step { source, .. } => matches!(source.as_ref(), StepError::Interrupted),
+            _ => false,
+        }
+    }
 }
 
 /// Why an instruction could not be carried out.

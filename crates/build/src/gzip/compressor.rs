@@ -5,9 +5,11 @@ use std::io::{Read, Write};
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError, mpsc};
 
-use shipway_oci::{Algorithm, Digest, Hasher};
+use shipway_oci::Digest;
 
+use super::ahead::Chunk;
 use super::block::{BLOCK_BYTES, Block, FINAL_BLOCK, HEADER, compress};
+use super::blocks::Blocks;
 
 /// Why a layer could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +62,10 @@ impl Default for Compressor {
     }
 }
 
-type Job = (Vec<u8>, mpsc::SyncSender<Result<Block, GzipError>>);
+type Job = (Chunk, mpsc::SyncSender<Result<Block, GzipError>>);
+
+/// Gives the next block; an empty one at the end.
+type Source<'a> = dyn FnMut() -> Result<Chunk, GzipError> + 'a;
 
 impl Compressor {
     /// A number of threads; the result does not depend on it.
@@ -72,14 +77,20 @@ impl Compressor {
 
     /// Reads `input` to its end and writes one gzip member to `output`. At most two blocks per thread are in memory.
     pub fn run(&self, input: &mut dyn Read, output: &mut dyn Write) -> Result<Compressed, GzipError> {
+        let mut blocks = Blocks::new(input);
+        self.write(&mut || Ok(blocks.next()?.into()), output)?;
+        Ok(blocks.finish())
+    }
+
+    /// Writes one gzip member to `output` out of blocks that somebody else reads.
+    pub(super) fn write(&self, source: &mut Source<'_>, output: &mut dyn Write) -> Result<(), GzipError> {
         let mut frame = Frame::open(output)?;
-        let mut source = Blocks::new(input);
-        let first = source.next()?;
+        let first = source()?;
         // Most layers of a Dockerfile are smaller than one block: no thread is worth starting for them.
         let second = if first.len() == BLOCK_BYTES {
-            source.next()?
+            source()?
         } else {
-            Vec::new()
+            Chunk::default()
         };
         if second.is_empty() || self.threads == 1 {
             let mut block = first;
@@ -88,20 +99,19 @@ impl Compressor {
                 frame.write(compress(&block)?, block.len())?;
                 block = std::mem::take(&mut following);
                 if block.is_empty() {
-                    block = source.next()?;
+                    block = source()?;
                 }
             }
         } else {
-            self.in_parallel(vec![first, second], &mut source, &mut frame)?;
+            self.in_parallel(vec![first, second], source, &mut frame)?;
         }
-        frame.close()?;
-        Ok(source.finish())
+        frame.close()
     }
 
     fn in_parallel(
         &self,
-        ready: Vec<Vec<u8>>,
-        source: &mut Blocks<'_>,
+        ready: Vec<Chunk>,
+        source: &mut Source<'_>,
         frame: &mut Frame<'_>,
     ) -> Result<(), GzipError> {
         let (jobs, work) = mpsc::channel::<Job>();
@@ -123,7 +133,7 @@ impl Compressor {
             loop {
                 let block = match ready.next() {
                     Some(block) => block,
-                    None => source.next()?,
+                    None => source()?,
                 };
                 let ended = block.is_empty();
                 if !ended {
@@ -142,42 +152,6 @@ impl Compressor {
                 }
             }
         })
-    }
-}
-
-/// Reads whole blocks and hashes them as they come.
-struct Blocks<'a> {
-    input: &'a mut dyn Read,
-    hasher: Hasher,
-    total: u64,
-}
-
-impl<'a> Blocks<'a> {
-    fn new(input: &'a mut dyn Read) -> Self {
-        Self {
-            input,
-            hasher: Hasher::new(Algorithm::Sha256),
-            total: 0,
-        }
-    }
-
-    /// A full block, a shorter last one, or an empty one at the end.
-    fn next(&mut self) -> Result<Vec<u8>, GzipError> {
-        let mut block = Vec::with_capacity(BLOCK_BYTES);
-        (&mut *self.input)
-            .take(BLOCK_BYTES as u64)
-            .read_to_end(&mut block)
-            .map_err(|source| GzipError::Read { source })?;
-        self.hasher.update(&block);
-        self.total += block.len() as u64;
-        Ok(block)
-    }
-
-    fn finish(self) -> Compressed {
-        Compressed {
-            diff_id: self.hasher.finish(),
-            uncompressed: self.total,
-        }
     }
 }
 

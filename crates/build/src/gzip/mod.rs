@@ -4,8 +4,13 @@
 //! with a header that names no time and no file. A block's bytes depend only on the block, so the result is the same
 //! with any number of threads, and memory is bounded by the blocks in flight. A failed write or read ends the layer;
 //! nothing of it is kept, because an uncommitted blob is discarded.
+//!
+//! Reading runs ahead of compressing where the caller wants to know the diffID first ([`ahead`]).
 
+mod ahead;
 mod block;
+mod blocks;
 mod compressor;
 
+pub(crate) use ahead::{Room, ahead};
 pub use compressor::{Compressed, Compressor, GzipError};

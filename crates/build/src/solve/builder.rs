@@ -11,6 +11,7 @@ use shipway_oci::{ImageConfig, Platform, Reference};
 use shipway_registry::Client;
 use shipway_store::Store;
 
+use super::behind::{Behind, Limits};
 use super::cache::Cache;
 use super::commit::Committer;
 use super::site::Site;
@@ -32,6 +33,7 @@ pub struct Builder {
     store: Store,
     client: Client,
     compressor: Compressor,
+    limits: Limits,
 }
 
 /// One build under way.
@@ -50,6 +52,8 @@ pub(super) struct Build<'a> {
     /// The time in the image's configuration.
     pub(super) created: String,
     pub(super) events: &'a dyn BuildEvents,
+    /// What is still done for steps that are over.
+    pub(super) behind: Behind,
     images: Images,
     platform: Platform,
     finished: Mutex<BTreeMap<usize, Arc<Snapshot>>>,
@@ -64,6 +68,7 @@ impl Builder {
             store,
             client,
             compressor: Compressor::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -96,6 +101,11 @@ impl Builder {
         let plan = Plan::new(&file, &global, &wanted)?;
         let given_epoch = request.source_date_epoch.or_else(|| epoch_argument(&request));
         let epoch = given_epoch.unwrap_or(FIXED_EPOCH);
+        let cache = Cache {
+            store: self.store.clone(),
+            scope: request.cache_scope.clone(),
+            read: !request.no_cache,
+        };
         let build = Build {
             total: plan.total,
             view: Arc::new(view),
@@ -103,13 +113,11 @@ impl Builder {
             committer: Committer {
                 store: self.store.clone(),
                 compressor: self.compressor,
+                cache: cache.clone(),
+                limits: self.limits.clone(),
                 epoch,
             },
-            cache: Cache {
-                store: self.store.clone(),
-                scope: request.cache_scope.clone(),
-                read: !request.no_cache,
-            },
+            cache,
             images: Images::new(self.store.clone(), self.client.clone()),
             client: self.client.clone(),
             spool: self.runtime.data().to_owned(),
@@ -120,6 +128,7 @@ impl Builder {
                     .unwrap_or(FIXED_EPOCH),
             ),
             events,
+            behind: Behind::default(),
             platform,
             finished: Mutex::default(),
             warnings: Mutex::default(),
@@ -128,16 +137,25 @@ impl Builder {
             file: Arc::new(file),
         };
         let result = build.run(&plan).await;
-        build.site.close().await;
-        let image = result?;
-        let (store, scope, tags) = (self.store.clone(), request.scope.clone(), request.tags.clone());
-        let exported =
-            tokio::task::spawn_blocking(move || export(&store, &scope, &tags, &image.config, image.layers))
+        let put = async {
+            // Whatever became of the steps: what is under way is kept for later builds, and its failure may be what
+            // interrupted a step.
+            let settled = build.behind.settle().await;
+            let image = match result {
+                Err(error) if !error.is_interruption() => return Err(error),
+                result => settled.and(result)?,
+            };
+            let layers = image.descriptors().await.map_err(|_| BuildError::Interrupted)?;
+            let (store, scope, tags) = (self.store.clone(), request.scope.clone(), request.tags.clone());
+            tokio::task::spawn_blocking(move || export(&store, &scope, &tags, &image.config, layers))
                 .await
                 .map_err(|_| BuildError::Interrupted)?
                 .map_err(|source| BuildError::Export {
                     source: Box::new(source),
-                })?;
+                })
+        };
+        let (exported, ()) = tokio::join!(put, build.site.close());
+        let exported = exported?;
         let warnings = std::mem::take(&mut *build.warnings.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Built {
             manifest: exported.manifest,
@@ -302,10 +320,7 @@ impl Build<'_> {
             None => self.platform.clone(),
         };
         let base = match &planned.base {
-            Base::Scratch => Snapshot {
-                config: ImageConfig::new(&platform),
-                layers: Vec::new(),
-            },
+            Base::Scratch => Snapshot::of(ImageConfig::new(&platform), Vec::new()),
             Base::Stage(index) => (*self.finished(*index).ok_or(BuildError::Interrupted)?).clone(),
             Base::Image(text) => self.image(text, &platform).await.map_err(failed)?,
         };
@@ -326,10 +341,7 @@ impl Build<'_> {
             let image = found
                 .map_err(|source| StepError::Images { source })?
                 .ok_or_else(|| StepError::NoImage { id: text.to_owned() })?;
-            return Ok(Snapshot {
-                config: image.config,
-                layers: image.layers,
-            });
+            return Ok(Snapshot::of(image.config, image.layers));
         }
         let reference = Reference::parse(text).map_err(|source| StepError::Reference {
             text: text.to_owned(),
@@ -357,10 +369,7 @@ impl Build<'_> {
                 reference.familiar()
             ));
         }
-        Ok(Snapshot {
-            config: pulled.image.config,
-            layers: pulled.image.layers,
-        })
+        Ok(Snapshot::of(pulled.image.config, pulled.image.layers))
     }
 }
 

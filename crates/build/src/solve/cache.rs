@@ -1,9 +1,10 @@
 //! Results of earlier builds.
 
 use serde::{Deserialize, Serialize};
-use shipway_oci::{Digest, media_type};
+use shipway_oci::{Descriptor, Digest, media_type};
 use shipway_store::{Scope, Store};
 
+use super::behind::LayerBlob;
 use super::commit::NewLayer;
 use crate::error::StepError;
 use crate::export::descriptor;
@@ -56,25 +57,26 @@ impl Cache {
         let descriptor = descriptor(media_type::OCI_LAYER_GZIP, layer.digest, layer.size);
         Ok(Some(Some(NewLayer {
             diff_id: layer.diff_id,
-            descriptor,
+            blob: LayerBlob::There(Box::new(descriptor)),
         })))
     }
 
-    /// Keeps what a step gave. Blocks.
-    pub(super) fn keep(&self, key: &CacheKey, layer: Option<&NewLayer>) -> Result<(), StepError> {
+    /// Keeps what a step gave: a layer's diffID and blob, or that it changed nothing. Blocks.
+    pub(super) fn keep(
+        &self,
+        key: &CacheKey,
+        layer: Option<(&Digest, &Descriptor)>,
+    ) -> Result<(), StepError> {
         let record = Record {
-            layer: layer.map(|layer| RecordedLayer {
-                diff_id: layer.diff_id.clone(),
-                digest: layer.descriptor.digest.clone(),
-                size: layer.descriptor.size,
+            layer: layer.map(|(diff_id, blob)| RecordedLayer {
+                diff_id: diff_id.clone(),
+                digest: blob.digest.clone(),
+                size: blob.size,
             }),
         };
         let bytes =
             serde_json::to_vec(&record).map_err(|error| StepError::Stream { source: error.into() })?;
-        let blobs: Vec<Digest> = layer
-            .iter()
-            .map(|layer| layer.descriptor.digest.clone())
-            .collect();
+        let blobs: Vec<Digest> = layer.iter().map(|(_, blob)| blob.digest.clone()).collect();
         self.store
             .put_cache_record(&self.scope, key.as_bytes(), &bytes, &blobs)
             .map_err(|source| StepError::Remember { source })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use shipway_oci::Digest;
 use shipway_sandbox::{Conflict, RootSpec};
 
-use super::commit::NewLayer;
+use super::commit::Committed;
 use super::fetch::{FetchedFile, fetch, is_url};
 use super::local_archive::is_archive;
 use super::mode::ModeChange;
@@ -21,7 +21,8 @@ use crate::error::{BuildError, StepError};
 use crate::events;
 use crate::ignore::IgnoreList;
 use crate::plan::{
-    CopyInputs, CopySource, Destination, Item, ItemKind, Placement, SelectError, copy_key, join_path, select,
+    CacheKey, CopyInputs, CopySource, Destination, Item, ItemKind, Placement, SelectError, copy_key,
+    join_path, select,
 };
 
 /// One source, looked up.
@@ -89,11 +90,10 @@ impl Stage<'_> {
             Some(known) => known,
             None => {
                 let layer = self
-                    .place(wanted)
+                    .place(wanted, &key)
                     .await
                     .map_err(|source| self.failed(step, source))?;
-                self.keep(step, &key, layer.as_ref()).await?;
-                layer
+                self.keep(step, &key, layer)
             }
         };
         self.record(step.text.clone(), layer);
@@ -263,7 +263,7 @@ impl Stage<'_> {
     }
 
     /// Carries it out on a fresh upper directory.
-    async fn place(&self, wanted: Wanted) -> Result<Option<NewLayer>, StepError> {
+    async fn place(&self, wanted: Wanted, key: &CacheKey) -> Result<Option<Committed>, StepError> {
         let mut source_layers = Vec::new();
         for taken in &wanted.sources {
             if let Taken::Root { from, .. } = taken {
@@ -272,7 +272,7 @@ impl Stage<'_> {
             }
         }
         let view = Arc::clone(&self.build.view);
-        self.in_upper(move |placing| {
+        self.in_upper(key, move |placing| {
             let chmod = if wanted.chmod.is_empty() {
                 None
             } else {

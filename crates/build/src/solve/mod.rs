@@ -7,10 +7,12 @@
 //!
 //! A step's changes lie in an overlay's upper directory. They leave as a tar that is hashed, compressed and written
 //! into the store in one pass, and then the directory itself becomes the unpacked layer of the next step, by rename.
+//! The next step starts as soon as the tar is read; compressing and syncing end [`behind`] it.
 //!
 //! Under failure: nothing of a failed step is kept; what earlier steps made stays in the cache. A build that is dropped
 //! leaves a pod of its own to end by itself, and removes what it ran in a pod that was given to it.
 
+mod behind;
 mod builder;
 mod cache;
 mod commit;

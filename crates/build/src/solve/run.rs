@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use shipway_container::{AttachFrom, Container, ContainerOptions, Network, OutputStream, Pod, Root};
 use shipway_sandbox::{ExitStatus, Mount, MountSource};
 
-use super::commit::{NewLayer, remove_mount_points};
+use super::commit::{Committed, remove_mount_points};
 use super::mounts::Mounts;
 use super::site::{Scratch, blocking};
 use super::stage::Stage;
 use crate::dockerfile::{RunCommand, Security, Step, StepNetwork};
 use crate::error::{BuildError, StepError};
 use crate::events;
-use crate::plan::{Invocation, RunInputs, invocation, run_key};
+use crate::plan::{CacheKey, Invocation, RunInputs, invocation, run_key};
 use crate::request::RunNetwork;
 
 /// The host name of every RUN: one that is the same for everybody, since programs write it into files; BuildKit's.
@@ -20,7 +20,7 @@ const HOSTNAME: &str = "buildkitsandbox";
 
 /// How a RUN ended, if it did not end well.
 enum Ended {
-    Well(Option<Box<NewLayer>>),
+    Well(Option<Box<Committed>>),
     Failed { exit_code: i32 },
 }
 
@@ -64,13 +64,12 @@ impl Stage<'_> {
             network,
         };
         match self
-            .execute(info, process, mounts)
+            .execute(info, process, mounts, &key)
             .await
             .map_err(|source| self.failed(step, source))?
         {
             Ended::Well(layer) => {
-                let layer = layer.map(|layer| *layer);
-                self.keep(step, &key, layer.as_ref()).await?;
+                let layer = self.keep(step, &key, layer.map(|layer| *layer));
                 self.record(created_by, layer);
                 Ok(())
             }
@@ -111,6 +110,7 @@ impl Stage<'_> {
         info: &events::Step<'_>,
         process: Process,
         mounts: Mounts,
+        key: &CacheKey,
     ) -> Result<Ended, StepError> {
         let pod = self.build.site.pod().await?.clone();
         let layers = self.build.site.layers(&self.snapshot()).await?;
@@ -154,7 +154,7 @@ impl Stage<'_> {
         options.mounts = made;
         options.hostname = Some(HOSTNAME.to_owned());
         options.network = process.network;
-        let ended = self.run_container(&pod, info, options).await;
+        let ended = self.run_container(&pod, info, options, key).await;
         blocking(move || {
             scratch.remove();
             Ok(())
@@ -168,6 +168,7 @@ impl Stage<'_> {
         pod: &Pod,
         info: &events::Step<'_>,
         options: ContainerOptions,
+        key: &CacheKey,
     ) -> Result<Ended, StepError> {
         let container = pod
             .create(options)
@@ -190,7 +191,7 @@ impl Stage<'_> {
         }
         let exit_code = match container.wait().await {
             ExitStatus::Code(0) => {
-                let layer = self.changes(pod, &container).await?;
+                let layer = self.changes(pod, &container, key).await?;
                 guard.remove().await?;
                 return Ok(Ended::Well(layer.map(Box::new)));
             }
@@ -208,15 +209,21 @@ impl Stage<'_> {
     }
 
     /// The layer of what a container changed; its upper directory becomes the unpacked one.
-    async fn changes(&self, pod: &Pod, container: &Container) -> Result<Option<NewLayer>, StepError> {
+    async fn changes(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        key: &CacheKey,
+    ) -> Result<Option<Committed>, StepError> {
         let (keeper, upper, made) = (
             pod.keeper().clone(),
             container.upper().to_owned(),
             container.made(),
         );
-        let committer = self.build.committer.clone();
+        let (committer, key) = (self.build.committer.clone(), *key);
+        let permit = committer.limits.begin_layer().await?;
         let layer = blocking(move || {
-            let layer = committer.commit(&keeper, &upper, &made)?;
+            let layer = committer.commit(&keeper, &upper, &made, &key, permit)?;
             if layer.is_some() {
                 remove_mount_points(&keeper, &upper, &made).map_err(|source| StepError::Keeper {
                     action: "tidy up behind the step",
@@ -226,7 +233,7 @@ impl Stage<'_> {
             Ok(layer)
         })
         .await?;
-        if let Some(layer) = &layer {
+        if let Some(Committed { layer, .. }) = &layer {
             self.adopt(pod, container.upper(), layer).await?;
         }
         Ok(layer)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use shipway_container::{Egress, LayerPath, Pod, PodOptions, Runtime};
+use shipway_oci::chain_ids;
 use shipway_sandbox::{Keeper, KeeperError};
 use tokio::sync::OnceCell;
 
@@ -51,7 +52,18 @@ impl Site {
     /// The unpacked layers of a state, bottom first.
     pub(crate) async fn layers(&self, state: &Snapshot) -> Result<Vec<LayerPath>, StepError> {
         let pod = self.pod().await?;
-        pod.ensure_chain(&state.config.rootfs.diff_ids, &state.layers)
+        let diff_ids = &state.config.rootfs.diff_ids;
+        // What is unpacked stays so while the pod lives, and needs no blob: those of this build's own layers may be
+        // on their way yet.
+        let unpacked = chain_ids(diff_ids)
+            .iter()
+            .map(|chain| pod.find_layer(chain))
+            .collect();
+        if let Some(unpacked) = unpacked {
+            return Ok(unpacked);
+        }
+        let blobs = state.descriptors().await?;
+        pod.ensure_chain(diff_ids, &blobs)
             .await
             .map_err(|source| StepError::Layers { source })
     }

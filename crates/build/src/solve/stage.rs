@@ -5,8 +5,9 @@ use std::sync::Arc;
 use shipway_container::LayerPath;
 use shipway_oci::{Descriptor, Digest, History, ImageConfig, Platform, chain_ids};
 
+use super::behind::LayerBlob;
 use super::builder::Build;
-use super::commit::NewLayer;
+use super::commit::{Committed, NewLayer};
 use super::site::{Scratch, blocking};
 use crate::dockerfile::{Instruction, Step, parse_trigger};
 use crate::error::{BuildError, StepError};
@@ -17,10 +18,28 @@ use crate::plan::{Arguments, CacheKey, Effects, workdir_key};
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) config: ImageConfig,
-    pub(crate) layers: Vec<Descriptor>,
+    pub(crate) layers: Vec<LayerBlob>,
 }
 
 impl Snapshot {
+    /// One whose layers are in the store.
+    pub(super) fn of(config: ImageConfig, layers: Vec<Descriptor>) -> Self {
+        let layers = layers
+            .into_iter()
+            .map(|layer| LayerBlob::There(Box::new(layer)))
+            .collect();
+        Self { config, layers }
+    }
+
+    /// Its layers, bottom first, once all are in the store.
+    pub(super) async fn descriptors(&self) -> Result<Vec<Descriptor>, StepError> {
+        let mut descriptors = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            descriptors.push(layer.descriptor().await?);
+        }
+        Ok(descriptors)
+    }
+
     /// The chain id of the whole; nothing for an empty file system.
     pub(crate) fn chain(&self) -> Option<Digest> {
         chain_ids(&self.config.rootfs.diff_ids).pop()
@@ -41,7 +60,7 @@ pub(super) struct Stage<'a> {
     pub(super) name: String,
     pub(super) platform: Platform,
     pub(super) effects: Effects<'a>,
-    pub(super) layers: Vec<Descriptor>,
+    pub(super) layers: Vec<LayerBlob>,
 }
 
 impl<'a> Stage<'a> {
@@ -144,17 +163,12 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         let layer = self
-            .make_directory(directory)
+            .in_upper(&key, move |placing| placing.make_directory(&directory))
             .await
             .map_err(|source| self.failed(step, source))?;
-        self.keep(step, &key, layer.as_ref()).await?;
+        let layer = self.keep(step, &key, layer);
         self.record(text, layer);
         Ok(())
-    }
-
-    async fn make_directory(&self, directory: String) -> Result<Option<NewLayer>, StepError> {
-        self.in_upper(move |placing| placing.make_directory(&directory))
-            .await
     }
 
     /// What an earlier build made of this step, told to who watches.
@@ -175,17 +189,27 @@ impl<'a> Stage<'a> {
         Ok(found)
     }
 
-    /// Keeps what this step made for later builds.
-    pub(super) async fn keep(
-        &self,
-        step: &Step,
-        key: &CacheKey,
-        layer: Option<&NewLayer>,
-    ) -> Result<(), BuildError> {
-        let (cache, key, layer) = (self.build.cache.clone(), *key, layer.cloned());
-        blocking(move || cache.keep(&key, layer.as_ref()))
-            .await
-            .map_err(|source| self.failed(step, source))
+    /// Leaves what this step made to be kept for later builds, behind the steps that follow.
+    pub(super) fn keep(&self, step: &Step, key: &CacheKey, committed: Option<Committed>) -> Option<NewLayer> {
+        let (layer, work) = match committed {
+            Some(Committed { layer, work }) => (Some(layer), work),
+            None => {
+                let (cache, key) = (self.build.cache.clone(), *key);
+                (None, tokio::task::spawn_blocking(move || cache.keep(&key, None)))
+            }
+        };
+        let (file, line, text) = (
+            self.build.file.name.clone(),
+            step.location.line,
+            step.text.clone(),
+        );
+        self.build.behind.add(work, move |source| BuildError::Step {
+            file,
+            line,
+            text,
+            source: Box::new(source),
+        });
+        layer
     }
 
     /// Appends a step's result to the state.
@@ -199,18 +223,20 @@ impl<'a> Stage<'a> {
         });
         if let Some(layer) = layer {
             config.rootfs.diff_ids.push(layer.diff_id);
-            self.layers.push(layer.descriptor);
+            self.layers.push(layer.blob);
         }
     }
 
     /// Runs `work` on a fresh upper directory over the present state and makes a layer of what it did.
     pub(super) async fn in_upper(
         &self,
+        key: &CacheKey,
         work: impl FnOnce(&super::place::Placing) -> Result<Wrote, StepError> + Send + 'static,
-    ) -> Result<Option<NewLayer>, StepError> {
+    ) -> Result<Option<Committed>, StepError> {
         let pod = self.build.site.pod().await?.clone();
         let layers = self.build.site.layers(&self.snapshot()).await?;
-        let committer = self.build.committer.clone();
+        let (committer, key) = (self.build.committer.clone(), *key);
+        let permit = committer.limits.begin_layer().await?;
         let keeping = pod.clone();
         let (scratch, layer) = blocking(move || {
             let failed = |source| StepError::Keeper {
@@ -225,7 +251,7 @@ impl<'a> Stage<'a> {
                 epoch: committer.epoch,
             };
             let layer = work(&placing).and_then(|wrote| match wrote {
-                Wrote::Something => committer.commit(keeping.keeper(), &scratch.path, &[]),
+                Wrote::Something => committer.commit(keeping.keeper(), &scratch.path, &[], &key, permit),
                 Wrote::Nothing => Ok(None),
             });
             if !matches!(layer, Ok(Some(_))) {
@@ -234,7 +260,7 @@ impl<'a> Stage<'a> {
             Ok((scratch, layer?))
         })
         .await?;
-        if let Some(layer) = &layer {
+        if let Some(Committed { layer, .. }) = &layer {
             self.adopt(&pod, &scratch.path, layer).await?;
             blocking(move || {
                 scratch.remove();

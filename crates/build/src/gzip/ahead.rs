@@ -1,0 +1,194 @@
+//! Reading ahead of the compressor: a layer's diffID is known as soon as its tar is read, and the next step needs no
+//! more than that.
+//!
+//! Blocks wait in memory between the two sides. All layers together hold at most what [`Room`] has, so a reader of a
+//! large layer goes no faster than its compressor, while a small layer is read at once. Room is given back by
+//! compressing, which waits for nobody but its own reader: two layers cannot block each other.
+
+use std::io::{Read, Write};
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+
+use super::blocks::Blocks;
+use super::{Compressed, Compressor, GzipError};
+
+/// Blocks that may wait, of all layers of a builder together.
+const BLOCKS_AHEAD: usize = 32;
+
+/// Room for blocks in memory. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    inner: Arc<(Mutex<usize>, Condvar)>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            inner: Arc::new((Mutex::new(BLOCKS_AHEAD), Condvar::new())),
+        }
+    }
+}
+
+impl Room {
+    fn take(&self) -> Place {
+        let (free, freed) = &*self.inner;
+        let free = free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = freed
+            .wait_while(free, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Place { room: self.clone() }
+    }
+}
+
+/// Room for one block, given back when dropped.
+struct Place {
+    room: Room,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (free, freed) = &*self.room.inner;
+        *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        freed.notify_one();
+    }
+}
+
+/// The bytes of a block, and the room that it takes.
+#[derive(Default)]
+pub(super) struct Chunk {
+    bytes: Vec<u8>,
+    _place: Option<Place>,
+}
+
+impl From<Vec<u8>> for Chunk {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, _place: None }
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The reading side of a layer. Dropped before [`Reader::end`], it makes the writing side fail.
+pub(crate) struct Reader {
+    blocks: mpsc::Sender<Chunk>,
+    room: Room,
+}
+
+/// The writing side of a layer.
+pub(crate) struct Writer {
+    blocks: mpsc::Receiver<Chunk>,
+}
+
+/// Both sides of a layer.
+pub(crate) fn ahead(room: &Room) -> (Reader, Writer) {
+    let (sender, receiver) = mpsc::channel();
+    let reader = Reader {
+        blocks: sender,
+        room: room.clone(),
+    };
+    (reader, Writer { blocks: receiver })
+}
+
+impl Reader {
+    /// Reads `input` to its end. The layer is not whole before [`Reader::end`].
+    pub(crate) fn read(&self, input: &mut dyn Read) -> Result<Compressed, GzipError> {
+        let mut blocks = Blocks::new(input);
+        loop {
+            let place = self.room.take();
+            let bytes = blocks.next()?;
+            if bytes.is_empty() {
+                return Ok(blocks.finish());
+            }
+            let chunk = Chunk {
+                bytes,
+                _place: Some(place),
+            };
+            self.blocks.send(chunk).map_err(|_| GzipError::ThreadLost)?;
+        }
+    }
+
+    /// Says that what was read is all.
+    pub(crate) fn end(self) {
+        // Nobody is there any more when writing has failed, which the writing side tells itself.
+        let _ = self.blocks.send(Chunk::default());
+    }
+}
+
+impl Writer {
+    /// Writes the member. Fails when the reader does not come to its end.
+    pub(crate) fn write(self, compressor: Compressor, output: &mut dyn Write) -> Result<(), GzipError> {
+        let mut ended = false;
+        let mut next = || {
+            // As any reader: the end stays the end, however often it is asked for.
+            if ended {
+                return Ok(Chunk::default());
+            }
+            let chunk = self.blocks.recv().map_err(|_| GzipError::ThreadLost)?;
+            ended = chunk.is_empty();
+            Ok(chunk)
+        };
+        compressor.write(&mut next, output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gzip::block::BLOCK_BYTES;
+
+    fn in_two_halves(room: &Room, input: &[u8]) -> (Compressed, Vec<u8>) {
+        let (reader, writer) = ahead(room);
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(move || {
+                let mut output = Vec::new();
+                writer
+                    .write(Compressor::with_threads(2), &mut output)
+                    .map(|()| output)
+            });
+            let read = reader.read(&mut &*input).expect("memory does not fail");
+            reader.end();
+            let output = writing.join().expect("no panic").expect("memory does not fail");
+            (read, output)
+        })
+    }
+
+    #[test]
+    fn reading_ahead_changes_no_byte_and_gives_its_room_back() {
+        let room = Room::default();
+        let large = vec![7; (BLOCKS_AHEAD + 9) * BLOCK_BYTES + 3];
+        for input in [&large[..], &large[..BLOCK_BYTES], &large[..10], &[]] {
+            let mut output = Vec::new();
+            let whole = Compressor::with_threads(1)
+                .run(&mut &*input, &mut output)
+                .expect("memory does not fail");
+            assert_eq!(in_two_halves(&room, input), (whole, output));
+            assert_eq!(*room.inner.0.lock().expect("no panic"), BLOCKS_AHEAD);
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_dropped_fails_its_writer() {
+        for input in [&[1_u8; 10][..], &[]] {
+            let (reader, writer) = ahead(&Room::default());
+            reader.read(&mut &*input).expect("memory does not fail");
+            drop(reader);
+            let written = writer.write(Compressor::with_threads(1), &mut Vec::new());
+            assert!(matches!(written, Err(GzipError::ThreadLost)));
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_gone_ends_its_reader() {
+        let (reader, writer) = ahead(&Room::default());
+        drop(writer);
+        let read = reader.read(&mut std::io::repeat(1));
+        assert!(matches!(read, Err(GzipError::ThreadLost)));
+    }
+}
