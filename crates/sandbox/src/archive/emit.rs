@@ -145,19 +145,19 @@ impl Emitter {
         let mut file = File::from(rustix::fs::open(path, flags, Mode::empty()).doing(action)?);
         self.report.entries += 1;
         self.writer.head(&head)?;
-        self.contents(&mut file, head.size).doing_as(action)?;
+        self.contents(path, &mut file, head.size)?;
         self.report.bytes += head.size;
         self.writer.padding(head.size)
     }
 
     /// Exactly `size` bytes, which the header has promised: a file that is being written may have more or fewer.
-    fn contents(&mut self, file: &mut File, size: u64) -> Result<()> {
+    fn contents(&mut self, path: &Path, file: &mut File, size: u64) -> Result<()> {
         let mut left = size;
         while left > 0 {
             let wanted = self.piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let mut length = file
                 .read(&mut self.piece[..wanted])
-                .doing(|| "read a file".into())?;
+                .doing(|| format!("read {}", path.display()))?;
             if length == 0 {
                 self.piece[..wanted].fill(0);
                 length = wanted;
@@ -166,23 +166,6 @@ impl Emitter {
             left -= length as u64;
         }
         Ok(())
-    }
-}
-
-/// Names the file when reading failed, but not when writing did.
-trait DoingAs {
-    fn doing_as(self, action: impl FnOnce() -> String) -> Self;
-}
-
-impl DoingAs for Result<()> {
-    fn doing_as(self, action: impl FnOnce() -> String) -> Self {
-        self.map_err(|error| match error {
-            KeeperError::System { action: what, cause } if what == "read a file" => KeeperError::System {
-                action: action(),
-                cause,
-            },
-            other => other,
-        })
     }
 }
 
