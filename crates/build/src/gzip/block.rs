@@ -3,6 +3,7 @@
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::GzipError;
+use super::stored::{is_incompressible, store};
 
 /// Uncompressed bytes of one block. Part of what a layer's digest depends on: a change changes every layer.
 pub(super) const BLOCK_BYTES: usize = 1 << 20;
@@ -26,6 +27,10 @@ pub(super) struct Block {
 pub(super) fn compress(input: &[u8]) -> Result<Block, GzipError> {
     let mut crc = crc32fast::Hasher::new();
     crc.update(input);
+    if is_incompressible(input) {
+        let bytes = store(input);
+        return Ok(Block { bytes, crc });
+    }
     let mut deflate = Compress::new(Compression::new(LEVEL), false);
     let mut bytes = Vec::with_capacity(input.len() / 2 + 64);
     loop {

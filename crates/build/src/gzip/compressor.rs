@@ -265,6 +265,7 @@ mod tests {
             })
             .collect();
         let (_, bytes) = gzip(2, &input);
+        assert!(bytes.len() < input.len() + 256, "{} bytes", bytes.len());
         let mut back = Vec::new();
         flate2::read::GzDecoder::new(&bytes[..])
             .read_to_end(&mut back)

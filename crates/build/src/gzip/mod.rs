@@ -11,6 +11,7 @@ mod ahead;
 mod block;
 mod blocks;
 mod compressor;
+mod stored;
 
 pub(crate) use ahead::{Room, ahead};
 pub use compressor::{Compressed, Compressor, GzipError};
