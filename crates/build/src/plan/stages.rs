@@ -44,6 +44,20 @@ pub(crate) enum Wanted<'a> {
 }
 
 impl Plan {
+    /// Whether there are steps that change files.
+    pub(crate) fn changes_files(&self, file: &Dockerfile) -> bool {
+        let mut steps = self
+            .stages
+            .iter()
+            .flat_map(|stage| &file.stages[stage.index].steps);
+        steps.any(|step| {
+            matches!(
+                step.instruction,
+                Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(..) | Instruction::Workdir(_)
+            )
+        })
+    }
+
     pub(crate) fn new(
         file: &Dockerfile,
         arguments: &GlobalArguments,

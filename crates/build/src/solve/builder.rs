@@ -136,7 +136,12 @@ impl Builder {
             global,
             file: Arc::new(file),
         };
-        let result = build.run(&plan).await;
+        let ahead = async {
+            if request.no_cache && plan.changes_files(&build.file) {
+                build.site.start_ahead().await;
+            }
+        };
+        let (result, ()) = tokio::join!(build.run(&plan), ahead);
         let put = async {
             // Whatever became of the steps: what is under way is kept for later builds, and its failure may be what
             // interrupted a step.

@@ -34,6 +34,13 @@ impl Site {
         self.own.get_or_try_init(async || self.start().await).await
     }
 
+    /// Starts the pod before a step asks for it, since one will. A failure is told to the step that asks.
+    pub(crate) async fn start_ahead(&self) {
+        if let Err(error) = self.pod().await {
+            tracing::debug!(%error, "the pod did not start ahead of the first step");
+        }
+    }
+
     async fn start(&self) -> Result<Pod, StepError> {
         let egress = match &self.egress {
             Some(egress) => egress.clone(),
