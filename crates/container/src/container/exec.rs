@@ -13,7 +13,7 @@ use super::{Attachment, Container, ControlError};
 use crate::ids::ContainerId;
 use crate::process::merge_environment;
 use crate::signal::Signal;
-use crate::spool::Spool;
+use crate::spool::{Pump, Spool};
 
 /// What to run.
 #[derive(Debug, Clone, Default)]
@@ -102,7 +102,6 @@ impl Container {
         let Started {
             process, terminal, ..
         } = started;
-        let pump = streams.connect(terminal, &spool).map_err(streams_failed)?;
         let inner = Arc::new(Inner {
             container: id(),
             keeper: keeper.clone(),
@@ -111,21 +110,17 @@ impl Container {
             stdin: Mutex::new(stdin),
             ended: watch::Sender::new(None),
         });
-        let watched = Arc::clone(&inner);
-        let watching = std::thread::Builder::new().name("exec".into()).spawn(move || {
-            let (status, error) = outcome(watched.keeper.wait(process));
-            if let Some(error) = error {
-                tracing::warn!(error, container = %watched.container, "the end of a process is unknown");
-            }
-            pump.finish();
-            watched
-                .stdin
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            watched.ended.send_replace(Some(status));
+        let watching = streams.connect(terminal, &inner.spool).and_then(|pump| {
+            let watched = Arc::clone(&inner);
+            std::thread::Builder::new()
+                .name("exec".into())
+                .spawn(move || watched.watch(pump))
         });
-        watching.map_err(streams_failed)?;
+        if let Err(source) = watching {
+            // Nobody would read what it writes or see its end.
+            let _ = keeper.signal(process, Signal::KILL.number());
+            return Err(streams_failed(source));
+        }
         Ok(Exec { inner })
     }
 
@@ -159,6 +154,19 @@ impl Container {
             user: user.unwrap_or_else(|| own.user.clone()),
             terminal,
         }
+    }
+}
+
+impl Inner {
+    /// Waits for the end of the process, then of its output.
+    fn watch(&self, pump: Pump) {
+        let (status, error) = outcome(self.keeper.wait(self.process));
+        if let Some(error) = error {
+            tracing::warn!(error, container = %self.container, "the end of a process is unknown");
+        }
+        pump.finish();
+        self.stdin.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.ended.send_replace(Some(status));
     }
 }
 
