@@ -124,6 +124,9 @@ impl Ours {
             let id = authority.begin_upload(who, &repository, digest.algorithm())?;
             let mut upload = authority.open_upload(who, &repository, &id)?;
             if let Err(error) = io::copy(&mut file, &mut upload) {
+                drop(upload);
+                // Nobody goes on with it; what cannot be cancelled either is given up by the store in time.
+                let _ = authority.cancel_upload(who, &repository, &id);
                 return Ok(Err(ClientError::store(error)));
             }
             Authority::finish_upload(upload, &digest).map(|_| Ok(true))

@@ -149,6 +149,7 @@ impl Inner {
 
     /// Checks a password on a blocking thread.
     pub(super) async fn authenticate(&self, credentials: Option<Credentials>) -> Result<Principal, Refusal> {
+        let _turn = self.logins.acquire().await.map_err(RegistryError::internal)?;
         let authority = self.authority.clone();
         let outcome = tokio::task::spawn_blocking(move || authority.authenticate(credentials.as_ref())).await;
         Ok(outcome.map_err(RegistryError::internal)??)

@@ -45,6 +45,10 @@ use crate::wire::{ErrorCode, ManifestReference, Query, RegistryError, Route, SHI
 use caller::{Caller, Refusal};
 use sessions::Sessions;
 
+/// Passwords are checked one at a time, since that is made to be slow. Of those that wait, no more than these hold a
+/// blocking thread: strangers with wrong passwords must leave some to those who push.
+const MOST_LOGINS: usize = 16;
+
 /// How the server behaves.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -91,6 +95,8 @@ struct Inner {
     sessions: Sessions,
     /// Uploads that are too large to be gathered first.
     streams: Semaphore,
+    /// Passwords that are being checked, or wait for it on a blocking thread.
+    logins: Semaphore,
 }
 
 /// A request whose body is still to come.
@@ -109,6 +115,7 @@ impl Server {
                 authority,
                 sessions: Sessions::default(),
                 streams: Semaphore::new(options.max_streams),
+                logins: Semaphore::new(MOST_LOGINS),
                 options,
             }),
         }
