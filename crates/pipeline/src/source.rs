@@ -57,23 +57,18 @@ impl Directory {
         Self { root: root.into() }
     }
 
-    /// A path that stays below the root.
-    fn resolve(&self, path: &str) -> Option<PathBuf> {
+    /// The regular file of that path, links followed, if it is below the root in the end: a repository may be a
+    /// stranger's, and its link is no way to the rest of the disk. Nothing is opened, since a pipe would keep us waiting.
+    fn resolve(&self, path: &str) -> io::Result<Option<PathBuf>> {
         let relative = Path::new(path);
-        relative
+        let is_plain = relative
             .components()
-            .all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
-            .then(|| self.root.join(relative))
-    }
-}
-
-impl FileSource for Directory {
-    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
-        let Some(path) = self.resolve(path) else {
+            .all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
+        if !is_plain {
             return Ok(None);
-        };
-        let file = match fs::File::open(&path) {
-            Ok(file) => file,
+        }
+        let real = match self.root.join(relative).canonicalize() {
+            Ok(real) => real,
             Err(error)
                 if matches!(
                     error.kind(),
@@ -84,9 +79,17 @@ impl FileSource for Directory {
             }
             Err(error) => return Err(error),
         };
-        if !file.metadata()?.is_file() {
+        let is_inside = real.starts_with(self.root.canonicalize()?);
+        Ok((is_inside && real.is_file()).then_some(real))
+    }
+}
+
+impl FileSource for Directory {
+    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        let Some(path) = self.resolve(path)? else {
             return Ok(None);
-        }
+        };
+        let file = fs::File::open(path)?;
         let mut bytes = Vec::new();
         file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
@@ -136,7 +139,14 @@ mod tests {
         assert_eq!(source.read("../.git/config", 10).unwrap(), None);
         assert_eq!(source.read("b", 10).unwrap(), None);
         assert_eq!(source.read("b/c.yml/d", 10).unwrap(), None);
+        let link = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, temporary.path().join(name)).unwrap();
+        };
+        link("../.git/config", "a/out.yml");
+        link("b/c.yml", "a/in.yml");
+        assert_eq!(source.read("out.yml", 10).unwrap(), None);
+        assert_eq!(source.read("in.yml", 10).unwrap().unwrap(), b"x");
         let whole = Directory::new(temporary.path());
-        assert_eq!(whole.paths().unwrap(), ["a/b/c.yml"]);
+        assert_eq!(whole.paths().unwrap(), ["a/b/c.yml", "a/in.yml", "a/out.yml"]);
     }
 }
