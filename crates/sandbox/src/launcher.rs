@@ -60,6 +60,9 @@ fn launch(socket: &OwnedFd) -> Result<i32> {
     let Some((plan, _)) = wire::receive::<LaunchPlan>(socket)? else {
         return Ok(0);
     };
+    // A terminal sends Ctrl-C to everybody in its foreground group; when pods end is for whoever started them to decide. A
+    // process that leads a group already cannot, and need not, leave it.
+    let _ = rustix::process::setsid();
     // As the user who started us: the pod's root may not be able to reach the directory from above.
     rustix::process::chdir(&plan.directory)
         .doing(|| format!("enter the keepers' directory {}", plan.directory.display()))?;

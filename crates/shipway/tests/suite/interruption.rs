@@ -1,12 +1,13 @@
 //! Ctrl-C and kill -9 in the middle of a job: nothing stays behind, and the store opens again.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use shipway_testkit::{Account, git_repository, wait_for};
 
 use crate::harness::{SUITES, User, assert_nothing_left, succeed, text};
@@ -18,9 +19,19 @@ endless:
   script:
     - echo \"the job runs\"
     - while true; do sleep 1; done
+  after_script:
+    - echo \"the job $CI_JOB_STATUS\"
 ";
 
-fn started(account: Account) -> Result<(User, PathBuf, Child)> {
+/// A run whose job is under way, as the leader of a process group, as shells start programs.
+struct Started {
+    user: User,
+    repository: PathBuf,
+    process: Child,
+    output: std::thread::JoinHandle<String>,
+}
+
+fn started(account: Account) -> Result<Started> {
     let user = User::with_base_images(account, SUITES[0])?;
     let files = tempfile::tempdir()?;
     std::fs::write(files.path().join(".gitlab-ci.yml"), ENDLESS)?;
@@ -36,6 +47,7 @@ fn started(account: Account) -> Result<(User, PathBuf, Child)> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .spawn()?;
     let mut lines = BufReader::new(process.stdout.take().context("standard output")?).lines();
     loop {
@@ -46,13 +58,17 @@ fn started(account: Account) -> Result<(User, PathBuf, Child)> {
         }
     }
     // Whoever reads no further must not stop the run: keep draining.
-    std::thread::spawn(move || lines.for_each(drop));
-    Ok((user, repository, process))
+    let output = std::thread::spawn(move || lines.map_while(|line| line.ok()).collect::<Vec<_>>().join("\n"));
+    Ok(Started {
+        user,
+        repository,
+        process,
+        output,
+    })
 }
 
-fn send(process: &Child, signal: Signal) -> Result<()> {
-    let pid = Pid::from_raw(i32::try_from(process.id())?).context("a process id")?;
-    Ok(kill_process(pid, signal)?)
+fn pid(process: &Child) -> Result<Pid> {
+    Pid::from_raw(i32::try_from(process.id())?).context("a process id")
 }
 
 fn end(process: &mut Child) -> Result<Option<i32>> {
@@ -66,9 +82,21 @@ fn end(process: &mut Child) -> Result<Option<i32>> {
 #[test]
 fn control_c_ends_the_job_and_leaves_nothing() -> Result<()> {
     for account in Account::all() {
-        let (user, _, mut process) = started(account)?;
-        send(&process, Signal::INT)?;
+        let Started {
+            user,
+            mut process,
+            output,
+            ..
+        } = started(account)?;
+        // A terminal's Ctrl-C reaches everybody in the group, and the pods' processes must not be among them.
+        kill_process_group(pid(&process)?, Signal::INT)?;
         let code = end(&mut process)?;
+        let output = output.join().expect("the reader of the output");
+        ensure!(
+            output.contains("the job canceled"),
+            "as {}: no after_script:\n{output}",
+            account.name()
+        );
         ensure!(
             code == Some(1),
             "as {}: a cancelled run ended with {code:?}",
@@ -94,8 +122,13 @@ fn control_c_ends_the_job_and_leaves_nothing() -> Result<()> {
 #[test]
 fn kill_9_leaves_no_process_and_the_next_run_sweeps_up() -> Result<()> {
     for account in Account::all() {
-        let (user, repository, mut process) = started(account)?;
-        send(&process, Signal::KILL)?;
+        let Started {
+            user,
+            repository,
+            mut process,
+            ..
+        } = started(account)?;
+        kill_process(pid(&process)?, Signal::KILL)?;
         end(&mut process)?;
         assert_nothing_left(&user.home)?;
 
