@@ -50,6 +50,8 @@ pub fn enter_keeper_if_asked() {
 
 /// Moves the control socket away from standard input, which children are to have as `/dev/null`.
 fn take_socket() -> std::result::Result<OwnedFd, Errno> {
+    // A pipe of somebody else's that stayed open here would keep its reader waiting as long as the pod lives.
+    sys::close_inherited_from(3)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     sys::place(&null, 0)?;

@@ -97,6 +97,14 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// Closes every descriptor from `first` on: for the start of a program, before anything of ours is open.
+pub(crate) fn close_inherited_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: called as the first thing of a process that was just executed, when no Rust value owns a descriptor of
+    // that range yet; what is closed was left open by whoever started it.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
 /// Puts `fd` at the number `target`, open across exec.
 pub(crate) fn place(fd: impl AsFd, target: i32) -> Result<(), Errno> {
     let source = fd.as_fd().as_raw_fd();

@@ -15,6 +15,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     // A keeper is this binary started again; it must be single-threaded, so it goes its own way before anything else.
     shipway_sandbox::enter_keeper_if_asked();
+    raise_descriptor_limit();
 
     let arguments = match arguments::Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -23,5 +24,16 @@ fn main() -> ExitCode {
     match commands::execute(arguments) {
         Ok(code) => code,
         Err(failure) => failure.report(),
+    }
+}
+
+/// Takes as many descriptors as this place allows: the usual 1024 are used up by one busy pod, at the cost of all others.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Refused, the limit stays as it was, and so does everything else.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
 }
