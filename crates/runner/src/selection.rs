@@ -93,14 +93,8 @@ impl Selection {
         let all = roots.clone();
         roots.retain(|root| !all.iter().any(|other| other != root && is_below(root, other)));
         let kinds = builds.kinds(&roots).await?;
-        let (mut existing, mut missing) = (Vec::new(), Vec::new());
-        for (root, kind) in roots.into_iter().zip(kinds) {
-            if kind.is_some() {
-                existing.push(root);
-            } else {
-                missing.push(root);
-            }
-        }
+        let found = roots.into_iter().zip(kinds);
+        let existing: Vec<String> = found.filter_map(|(root, kind)| kind.map(|_| root)).collect();
         if existing.is_empty() {
             for name in &self.names {
                 trace.warn(format!("{name}: no matching files"));

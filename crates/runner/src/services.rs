@@ -129,6 +129,10 @@ impl Service {
         // A log that cannot be read any further is shown as far as it goes.
         while let Ok(Some(chunk)) = output.chunk().await {
             log.extend_from_slice(&chunk.bytes);
+            // Only the end is shown, however much a service has said.
+            if log.len() > 2 * LOG_BYTES {
+                log.drain(..log.len() - LOG_BYTES);
+            }
         }
         let from = log.len().saturating_sub(LOG_BYTES);
         log.split_off(from)
