@@ -197,7 +197,7 @@ impl Images {
         let write = ManifestWrite::new(Some(manifest.media_type()), bytes)
             .map_err(|source| ImportError::Manifest { source })?;
         match &options.reference {
-            Some(reference) => self.store.put_image(&options.scope, reference, &write),
+            Some(reference) => self.replace_import(&options.scope, reference, &write),
             None => self.store.put_unnamed_image(&options.scope, &write),
         }
         .map_err(|source| ImportError::Name { source })?;
@@ -206,5 +206,25 @@ impl Images {
                 source: ImagesError::Load { source },
             }
         })
+    }
+
+    /// Names an import. The person's own name for the import that it replaces goes as well: it came from standing in for the
+    /// registry, and would hide the new one from whoever pulls only what is missing.
+    fn replace_import(
+        &self,
+        scope: &Scope,
+        reference: &Reference,
+        write: &ManifestWrite,
+    ) -> Result<(), PutManifestError> {
+        let replaced = self.store.image(scope, reference)?;
+        self.store.put_image(scope, reference, write)?;
+        let user = Scope::user();
+        if *scope == Scope::imported()
+            && let Some(replaced) = replaced.filter(|replaced| *replaced != write.digest)
+            && self.store.image(&user, reference)?.as_ref() == Some(&replaced)
+        {
+            self.store.forget_image(&user, reference)?;
+        }
+        Ok(())
     }
 }

@@ -22,6 +22,7 @@ tests!(
     a_damaged_archive_is_refused,
     skopeo_reads_our_archives_and_we_read_its,
     an_import_stands_in_for_an_unreachable_registry_only,
+    a_newer_import_is_not_hidden_by_the_older_one,
 );
 
 fn reference(name: &str) -> Reference {
@@ -314,6 +315,33 @@ async fn pull(
         ..PullOptions::default()
     };
     house.runtime.images().pull(scope, name, options, &()).await
+}
+
+async fn a_newer_import_is_not_hidden_by_the_older_one() {
+    let house = House::new().await;
+    let images = house.runtime.images();
+    let name = reference("registry.invalid/a/b:1");
+    let import = |change: &str| {
+        let mut options = ImportOptions::new(Scope::imported(), Some(name.clone()));
+        options.changes = vec![change.parse().unwrap()];
+        images.import(busybox_tar().as_slice(), options).unwrap()
+    };
+    let user = Scope::user();
+
+    let older = import("USER older");
+    let pulled = pull(&house, &user, &name, PullPolicy::Always).await.unwrap();
+    assert_eq!(pulled.image.manifest, older.manifest);
+    let newer = import("USER newer");
+    let pulled = pull(&house, &user, &name, PullPolicy::IfMissing).await.unwrap();
+    assert_eq!(pulled.image.manifest, newer.manifest);
+
+    // What the person named themselves stays.
+    images
+        .tag(&user, &newer.manifest, &reference("mine:1"))
+        .await
+        .unwrap();
+    import("USER newest");
+    assert!(images.find(&user, &reference("mine:1")).await.unwrap().is_some());
 }
 
 async fn an_import_stands_in_for_an_unreachable_registry_only() {

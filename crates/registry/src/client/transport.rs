@@ -309,6 +309,13 @@ pub(super) fn unreachable(host: String, error: reqwest::Error) -> ClientError {
     }
 }
 
+/// Nobody knows the name. The resolver's own words are about records and queries.
+#[derive(Debug, thiserror::Error)]
+#[error("the name `{name}` has no address")]
+struct NoAddress {
+    name: String,
+}
+
 /// All addresses of a name are forbidden.
 #[derive(Debug, thiserror::Error)]
 #[error("connections to {address} are not permitted")]
@@ -339,9 +346,16 @@ impl Resolve for PolicyResolver {
         Box::pin(async move {
             let resolver = resolver.get_or_init(resolver_of_the_system);
             let resolver = resolver.as_ref().ok_or("there is no usable /etc/resolv.conf")?;
-            let addresses: Vec<SocketAddr> = resolver
-                .lookup_ip(name.as_str())
-                .await?
+            let found = resolver.lookup_ip(name.as_str()).await.map_err(|error| {
+                match error.is_no_records_found() {
+                    true => NoAddress {
+                        name: name.as_str().to_owned(),
+                    }
+                    .into(),
+                    false => Box::<dyn std::error::Error + Send + Sync>::from(error),
+                }
+            })?;
+            let addresses: Vec<SocketAddr> = found
                 .iter()
                 .map(|address| SocketAddr::new(address, port))
                 .collect();
