@@ -27,6 +27,57 @@ pub(crate) fn parse_moment(text: &str) -> Option<OffsetDateTime> {
     .ok()
 }
 
+/// What an `until` filter means: a span back from now (`24h`, `10m30s`), or a point in time.
+///
+/// A date without a zone means nothing certain here, and what it would select is deleted: it is none.
+pub(crate) fn parse_until(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    match parse_span(text) {
+        Some(span) => now.checked_sub(span),
+        None => parse_moment(text),
+    }
+}
+
+/// A span as Go's `time.ParseDuration` reads it: `1h30m`, `1.5h`, `300ms`, `-5s`, `0`.
+fn parse_span(text: &str) -> Option<time::Duration> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if text == "0" {
+        return Some(time::Duration::ZERO);
+    }
+    let mut rest = Some(text).filter(|text| !text.is_empty())?;
+    let mut total: i128 = 0;
+    while !rest.is_empty() {
+        let (number, after) =
+            rest.split_at(rest.find(|letter: char| letter != '.' && !letter.is_ascii_digit())?);
+        let (unit, after) = after.split_at(
+            after
+                .find(|letter: char| letter == '.' || letter.is_ascii_digit())
+                .unwrap_or(after.len()),
+        );
+        let unit: i128 = match unit {
+            "h" => 3_600_000_000_000,
+            "m" => 60_000_000_000,
+            "s" => 1_000_000_000,
+            "ms" => 1_000_000,
+            "us" | "µs" | "μs" => 1_000,
+            "ns" => 1,
+            _ => return None,
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let valid = |digits: &str| digits.len() <= 18 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if (whole.is_empty() && fraction.is_empty()) || !valid(whole) || !valid(fraction) {
+            return None;
+        }
+        let amount: i128 = format!("{whole}{fraction}").parse().ok()?;
+        let scale = 10i128.pow(u32::try_from(fraction.len()).ok()?);
+        total = total.checked_add(amount.checked_mul(unit)? / scale)?;
+        rest = after;
+    }
+    i64::try_from(sign * total).ok().map(time::Duration::nanoseconds)
+}
+
 /// `5 minutes`, in the words of Docker's clients, which scripts compare with.
 pub(crate) fn human(span: time::Duration) -> String {
     let seconds = span.whole_seconds();
@@ -65,6 +116,42 @@ mod tests {
             (86400 * 365 * 3, "3 years"),
         ] {
             assert_eq!(human(time::Duration::seconds(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn until_is_a_span_back_or_a_moment() {
+        let now = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
+        for (text, back) in [
+            ("24h", 86_400.0),
+            ("10m30s", 630.0),
+            ("1.5h", 5400.0),
+            (".5s", 0.5),
+            ("300ms", 0.3),
+            ("-5s", -5.0),
+            ("0", 0.0),
+            ("1699999000", 1000.0),
+            ("2023-11-14T22:13:19Z", 1.0),
+            ("2023-11-14T22:13:19+01:00", 3601.0),
+        ] {
+            let expected = now - time::Duration::seconds_f64(back);
+            assert_eq!(parse_until(text, now), Some(expected), "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            "h",
+            ".h",
+            "24x",
+            "1h 2m",
+            "1.2.3s",
+            "yesterday",
+            "2023-11-14",
+            "2023-11-14T22:13:19",
+            "99999999999999999h",
+            "999999999999999999999999999999h",
+        ] {
+            assert_eq!(parse_until(text, now), None, "{text}");
         }
     }
 

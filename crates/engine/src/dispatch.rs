@@ -84,7 +84,7 @@ async fn dispatch(engine: &Arc<Inner>, endpoint: Endpoint, call: Call) -> Result
         Endpoint::Build => engine.build(call).await,
         Endpoint::BuildCancel => Ok(reply::empty(StatusCode::OK)),
         Endpoint::Session => session(call).await,
-        Endpoint::BuildPrune => Ok(system::prune_build_cache()),
+        Endpoint::BuildPrune => system::prune_build_cache(&call.query),
         Endpoint::Commit => Err(Failure::not_implemented(
             "docker commit is not possible here: write the steps into a Dockerfile and build it",
         )),

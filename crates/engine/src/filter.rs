@@ -1,19 +1,26 @@
 //! The `filters` parameter of list and prune requests: which of a set of things the client wants to see.
 //!
 //! Two spellings are in use: `{"name":{"x":true}}` and `{"name":["x"]}`. A filter this engine does not know is refused by
-//! name: ignoring one would make `docker rm $(docker ps -aqf …)` remove what the user did not mean.
+//! name: ignoring one would make `docker rm $(docker ps -aqf …)` remove what the user did not mean. For the same reason a
+//! value of a truth or of a time that is neither is refused, before anything is looked at.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use time::OffsetDateTime;
 
+use crate::clock::parse_until;
 use crate::failure::Failure;
 use crate::query::Query;
+
+/// The filters whose only values are true and false.
+const TRUTHS: &[&str] = &["all", "dangling", "is-task"];
 
 /// The wanted values by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Filters {
     wanted: BTreeMap<String, Vec<String>>,
+    until: Option<OffsetDateTime>,
 }
 
 #[derive(Deserialize)]
@@ -41,7 +48,7 @@ impl Filters {
                     }
                 )));
             }
-            let values = match values {
+            let values: Vec<String> = match values {
                 Values::Set(set) => set
                     .into_iter()
                     .filter(|(_, wanted)| *wanted)
@@ -49,9 +56,33 @@ impl Filters {
                     .collect(),
                 Values::List(list) => list,
             };
+            if TRUTHS.contains(&key.as_str())
+                && let Some(value) = values.iter().find(|value| truth(value).is_none())
+            {
+                return Err(Failure::bad_request(format!(
+                    "invalid filter '{key}={value}': it is true or false"
+                )));
+            }
             wanted.insert(key, values);
         }
-        Ok(Filters { wanted })
+        let until = match wanted.get("until").map(Vec::as_slice) {
+            None | Some([]) => None,
+            Some([text]) => Some(parse_until(text, OffsetDateTime::now_utc()).ok_or_else(|| {
+                Failure::bad_request(format!(
+                    "invalid filter 'until={text}': it is a span back from now (24h, 10m30s), seconds since 1970, or a \
+                     time with its zone (2006-01-02T15:04:05Z)"
+                ))
+            })?),
+            Some(_) => {
+                return Err(Failure::bad_request("invalid filter 'until': give one, not several"));
+            }
+        };
+        Ok(Filters { wanted, until })
+    }
+
+    /// `until`: what came later is not meant.
+    pub(crate) fn admits_moment(&self, created: OffsetDateTime) -> bool {
+        self.until.is_none_or(|until| created <= until)
     }
 
     pub(crate) fn values(&self, key: &str) -> &[String] {
@@ -76,9 +107,15 @@ impl Filters {
 
     /// `dangling=true` and its like: the wanted truth, if one was given.
     pub(crate) fn truth(&self, key: &str) -> Option<bool> {
-        self.values(key)
-            .first()
-            .map(|value| matches!(value.as_str(), "true" | "1"))
+        self.values(key).first().and_then(|value| truth(value))
+    }
+}
+
+fn truth(value: &str) -> Option<bool> {
+    match value {
+        "true" | "True" | "TRUE" | "t" | "1" => Some(true),
+        "false" | "False" | "FALSE" | "f" | "0" => Some(false),
+        _ => None,
     }
 }
 
@@ -113,6 +150,30 @@ mod tests {
         );
         assert!(filters("{", &[]).is_err());
         assert!(filters(r#"{"name":3}"#, &["name"]).is_err());
+    }
+
+    #[test]
+    fn a_value_that_means_nothing_is_refused() {
+        let known = &["dangling", "until"];
+        for text in [
+            r#"{"dangling":["perhaps"]}"#,
+            r#"{"until":["soon"]}"#,
+            r#"{"until":["2023-11-14"]}"#,
+            r#"{"until":["1h","2h"]}"#,
+        ] {
+            assert_eq!(filters(text, known).unwrap_err().status(), 400, "{text}");
+        }
+        let found = filters(r#"{"dangling":["0"]}"#, known).unwrap();
+        assert_eq!(found.truth("dangling"), Some(false));
+    }
+
+    #[test]
+    fn until_leaves_what_came_later() {
+        let now = OffsetDateTime::now_utc();
+        let found = filters(r#"{"until":["1h"]}"#, &["until"]).unwrap();
+        assert!(found.admits_moment(now - time::Duration::hours(2)));
+        assert!(!found.admits_moment(now));
+        assert!(Filters::default().admits_moment(now));
     }
 
     #[test]

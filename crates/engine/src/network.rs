@@ -170,7 +170,9 @@ impl Networks {
             .by_name
             .values()
             .filter(|network| !network.is_predefined() && network.members.is_empty())
-            .filter(|network| filters.admits_labels(&network.labels))
+            .filter(|network| {
+                filters.admits_labels(&network.labels) && filters.admits_moment(network.created)
+            })
             .map(|network| network.name.clone())
             .collect();
         for name in &unused {

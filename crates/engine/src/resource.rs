@@ -196,7 +196,7 @@ impl Inner {
     }
 
     pub(crate) async fn prune_volumes(&self, query: &Query) -> Result<Reply, Failure> {
-        let filters = Filters::from_query(query, &["label", "label!", "all"])?;
+        let filters = Filters::from_query(query, &["label", "label!", "all", "until"])?;
         let pruned = self.volumes().prune(&filters);
         let mut deleted = Vec::new();
         for name in pruned {

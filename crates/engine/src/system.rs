@@ -18,7 +18,9 @@ use crate::credential::{AuthConfig, registry_host};
 use crate::dispatch::Call;
 use crate::engine::Inner;
 use crate::failure::{Failure, chain};
+use crate::filter::Filters;
 use crate::intake;
+use crate::query::Query;
 use crate::reply::{self, Reply};
 use crate::version::ApiVersion;
 
@@ -90,12 +92,29 @@ pub(crate) fn version() -> Value {
     })
 }
 
-pub(crate) fn prune_build_cache() -> Reply {
+pub(crate) fn prune_build_cache(query: &Query) -> Result<Reply, Failure> {
+    // Labels are among them for `docker system prune`, which sends its filters to all.
+    Filters::from_query(
+        query,
+        &[
+            "until",
+            "unused-for",
+            "id",
+            "parent",
+            "type",
+            "description",
+            "inuse",
+            "shared",
+            "private",
+            "label",
+            "label!",
+        ],
+    )?;
     // The cache is the project's, not this engine's: `shipway gc` decides over it.
-    reply::json(
+    Ok(reply::json(
         StatusCode::OK,
         &json!({ "CachesDeleted": [], "SpaceReclaimed": 0 }),
-    )
+    ))
 }
 
 pub(crate) fn ignored_update() -> Reply {
@@ -176,7 +195,7 @@ impl Inner {
             .map(|record| self.container_summary(record))
             .collect();
         let volumes: Vec<Value> = {
-            let filters = crate::filter::Filters::default();
+            let filters = Filters::default();
             self.volumes()
                 .list(&filters)
                 .map(crate::volume::Volume::json)

@@ -147,7 +147,7 @@ impl Volumes {
             .by_name
             .values()
             .filter(|volume| volume.users.is_empty() && (all || volume.anonymous))
-            .filter(|volume| filters.admits_labels(&volume.labels))
+            .filter(|volume| filters.admits_labels(&volume.labels) && filters.admits_moment(volume.created))
             .map(|volume| volume.name.clone())
             .collect();
         for name in &unused {

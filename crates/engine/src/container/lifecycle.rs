@@ -347,7 +347,10 @@ impl Inner {
         let filters = Filters::from_query(query, &["label", "label!", "until"])?;
         let mut deleted = Vec::new();
         for record in self.containers.all() {
-            if !record.life.is_running() && filters.admits_labels(&record.labels) {
+            if !record.life.is_running()
+                && filters.admits_labels(&record.labels)
+                && filters.admits_moment(record.created)
+            {
                 self.remove(&record, VolumesToo::No).await?;
                 deleted.push(record.id.clone());
             }

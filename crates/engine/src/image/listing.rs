@@ -45,6 +45,7 @@ impl Inner {
             let dangling = listed.references.is_empty();
             if filters.truth("dangling").is_none_or(|wanted| wanted == dangling)
                 && filters.admits_labels(&listed.image.config.config.labels)
+                && filters.admits_moment(listed.created.into())
                 && before.is_none_or(|before| listed.created < before)
                 && since.is_none_or(|since| listed.created > since)
             {

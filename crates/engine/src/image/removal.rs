@@ -116,7 +116,8 @@ impl Inner {
         for listed in self.listed_images().await? {
             let wanted = (all || listed.references.is_empty())
                 && self.users_of(&listed.image).is_empty()
-                && filters.admits_labels(&listed.image.config.config.labels);
+                && filters.admits_labels(&listed.image.config.config.labels)
+                && filters.admits_moment(listed.created.into());
             if wanted {
                 deleted.extend(self.delete(&listed, true).await?);
                 reclaimed = reclaimed.saturating_add(listed.image.compressed_size());

@@ -11,7 +11,8 @@ use crate::house::House;
 tests![
     networks_come_and_go,
     containers_find_each_other_by_name,
-    published_ports_lead_in
+    published_ports_lead_in,
+    prune_leaves_what_is_younger,
 ];
 
 async fn networks_come_and_go(docker: Peer) {
@@ -120,6 +121,64 @@ async fn published_ports_lead_in(docker: Peer) {
         let _ = stream.read_to_string(&mut text).await;
     }
     assert_eq!(text, "served\n");
+    house.close().await;
+}
+
+async fn prune_leaves_what_is_younger(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    house.ok(&["tag", "busybox", "kept"]).await;
+    house.ok(&["run", "--name", "ended", "busybox", "true"]).await;
+    house.ok(&["network", "create", "idle"]).await;
+    house.ok(&["volume", "create"]).await;
+    let prune = |what: &'static str, filter: &'static str| {
+        let mut arguments = vec![what, "prune", "--force", "--filter", filter];
+        if what == "image" {
+            arguments.push("--all");
+        }
+        arguments
+    };
+    let counts = || async {
+        let mut counts = Vec::new();
+        for arguments in [
+            ["ps", "-aq"].as_slice(),
+            &["network", "ls", "-q", "--filter", "type=custom"],
+            &["volume", "ls", "-q"],
+            &["images", "-q", "kept"],
+        ] {
+            counts.push(house.ok(arguments).await.lines().count());
+        }
+        counts
+    };
+    let kinds = ["container", "network", "volume", "image"];
+    for what in kinds {
+        for filter in ["until=1h", "until=1000000000"] {
+            house.ok(&prune(what, filter)).await;
+        }
+        for filter in ["until=soon", "until=2023-11-14", "colour=red"] {
+            house
+                .docker(&prune(what, filter))
+                .await
+                .failed(1, "invalid filter");
+        }
+        assert_eq!(counts().await, [1, 1, 1, 1], "{what}");
+    }
+    house
+        .docker(&["image", "prune", "--force", "--filter", "dangling=perhaps"])
+        .await
+        .failed(1, "true or false");
+    for arguments in [
+        ["ps", "--filter", "colour=red"].as_slice(),
+        &["images", "--filter", "colour=red"],
+        &["volume", "ls", "--filter", "colour=red"],
+        &["network", "ls", "--filter", "colour=red"],
+        &["builder", "prune", "--force", "--filter", "colour=red"],
+    ] {
+        house.docker(arguments).await.failed(1, "invalid filter");
+    }
+    for what in kinds {
+        house.ok(&prune(what, "until=0s")).await;
+    }
+    assert_eq!(counts().await, [0, 0, 0, 0]);
     house.close().await;
 }
 
