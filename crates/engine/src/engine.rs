@@ -133,17 +133,18 @@ impl Engine {
         *self.inner.view.write().unwrap_or_else(PoisonError::into_inner) = HostPaths::Container(container);
     }
 
-    /// Binds a Unix socket with that mode and answers there; the socket is there when this returns.
+    /// Binds a Unix socket with that mode and answers there; the socket is there when this returns, and goes when the
+    /// future ends or is dropped. A socket that nobody answers on is replaced.
     ///
     /// # Errors
-    /// When the socket cannot be bound.
+    /// When the socket cannot be bound, or somebody already answers on it.
     pub fn serve_unix(
         &self,
         path: &Path,
         mode: u32,
     ) -> Result<impl Future<Output = ()> + Send + use<>, ServeError> {
-        let listener = serve::bind_unix(path, mode)?;
-        Ok(serve::unix(listener, self.clone(), self.inner.closed.clone()))
+        let socket = serve::bind_unix(path, mode)?;
+        Ok(serve::bound(socket, self.clone(), self.inner.closed.clone()))
     }
 
     /// Answers on a Unix socket that somebody else bound.

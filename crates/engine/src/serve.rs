@@ -4,10 +4,11 @@
 //! starts a job knows that its socket is there. A listener ends when the engine is closed; exchanges that were taken over
 //! (attach, exec) end with their containers. A broken connection is nobody's error but its own.
 
+mod socket;
+
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificates::TlsIdentity;
 use crate::reply::Reply;
+use socket::LONGEST_SOCKET_PATH;
+pub(crate) use socket::{BoundSocket, bind_unix};
 
 /// Connections at once over one listener; `docker` keeps a handful, a test suite some dozens.
 const MOST_CONNECTIONS: usize = 256;
 /// A client has this long to shake hands.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The kernel's limit on the path of a socket.
-const LONGEST_SOCKET_PATH: usize = 107;
 
 /// Why a listener could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,12 @@ pub enum ServeError {
     /// The path does not fit in a socket address.
     #[error("the socket path {} is longer than {LONGEST_SOCKET_PATH} bytes: choose a shorter one", path.display())]
     PathTooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Somebody has that socket.
+    #[error("an engine already answers on the socket {}", path.display())]
+    Answered {
         /// The path.
         path: PathBuf,
     },
@@ -65,35 +72,6 @@ pub(crate) trait Answer: Clone + Send + Sync + 'static {
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
 }
 
-/// Binds a Unix socket with that mode, in place of a socket left behind.
-pub(crate) fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, ServeError> {
-    let failed = |action| {
-        let path = path.to_owned();
-        move |source| ServeError::Socket { action, path, source }
-    };
-    if path.as_os_str().len() > LONGEST_SOCKET_PATH {
-        return Err(ServeError::PathTooLong {
-            path: path.to_owned(),
-        });
-    }
-    match path.symlink_metadata() {
-        Ok(metadata) if metadata.file_type().is_socket() => {
-            std::fs::remove_file(path).map_err(failed("replace"))?;
-        }
-        Ok(_) => {
-            return Err(ServeError::InTheWay {
-                path: path.to_owned(),
-            });
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("look at")(error)),
-    }
-    let listener = UnixListener::bind(path).map_err(failed("bind"))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .map_err(failed("set the mode of"))?;
-    Ok(listener)
-}
-
 /// A listener of either kind.
 enum Listener {
     Unix(UnixListener),
@@ -117,6 +95,12 @@ impl Listener {
             }
         }
     }
+}
+
+pub(crate) async fn bound(socket: BoundSocket, answer: impl Answer, closed: CancellationToken) {
+    let BoundSocket { listener, claim } = socket;
+    unix(listener, answer, closed).await;
+    drop(claim);
 }
 
 pub(crate) async fn unix(listener: UnixListener, answer: impl Answer, closed: CancellationToken) {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use shipway_build::Builder;
 use shipway_container::PodOptions;
-use shipway_engine::{Engine, EngineOptions, HostPaths};
+use shipway_engine::{Engine, EngineOptions, HostPaths, ServeError};
 use shipway_store::Scope;
 
 use crate::commands::serve::stop_signal;
@@ -59,13 +59,21 @@ pub(crate) async fn execute(
             )
         })?;
     }
-    let served = engine.serve_unix(&socket, 0o600).map_err(|error| {
-        Failure::caused(
-            FailureKind::Place,
-            &format!("listening on `{}`", socket.display()),
-            &error,
-        )
-    })?;
+    let served = match engine.serve_unix(&socket, 0o600) {
+        Ok(served) => served,
+        Err(error) => {
+            pod.close().await;
+            let doing = format!("listening on `{}`", socket.display());
+            let failure = Failure::caused(FailureKind::Place, &doing, &error);
+            return Err(match error {
+                ServeError::Answered { .. } => failure.hint(format!(
+                    "use that engine with DOCKER_HOST=unix://{}, end it, or name another socket with --socket",
+                    socket.display()
+                )),
+                _ => failure,
+            });
+        }
+    };
     screen::line(&format!("export DOCKER_HOST=unix://{}", socket.display()));
     tokio::select! {
         () = served => {}
@@ -73,8 +81,6 @@ pub(crate) async fn execute(
     }
     engine.close().await;
     pod.close().await;
-    // A socket that nobody answers would keep clients waiting; gone already is as good.
-    let _ = std::fs::remove_file(&socket);
     Ok(ExitCode::SUCCESS)
 }
 

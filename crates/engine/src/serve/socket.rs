@@ -1,0 +1,146 @@
+//! A Unix socket at a path: taken only when nobody answers there, and taken away at the end only if it is still ours.
+//!
+//! Apart from serving because a path is shared with strangers: between looking and binding another engine may come, which
+//! a lock on the directory keeps out, and between binding and ending the path may have become somebody else's.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, flock, statat, unlinkat};
+use tokio::net::UnixListener;
+
+use super::ServeError;
+
+/// The kernel's limit on the path of a socket.
+pub(super) const LONGEST_SOCKET_PATH: usize = 107;
+
+/// A listener and the claim on its path.
+pub(crate) struct BoundSocket {
+    pub(super) listener: UnixListener,
+    pub(super) claim: Claim,
+}
+
+/// Takes the socket away when dropped, unless it was replaced.
+pub(crate) struct Claim {
+    /// Held open: the path may lead elsewhere by then.
+    directory: File,
+    name: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// Binds a Unix socket with that mode, in place of a socket that nobody answers on.
+pub(crate) fn bind_unix(path: &Path, mode: u32) -> Result<BoundSocket, ServeError> {
+    let failed = |action| {
+        let path = path.to_owned();
+        move |source| ServeError::Socket { action, path, source }
+    };
+    if path.as_os_str().as_bytes().len() > LONGEST_SOCKET_PATH {
+        return Err(ServeError::PathTooLong {
+            path: path.to_owned(),
+        });
+    }
+    let (parent, name) = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => (Path::new("."), name),
+        (Some(parent), Some(name)) => (parent, name),
+        _ => return Err(failed("bind")(io::ErrorKind::InvalidInput.into())),
+    };
+    let directory = File::open(parent).map_err(failed("open the directory of"))?;
+    // Not waited for: who holds it for longer than a moment may hold it forever.
+    flock(&directory, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|error| failed("lock the directory of")(error.into()))?;
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.file_type().is_socket() => match UnixStream::connect(path) {
+            Ok(_) => {
+                return Err(ServeError::Answered {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(failed("replace"))?;
+            }
+            Err(error) => return Err(failed("find out whether anybody answers on")(error)),
+        },
+        Ok(_) => {
+            return Err(ServeError::InTheWay {
+                path: path.to_owned(),
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("look at")(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(failed("bind"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(failed("set the mode of"))?;
+    let made = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|error| failed("look at")(error.into()))?;
+    flock(&directory, FlockOperation::Unlock)
+        .map_err(|error| failed("unlock the directory of")(error.into()))?;
+    let claim = Claim {
+        directory,
+        name: name.into(),
+        device: made.st_dev,
+        inode: made.st_ino,
+    };
+    Ok(BoundSocket { listener, claim })
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let found = statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        let ours = found.is_ok_and(|found| {
+            FileType::from_raw_mode(found.st_mode) == FileType::Socket
+                && (found.st_dev, found.st_ino) == (self.device, self.inode)
+        });
+        // Gone already is as good; a socket that nobody answers is replaced by who comes next.
+        if ours && let Err(error) = unlinkat(&self.directory, &self.name, AtFlags::empty()) {
+            tracing::debug!(%error, socket = %self.name.display(), "a socket stays behind");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_replaced_only_when_nobody_answers() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("engine.sock");
+        let first = bind_unix(&path, 0o600).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let refused = bind_unix(&path, 0o600).err().unwrap();
+        assert!(refused.to_string().contains("already answers"), "{refused}");
+        UnixStream::connect(&path).unwrap();
+        drop(first);
+        assert!(!path.exists());
+        // The standard library leaves its socket behind.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let second = bind_unix(&path, 0o600).unwrap();
+        UnixStream::connect(&path).unwrap();
+        drop(second);
+        std::fs::write(&path, "a file").unwrap();
+        assert!(matches!(
+            bind_unix(&path, 0o600),
+            Err(ServeError::InTheWay { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn somebody_else_s_socket_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("engine.sock");
+        let first = bind_unix(&path, 0o600).unwrap();
+        // Moved and not removed, so that its inode's number is not given to the next.
+        std::fs::rename(&path, directory.path().join("old")).unwrap();
+        let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop(first);
+        UnixStream::connect(&path).unwrap();
+        drop(other);
+    }
+}
