@@ -146,6 +146,8 @@ impl Stage<'_> {
                 read_only: true,
             });
         }
+        // Secrets and copies do not outlive the step.
+        let unused = made.is_empty();
         let mut options = ContainerOptions::new(Root::Layers(layers));
         options.entrypoint = Some(process.argv);
         options.env = env;
@@ -155,11 +157,15 @@ impl Stage<'_> {
         options.hostname = Some(HOSTNAME.to_owned());
         options.network = process.network;
         let ended = self.run_container(&pod, info, options, key).await;
-        blocking(move || {
-            scratch.remove();
-            Ok(())
-        })
-        .await?;
+        if unused {
+            self.build.site.discard(scratch).await?;
+        } else {
+            blocking(move || {
+                scratch.remove();
+                Ok(())
+            })
+            .await?;
+        }
         ended
     }
 

@@ -75,6 +75,19 @@ impl Site {
             .map_err(|source| StepError::Layers { source })
     }
 
+    /// Removes a scratch directory with nothing of size or worth left in it. A pod of our own takes it along when it ends, which is soon;
+    /// one that was given may stay for long.
+    pub(crate) async fn discard(&self, scratch: Scratch) -> Result<(), StepError> {
+        if self.given.is_none() {
+            return Ok(());
+        }
+        blocking(move || {
+            scratch.remove();
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends a pod of our own.
     pub(crate) async fn close(&self) {
         if let Some(pod) = self.own.get() {

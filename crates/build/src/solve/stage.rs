@@ -262,11 +262,7 @@ impl<'a> Stage<'a> {
         .await?;
         if let Some(Committed { layer, .. }) = &layer {
             self.adopt(&pod, &scratch.path, layer).await?;
-            blocking(move || {
-                scratch.remove();
-                Ok(())
-            })
-            .await?;
+            self.build.site.discard(scratch).await?;
         }
         Ok(layer)
     }
