@@ -250,6 +250,16 @@ impl Keeper {
         self.order(Request::RemoveTree { path: path.into() }, &[])
     }
 
+    /// Removes those of these paths in `tree` that are empty files, or directories with nothing in them, in this order.
+    /// Paths begin with `/`, which is `tree`; links are not followed. For a few paths: the keeper does it by itself.
+    pub fn remove_empty(&self, tree: &Path, paths: &[PathBuf]) -> Result<()> {
+        let request = Request::RemoveEmpty {
+            tree: tree.into(),
+            paths: paths.to_vec(),
+        };
+        self.order(request, &[])
+    }
+
     /// Writes a file whole, in place of one that may be there.
     pub fn write_file(&self, path: &Path, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<()> {
         let memory = wire::memory_file(bytes)?;

@@ -66,6 +66,10 @@ pub(crate) enum Request {
     RemoveTree {
         path: PathBuf,
     },
+    RemoveEmpty {
+        tree: PathBuf,
+        paths: Vec<PathBuf>,
+    },
     /// With a memory file.
     WriteFile {
         path: PathBuf,

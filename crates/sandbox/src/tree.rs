@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::beneath;
-use crate::error::{Doing as _, Result};
+use crate::error::{Doing as _, KeeperError, Result};
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -21,16 +21,42 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// Removes what `path` names below `directory`; a missing one is no error.
 pub(crate) fn remove(directory: &OwnedFd, path: &Path) -> Result<()> {
     let (parent, name) = match beneath::parent(directory, path) {
-        Err(crate::error::KeeperError::System { cause, .. }) if cause.errno() == libc::ENOENT => {
+        Err(KeeperError::System { cause, .. }) if cause.errno() == libc::ENOENT => {
             return Ok(());
         }
         other => other?,
     };
-    let name = CString::new(name.into_encoded_bytes()).map_err(|_| crate::error::KeeperError::Path {
+    let name = CString::new(name.into_encoded_bytes()).map_err(|_| KeeperError::Path {
         path: path.into(),
         reason: "contains a zero byte".into(),
     })?;
     remove_entry(&parent, &name).doing(|| format!("remove {}", path.display()))
+}
+
+/// Removes what `path` names below `directory` if it is an empty file or a directory with nothing in it; anything else
+/// stays, and so does what lies behind a link.
+pub(crate) fn remove_empty(directory: &OwnedFd, path: &Path) -> Result<()> {
+    let (parent, name) = match beneath::parent(directory, path) {
+        Err(KeeperError::System { cause, .. })
+            if matches!(cause.errno(), libc::ENOENT | libc::ENOTDIR | libc::ELOOP) =>
+        {
+            return Ok(());
+        }
+        other => other?,
+    };
+    let removed = rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).and_then(|status| {
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::RegularFile if status.st_size == 0 => {
+                rustix::fs::unlinkat(&parent, &name, AtFlags::empty())
+            }
+            FileType::Directory => rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR),
+            _ => Ok(()),
+        }
+    });
+    match removed {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno).doing(|| format!("remove {}", path.display())),
+    }
 }
 
 /// Removes one entry of an open directory, whatever it is.
@@ -135,6 +161,37 @@ fn level(directory: &OwnedFd, name: CString) -> std::result::Result<Level, Errno
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_empty_goes() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = crate::launcher::open_directory(home.path()).unwrap();
+        let at = |name: &str| home.path().join(name);
+        std::fs::create_dir_all(at("full/empty")).unwrap();
+        std::fs::write(at("full/nothing"), "").unwrap();
+        std::fs::write(at("full/something"), "x").unwrap();
+        std::os::unix::fs::symlink("full", at("link")).unwrap();
+        std::os::unix::fs::symlink("full/nothing", at("file-link")).unwrap();
+        let remove = |name: &str| remove_empty(&directory, Path::new(name)).unwrap();
+        for name in [
+            "full",
+            "full/something",
+            "link",
+            "file-link",
+            "link/nothing",
+            "no",
+            "no/such",
+            "full/something/x",
+        ] {
+            remove(name);
+        }
+        let names = |path: &Path| std::fs::read_dir(path).unwrap().count();
+        assert_eq!((names(home.path()), names(&at("full"))), (3, 3));
+        for name in ["full/nothing", "full/empty"] {
+            remove(name);
+        }
+        assert_eq!(names(&at("full")), 1);
+    }
 
     #[test]
     fn depth_beyond_any_path_and_closed_directories_go() {

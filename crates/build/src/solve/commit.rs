@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use shipway_oci::{Digest, media_type};
-use shipway_sandbox::{DiffRequest, FileKind, Keeper, KeeperError, RootSpec};
+use shipway_sandbox::{DiffRequest, Keeper, KeeperError};
 use shipway_store::Store;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -136,27 +136,7 @@ pub(super) fn remove_mount_points(
     if made.is_empty() {
         return Ok(());
     }
-    let tree = upper.join("fs");
-    let root = RootSpec {
-        layers: vec![tree.clone()],
-        upper: None,
-    };
     let mut deepest_first = made.to_vec();
     deepest_first.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
-    let statuses = keeper.stat(&root, &deepest_first)?;
-    for (path, status) in deepest_first.iter().zip(statuses) {
-        let untouched = match status.map(|status| (status.kind, status.size)) {
-            Some((FileKind::File, 0)) => true,
-            Some((FileKind::Directory, _)) => {
-                let inside = path.display();
-                keeper.glob(&root, &format!("{inside}/*"))?.is_empty()
-                    && keeper.glob(&root, &format!("{inside}/.*"))?.is_empty()
-            }
-            _ => false,
-        };
-        if untouched {
-            keeper.remove_tree(&tree.join(path.strip_prefix("/").unwrap_or(path)))?;
-        }
-    }
-    Ok(())
+    keeper.remove_empty(&upper.join("fs"), &deepest_first)
 }

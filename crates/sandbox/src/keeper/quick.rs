@@ -12,6 +12,7 @@ use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::net;
 use crate::protocol::{Answer, Request};
+use crate::tree;
 use crate::wire;
 
 /// What became of a request.
@@ -36,6 +37,12 @@ pub(super) fn answer(directory: &OwnedFd, request: Request, fds: Vec<OwnedFd>) -
         }
         Request::MakeDirectory { path, mode, owner } => {
             make_directory(directory, &path, mode, owner)?;
+            Vec::new()
+        }
+        Request::RemoveEmpty { tree, paths } => {
+            for path in paths {
+                tree::remove_empty(directory, &tree.join(path.strip_prefix("/").unwrap_or(&path)))?;
+            }
             Vec::new()
         }
         Request::Rename { from, to } => {
