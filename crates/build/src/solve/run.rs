@@ -198,7 +198,10 @@ impl Stage<'_> {
         let exit_code = match container.wait().await {
             ExitStatus::Code(0) => {
                 let layer = self.changes(pod, &container, key).await?;
-                guard.remove().await?;
+                // What is left of it has no size. A pod of our own takes it along.
+                if self.build.site.is_given() {
+                    guard.remove().await?;
+                }
                 return Ok(Ended::Well(layer.map(Box::new)));
             }
             ExitStatus::Code(code) => code,

@@ -75,6 +75,11 @@ impl Site {
             .map_err(|source| StepError::Layers { source })
     }
 
+    /// Whether the pod is the caller's.
+    pub(crate) fn is_given(&self) -> bool {
+        self.given.is_some()
+    }
+
     /// Removes a scratch directory with nothing of size or worth left in it. A pod of our own takes it along when it ends, which is soon;
     /// one that was given may stay for long.
     pub(crate) async fn discard(&self, scratch: Scratch) -> Result<(), StepError> {
