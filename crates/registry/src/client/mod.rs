@@ -42,6 +42,7 @@ pub use fetch::Fetched;
 pub use options::{ClientOptions, Mirror, RegistryCredentials, Timeouts};
 pub use progress::{BlobProgress, PullProgress, PushProgress};
 pub use pull::Pulled;
+pub use push::OpenPush;
 pub use resolve::Resolved;
 
 use crate::wire::Query;
@@ -166,7 +167,17 @@ impl Client {
         credentials: Option<&RegistryCredentials>,
         progress: &dyn PushProgress,
     ) -> Result<Digest, ClientError> {
-        push::push(&self.inner, from, manifest, reference, credentials, progress).await
+        let push = self.begin_push(reference, credentials).await?;
+        push.finish(from, manifest, progress).await
+    }
+
+    /// Finds the registry and logs in for a push whose image is still being made.
+    pub async fn begin_push(
+        &self,
+        reference: &Reference,
+        credentials: Option<&RegistryCredentials>,
+    ) -> Result<OpenPush, ClientError> {
+        OpenPush::begin(&self.inner, reference, credentials).await
     }
 
     /// A plain file by its URL, under the same egress policy and trust.

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use http::header::CONTENT_TYPE;
@@ -27,6 +28,18 @@ use crate::wire::{ManifestReference, Query};
 /// Indexes in indexes end here.
 const DEEPEST_INDEX: usize = 4;
 
+/// How long a login made ahead is good for: who was let in earlier is asked again who they are.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// A push that has begun: its registry is found and has let the user in. To be had while there is nothing to push yet.
+pub struct OpenPush {
+    inner: Arc<Inner>,
+    reference: Reference,
+    credentials: Option<RegistryCredentials>,
+    target: Target,
+    opened: Instant,
+}
+
 /// A repository that can be written.
 enum Target {
     Ours(Ours),
@@ -42,12 +55,57 @@ struct Cargo {
     absent: Vec<Digest>,
 }
 
-pub(super) async fn push(
-    inner: &Arc<Inner>,
+impl OpenPush {
+    pub(super) async fn begin(
+        inner: &Arc<Inner>,
+        reference: &Reference,
+        credentials: Option<&RegistryCredentials>,
+    ) -> Result<Self, ClientError> {
+        Ok(Self {
+            inner: Arc::clone(inner),
+            reference: reference.clone(),
+            credentials: credentials.cloned(),
+            target: Target::open(inner, reference, credentials).await?,
+            opened: Instant::now(),
+        })
+    }
+
+    /// As [`Client::push`](super::Client::push) to the reference that it was begun for.
+    pub async fn finish(
+        mut self,
+        from: &Store,
+        manifest: &Digest,
+        progress: &dyn PushProgress,
+    ) -> Result<Digest, ClientError> {
+        if self.opened.elapsed() > FRESH {
+            self.target = Target::open(&self.inner, &self.reference, self.credentials.as_ref()).await?;
+        }
+        send(
+            &self.inner,
+            &self.target,
+            from,
+            manifest,
+            &self.reference,
+            progress,
+        )
+        .await
+    }
+}
+
+impl std::fmt::Debug for OpenPush {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenPush")
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn send(
+    inner: &Inner,
+    target: &Target,
     from: &Store,
     manifest: &Digest,
     reference: &Reference,
-    credentials: Option<&RegistryCredentials>,
     progress: &dyn PushProgress,
 ) -> Result<Digest, ClientError> {
     let (store, root) = (from.clone(), manifest.clone());
@@ -61,15 +119,6 @@ pub(super) async fn push(
     })
     .await?;
     let repository = &reference.repository;
-    let target = match inner.locate(&reference.registry).await? {
-        Location::Ours(authority) => {
-            Target::Ours(Ours::enter(&reference.registry, authority, credentials).await?)
-        }
-        Location::Remote(endpoint) => {
-            let scopes = vec![format!("repository:{repository}:pull,push")];
-            Target::Remote(Session::new(inner, endpoint, scopes, credentials))
-        }
-    };
     target
         .put_blobs(inner, repository, &cargo.blobs, from, progress)
         .await?;
@@ -148,6 +197,22 @@ fn load(
 }
 
 impl Target {
+    async fn open(
+        inner: &Arc<Inner>,
+        reference: &Reference,
+        credentials: Option<&RegistryCredentials>,
+    ) -> Result<Self, ClientError> {
+        Ok(match inner.locate(&reference.registry).await? {
+            Location::Ours(authority) => {
+                Self::Ours(Ours::enter(&reference.registry, authority, credentials).await?)
+            }
+            Location::Remote(endpoint) => {
+                let scopes = vec![format!("repository:{}:pull,push", reference.repository)];
+                Self::Remote(Session::new(inner, endpoint, scopes, credentials))
+            }
+        })
+    }
+
     async fn put_blobs(
         &self,
         inner: &Inner,

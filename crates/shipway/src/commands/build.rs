@@ -10,7 +10,8 @@ use shipway_build::{
     BuildError, BuildRequest, Builder, Built, Context, CredentialSource, DockerfileSource, RunNetwork,
 };
 use shipway_oci::{Platform, Reference, RegistryName};
-use shipway_registry::client::RegistryCredentials;
+use shipway_registry::client::{ClientError, OpenPush, RegistryCredentials};
+use tokio::task::JoinHandle;
 
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
@@ -79,11 +80,14 @@ pub(crate) async fn execute(
     let builder = Builder::new(runtime, installation.store.clone(), installation.client.clone());
     let request = request(&arguments, &installation, tags.clone())?;
     let progress = progress::Progress::new(arguments.quiet);
+    let pushes: Vec<_> = tags
+        .iter()
+        .filter(|_| arguments.push)
+        .map(|tag| (tag, begin_push(&installation, tag)))
+        .collect();
     let built = builder.build(request, &progress).await.map_err(failure)?;
-    if arguments.push {
-        for tag in &tags {
-            push(&installation, &built, tag, arguments.quiet).await?;
-        }
+    for (tag, begun) in pushes {
+        push(&installation, &built, tag, begun, arguments.quiet).await?;
     }
     if let Some(path) = &arguments.iidfile {
         std::fs::write(path, built.id.to_string()).map_err(|error| {
@@ -229,26 +233,45 @@ fn source_date_epoch() -> Result<Option<i64>, Failure> {
     }
 }
 
+/// A push that waits for its image.
+type Begun = JoinHandle<Result<OpenPush, Failure>>;
+
+/// Finds the registry and logs in while the image is being built: checking a password takes as long as a small build.
+/// What goes wrong is told when there is something to push.
+fn begin_push(installation: &Installation, tag: &Reference) -> Begun {
+    let (client, installation, tag) = (installation.client.clone(), installation.clone(), tag.clone());
+    tokio::spawn(async move {
+        let named = tag.clone();
+        let credentials = tokio::task::spawn_blocking(move || installation.credentials(&named))
+            .await
+            .map_err(|_| interrupted(&tag))??;
+        let begun = client.begin_push(&tag, credentials.as_ref()).await;
+        begun.map_err(|error| not_pushed(&tag, &error))
+    })
+}
+
+fn not_pushed(tag: &Reference, error: &ClientError) -> Failure {
+    Failure::caused(FailureKind::Work, &format!("pushing {}", tag.familiar()), error)
+}
+
+fn interrupted(tag: &Reference) -> Failure {
+    let message = format!("pushing {} was interrupted", tag.familiar());
+    Failure::new(FailureKind::Internal, message)
+}
+
 async fn push(
     installation: &Installation,
     built: &Built,
     tag: &Reference,
+    begun: Begun,
     quiet: bool,
 ) -> Result<(), Failure> {
-    let credentials = installation.credentials(tag)?;
-    let digest = installation
-        .client
-        .push(
-            &installation.store,
-            &built.manifest,
-            tag,
-            credentials.as_ref(),
-            &progress::Transfer::new(quiet),
-        )
+    let begun = begun.await.map_err(|_| interrupted(tag))??;
+    let watching = progress::Transfer::new(quiet);
+    let digest = begun
+        .finish(&installation.store, &built.manifest, &watching)
         .await
-        .map_err(|error| {
-            Failure::caused(FailureKind::Work, &format!("pushing {}", tag.familiar()), &error)
-        })?;
+        .map_err(|error| not_pushed(tag, &error))?;
     if !quiet {
         screen::error_line(&format!("pushed {}@{digest}", tag.familiar()));
     }
