@@ -35,7 +35,8 @@ const MOST_BUILDS: usize = 8;
 pub enum HostPaths {
     /// Those that a running container of the pod sees: the job's.
     Container(Container),
-    /// Those of this machine, as this process may use them: an engine that somebody runs for themselves.
+    /// Those of this machine, as this process may use them: an engine that somebody runs for themselves. Its published
+    /// ports are the machine's too.
     Machine,
     /// Nobody's yet: such mounts are refused until [`Engine::set_view`].
     Unset,
@@ -59,7 +60,7 @@ pub struct EngineOptions {
     pub host_paths: HostPaths,
     /// Its name in `docker info`.
     pub name: String,
-    /// Where published ports listen; the pod's gateway without one.
+    /// Where published ports listen in the pod; the pod's gateway without one.
     pub address: Option<Ipv4Addr>,
 }
 

@@ -214,7 +214,7 @@ impl Inner {
         Ok(hosts)
     }
 
-    /// Where published ports listen, which is what `host-gateway` means.
+    /// Where published ports of a job listen, which is what `host-gateway` means.
     pub(crate) fn published_address(&self) -> std::net::Ipv4Addr {
         self.address.unwrap_or(shipway_container::Pod::GATEWAY)
     }

@@ -14,9 +14,9 @@ use shipway_container::{Signal, StartError};
 use shipway_sandbox::ExitStatus;
 
 use super::life::{Phase, WaitCondition};
-use super::publish;
+use super::publish::{self, Outside};
 use super::record::Record;
-use crate::engine::Inner;
+use crate::engine::{HostPaths, Inner};
 use crate::failure::{Failure, chain};
 use crate::filter::Filters;
 use crate::name::ResourceName;
@@ -89,7 +89,7 @@ impl Inner {
                     .undo_start(record, "it has no network to publish ports of")
                     .await);
             };
-            match publish::publish(&self.pod, self.published_address(), address, &record.ports).await {
+            match publish::publish(&self.pod, self.outside(), address, &record.ports).await {
                 Ok(published) => *record.published() = published,
                 Err(failure) => return Err(self.undo_start(record, failure.message()).await),
             }
@@ -99,7 +99,8 @@ impl Inner {
         let (engine, record) = (Arc::clone(self), Arc::clone(record));
         tokio::spawn(async move {
             let code = exit_code(exit.await);
-            record.published().clear();
+            let ports = std::mem::take(&mut *record.published());
+            publish::close(ports).await;
             record.life.exited(code);
             engine.tell(&record, "die", [("exitCode", code.to_string())]);
             if record.body.host_config.auto_remove
@@ -113,6 +114,13 @@ impl Inner {
             }
         });
         Ok(())
+    }
+
+    fn outside(&self) -> Outside {
+        match self.view() {
+            HostPaths::Machine => Outside::Machine,
+            HostPaths::Container(_) | HostPaths::Unset => Outside::Pod(self.published_address()),
+        }
     }
 
     async fn undo_start(&self, record: &Record, why: &str) -> (i64, Failure) {

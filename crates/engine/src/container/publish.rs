@@ -1,14 +1,17 @@
-//! Published ports: listeners on the engine's address in the pod, each leading into a container.
+//! Published ports: listeners on the engine's address in the pod, or on this machine for an engine that somebody runs for
+//! themselves, each leading into a container.
 //!
 //! The forwarding is done here, connection by connection, because a pod has no address translation of its own. A
 //! listener ends with its container's run; connections that are open then end with the container's side of them.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use shipway_container::Pod;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::failure::{Failure, chain};
@@ -17,34 +20,65 @@ use crate::plan::PortPlan;
 /// Connections at once through one published port.
 const MOST_CONNECTIONS: usize = 512;
 
+/// Where ports are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// On this address in the pod, whatever the client says.
+    Pod(Ipv4Addr),
+    /// On the machine: where the client says, else for this machine alone.
+    Machine,
+}
+
 /// A port that leads into a container, for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) container: u16,
     pub(crate) published: u16,
-    pub(crate) address: Ipv4Addr,
-    _listening: DropGuard,
+    pub(crate) address: IpAddr,
+    listening: DropGuard,
+    forwarding: JoinHandle<()>,
+}
+
+/// Ends the listeners; their ports are free when this returns.
+pub(crate) async fn close(ports: Vec<Published>) {
+    for port in ports {
+        drop(port.listening);
+        if let Err(error) = port.forwarding.await {
+            tracing::warn!(%error, "a published port ended badly");
+        }
+    }
 }
 
 /// Opens all ports of a container, or none.
 pub(crate) async fn publish(
     pod: &Pod,
-    address: Ipv4Addr,
+    outside: Outside,
     container: Ipv4Addr,
     ports: &[PortPlan],
 ) -> Result<Vec<Published>, Failure> {
     let mut published = Vec::new();
     for port in ports {
-        let wanted = SocketAddrV4::new(address, port.published.unwrap_or(0));
+        let number = port.published.unwrap_or(0);
+        let wanted = match outside {
+            Outside::Pod(address) => SocketAddr::from((address, number)),
+            Outside::Machine => SocketAddr::new(port.address.unwrap_or(Ipv4Addr::LOCALHOST.into()), number),
+        };
         let failed = |why: String| {
             Failure::internal(format!(
                 "driver failed programming external connectivity: cannot publish {wanted}: {why}"
             ))
         };
-        let listener = pod.listen(wanted).await.map_err(|error| failed(chain(&error)))?;
+        let listener = match wanted {
+            SocketAddr::V4(inside) if matches!(outside, Outside::Pod(_)) => {
+                pod.listen(inside).await.map_err(|error| failed(chain(&error)))?
+            }
+            wanted => TcpListener::bind(wanted)
+                .await
+                .map_err(|error| failed(machine_refusal(&error)))?,
+        };
         let local = listener.local_addr().map_err(|error| failed(error.to_string()))?;
         let end = CancellationToken::new();
-        tokio::spawn(forward(
+        let forwarding = tokio::spawn(forward(
             pod.clone(),
             listener,
             SocketAddrV4::new(container, port.container),
@@ -53,22 +87,38 @@ pub(crate) async fn publish(
         published.push(Published {
             container: port.container,
             published: local.port(),
-            address,
-            _listening: end.drop_guard(),
+            address: local.ip(),
+            listening: end.drop_guard(),
+            forwarding,
         });
     }
     Ok(published)
 }
 
+fn machine_refusal(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "port is already allocated: something on this machine listens there, choose another".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "the system keeps this port for root, choose a higher one".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
 async fn forward(pod: Pod, listener: TcpListener, target: SocketAddrV4, end: CancellationToken) {
     let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
-            return;
+        let next = async {
+            // Never closed, so that there always is a permit in the end.
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            (permit, listener.accept().await)
         };
-        let accepted = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             () = end.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            next = next => next,
         };
         let client = match accepted {
             Ok((client, _)) => client,

@@ -170,6 +170,8 @@ pub(crate) struct BindOptions {
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct PortBinding {
     #[serde(deserialize_with = "nullable")]
+    pub(crate) host_ip: String,
+    #[serde(deserialize_with = "nullable")]
     pub(crate) host_port: String,
 }
 

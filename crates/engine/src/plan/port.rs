@@ -1,6 +1,7 @@
-//! `-p`, `-P` and `EXPOSE`: which ports of the engine's address lead into the container.
+//! `-p`, `-P` and `EXPOSE`: which ports of the engine's address, or of the machine's, lead into the container.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::failure::Failure;
@@ -28,6 +29,8 @@ pub(crate) enum Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PortPlan {
     pub(crate) container: u16,
+    /// Where on the machine; inside a job there is only the engine's address.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) published: Option<u16>,
 }
 
@@ -75,6 +78,7 @@ pub(super) fn plan(body: &CreateBody, image: &[Exposed]) -> Result<Vec<PortPlan>
         if bindings.is_empty() {
             ports.push(PortPlan {
                 container: container.port,
+                address: None,
                 published: None,
             });
         }
@@ -90,8 +94,17 @@ pub(super) fn plan(body: &CreateBody, image: &[Exposed]) -> Result<Vec<PortPlan>
                     ))
                 })?),
             };
+            let address = match binding.host_ip.as_str() {
+                "" => None,
+                text => Some(text.parse().map_err(|_| {
+                    Failure::bad_request(format!(
+                        "invalid host address {text:?} for {container}: it is a number, not a name"
+                    ))
+                })?),
+            };
             ports.push(PortPlan {
                 container: container.port,
+                address,
                 published,
             });
         }
@@ -107,6 +120,7 @@ pub(super) fn plan(body: &CreateBody, image: &[Exposed]) -> Result<Vec<PortPlan>
             if exposed.protocol == Protocol::Tcp && !known {
                 ports.push(PortPlan {
                     container: exposed.port,
+                    address: None,
                     published: None,
                 });
             }

@@ -186,19 +186,24 @@ fn ports_are_published_by_number_or_chosen() {
         [
             PortPlan {
                 container: 8080,
+                address: None,
                 published: Some(80)
             },
             PortPlan {
                 container: 90,
+                address: None,
                 published: None
             }
         ]
     );
+    let given = plan_with(json!({"PortBindings": {"80": [{"HostIp": "::1", "HostPort": ""}]}})).unwrap();
+    assert_eq!(given.ports[0].address, Some("::1".parse().unwrap()));
     let all = plan_with(json!({"PublishAllPorts": true})).unwrap();
     assert_eq!(
         all.ports,
         [PortPlan {
             container: 80,
+            address: None,
             published: None
         }]
     );
@@ -206,6 +211,7 @@ fn ports_are_published_by_number_or_chosen() {
         json!({"PortBindings": {"53/udp": null}}),
         json!({"PortBindings": {"0/tcp": null}}),
         json!({"PortBindings": {"80/tcp": [{"HostPort": "99999"}]}}),
+        json!({"PortBindings": {"80/tcp": [{"HostIp": "localhost", "HostPort": "80"}]}}),
     ] {
         assert!(plan_with(bad).is_err());
     }

@@ -42,6 +42,10 @@ pub(crate) struct Said {
 
 impl House {
     pub(crate) async fn new(docker: Peer) -> House {
+        House::with_paths(docker, HostPaths::Unset).await
+    }
+
+    async fn with_paths(docker: Peer, host_paths: HostPaths) -> House {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
@@ -80,7 +84,7 @@ impl House {
             builder: Builder::new(runtime.clone(), store, client),
             scope: scope.clone(),
             cache_scope: scope,
-            host_paths: HostPaths::Unset,
+            host_paths,
             name: "job-1".to_owned(),
             address: None,
         });
@@ -92,6 +96,13 @@ impl House {
             directory,
         };
         tokio::spawn(house.engine.serve_unix(&house.socket(), 0o600).unwrap());
+        house
+    }
+
+    /// A house whose engine is somebody's own and has the image `busybox`.
+    pub(crate) async fn of_machine_with_busybox(docker: Peer) -> House {
+        let house = House::with_paths(docker, HostPaths::Machine).await;
+        house.import("job/1", "busybox");
         house
     }
 

@@ -1,9 +1,10 @@
 //! Networks, names, published ports.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use shipway_testkit::Peer;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 
 use crate::harness::tests;
 use crate::house::House;
@@ -12,6 +13,7 @@ tests![
     networks_come_and_go,
     containers_find_each_other_by_name,
     published_ports_lead_in,
+    the_machine_reaches_what_is_published_on_it,
     prune_leaves_what_is_younger,
 ];
 
@@ -122,6 +124,63 @@ async fn published_ports_lead_in(docker: Peer) {
     }
     assert_eq!(text, "served\n");
     house.close().await;
+}
+
+/// Whether what listens there says the word: the container may not listen yet, and is let through then with nothing.
+async fn hear(address: SocketAddr) -> String {
+    let mut text = String::new();
+    while text.is_empty() {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _ = stream.read_to_string(&mut text).await;
+    }
+    text
+}
+
+async fn the_machine_reaches_what_is_published_on_it(docker: Peer) {
+    let house = House::of_machine_with_busybox(docker).await;
+    let serve = "while :; do echo served | nc -l -p 80 >/dev/null; done";
+    let run = |name, port| {
+        [
+            "run", "-d", "--name", name, "-p", port, "busybox", "sh", "-c", serve,
+        ]
+    };
+    house.ok(&run("web", "80")).await;
+    let shown = house.ok(&["port", "web", "80"]).await;
+    let address: SocketAddr = shown.parse().unwrap();
+    assert!(
+        address.ip() == Ipv4Addr::LOCALHOST && address.port() != 0,
+        "{shown}"
+    );
+    let listed = house.ok(&["ps", "--format", "{{.Ports}}"]).await;
+    assert_eq!(listed, format!("{address}->80/tcp"));
+    assert_eq!(hear(address).await, "served\n");
+
+    let taken = format!("{}:80", address.port());
+    house
+        .docker(&run("second", &taken))
+        .await
+        .failed(125, "port is already allocated");
+    house
+        .docker(&run("nowhere", "localhost.invalid:0:80"))
+        .await
+        .failed(125, "invalid");
+
+    house.ok(&run("loop", "127.0.0.2::80")).await;
+    let shown = house.ok(&["port", "loop", "80"]).await;
+    assert!(shown.starts_with("127.0.0.2:"), "{shown}");
+    assert_eq!(hear(shown.parse().unwrap()).await, "served\n");
+    house.ok(&run("all", "0.0.0.0::80")).await;
+    let shown = house.ok(&["port", "all", "80"]).await;
+    assert!(shown.starts_with("0.0.0.0:"), "{shown}");
+
+    house.ok(&["rm", "-f", "web"]).await;
+    let refused = TcpStream::connect(address).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    // A name given up with the failed start is free again, and so is the port.
+    house.ok(&["start", "second"]).await;
+    assert_eq!(hear(address).await, "served\n");
+    house.close().await;
+    TcpStream::connect(address).await.unwrap_err();
 }
 
 async fn prune_leaves_what_is_younger(docker: Peer) {
