@@ -174,10 +174,16 @@ fn plan(arguments: &RunArguments, facts: &WorkTreeFacts, situation: &Situation) 
     };
     match compile(&source, &arguments.file, situation, options) {
         Ok(compiled) => {
+            if arguments.json && !compiled.warnings.is_empty() {
+                view::tell_diagnostics(&arguments.file, true, &compiled.warnings);
+            }
             show(&compiled.warnings);
             Ok(compiled)
         }
         Err(diagnostics) => {
+            if arguments.json {
+                view::tell_diagnostics(&arguments.file, false, &diagnostics);
+            }
             show(&diagnostics);
             Err(Failure::new(
                 FailureKind::Use,

@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep_until};
 use super::interrupt::Interrupts;
 use super::selection::Selection;
 use super::summary::{JobLine, Pushes, Summary};
-use super::view::{JobEnd, JobLabel, JobListener, View};
+use super::view::{JobEnd, JobLabel, JobListener, View, brief};
 use super::{now, numbers};
 use crate::failure::{Failure, FailureKind, chain};
 
@@ -62,8 +62,15 @@ struct Left {
 struct Ended {
     name: JobName,
     label: JobLabel,
-    trace: PathBuf,
+    /// Where its trace is, if it has one.
+    trace: Option<PathBuf>,
     outcome: JobOutcome,
+}
+
+/// What the summary says of a job that ran.
+struct Told {
+    failure: Option<String>,
+    trace: Option<PathBuf>,
 }
 
 /// A pipeline on its way.
@@ -75,6 +82,7 @@ struct Course {
     running: JoinSet<Ended>,
     stops: HashMap<JobName, Cancellation>,
     left: HashMap<JobName, Left>,
+    told: HashMap<JobName, Told>,
     due: HashMap<JobName, Instant>,
     cancellation: Cancellation,
 }
@@ -102,9 +110,11 @@ impl Drive {
             running: JoinSet::new(),
             stops: HashMap::new(),
             left: HashMap::new(),
+            told: HashMap::new(),
             due: HashMap::new(),
             cancellation,
         };
+        course.drive.view.started(&course.pipeline);
         course.follow().await?;
         drop(interrupts);
         Ok(course.conclude(began.elapsed()))
@@ -117,7 +127,7 @@ impl Drive {
         label: JobLabel,
         token: JobToken,
         cancellation: Cancellation,
-    ) -> (PathBuf, JobOutcome) {
+    ) -> (Option<PathBuf>, JobOutcome) {
         let path = self
             .traces
             .join(format!("{}-{}.log", label.id, slug(&label.name)));
@@ -125,7 +135,7 @@ impl Drive {
             view: self.view.clone(),
             job: label,
         });
-        let outcome = match File::create(&path) {
+        let (trace, outcome) = match File::create(&path) {
             Ok(file) => {
                 let trace = Trace::new(file, vec![listener]);
                 let run = JobRun {
@@ -136,15 +146,16 @@ impl Drive {
                     trace: &trace,
                     cancellation: &cancellation,
                 };
-                run_job(&self.context, run).await
+                let outcome = run_job(&self.context, run).await;
+                (Some(path), outcome)
             }
-            Err(error) => broken(format!(
-                "the trace `{}` cannot be written: {error}",
-                path.display()
-            )),
+            Err(error) => {
+                let message = format!("the trace `{}` cannot be written: {error}", path.display());
+                (None, broken(message))
+            }
         };
         drop(token);
-        (path, outcome)
+        (trace, outcome)
     }
 }
 
@@ -238,7 +249,7 @@ impl Course {
         self.running.spawn(async move {
             let (trace, outcome) = match payload {
                 Ok(payload) => drive.run_one(payload, label.clone(), token, stop).await,
-                Err(error) => (PathBuf::new(), broken(chain(&error))),
+                Err(error) => (None, broken(chain(&error))),
             };
             Ended {
                 name,
@@ -323,12 +334,14 @@ impl Course {
             allowed,
             duration: outcome.duration,
             differs: outcome.differs,
-            trace: &trace,
+            trace: trace.as_deref(),
         };
         self.drive.view.job_finished(&label, &end);
         if self.schedule.job_status(&name) == Some(Status::Pending) {
             self.drive.view.note(&format!("{name} is tried again"));
         }
+        let failure = brief(&outcome.status);
+        self.told.insert(name.clone(), Told { failure, trace });
         let dotenv = outcome
             .dotenv
             .iter()
@@ -346,17 +359,23 @@ impl Course {
     }
 
     fn conclude(self, duration: Duration) -> ExitCode {
-        let jobs = self.pipeline.jobs.iter().map(|job| JobLine {
-            name: job.name.to_string(),
-            status: self
-                .schedule
-                .job_status(&job.name)
-                .map(|status| status.to_string())
-                .unwrap_or_default(),
+        let mut told = self.told;
+        let jobs = self.pipeline.jobs.iter().map(|job| {
+            let status = self.schedule.job_status(&job.name).unwrap_or(Status::Created);
+            let (failure, trace) = told
+                .remove(&job.name)
+                .map_or((None, None), |told| (told.failure, told.trace));
+            JobLine {
+                name: job.name.to_string(),
+                status,
+                allowed_failure: status == Status::Failed && self.schedule.is_failure_allowed(&job.name),
+                failure,
+                trace,
+            }
         });
         let status = self.schedule.status();
         let summary = Summary {
-            status: status.to_string(),
+            status,
             duration,
             jobs: jobs.collect(),
             images: self

@@ -35,6 +35,7 @@ impl Interrupts {
             view.note("Ending at once.");
             cancellation.abort();
             any(&mut interrupt, &mut terminate).await;
+            view.give_back();
             std::process::exit(INTERRUPTED);
         });
         Ok(Self { task })

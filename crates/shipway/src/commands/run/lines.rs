@@ -10,15 +10,24 @@ const LONGEST: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     open: Vec<u8>,
+    keeps_tabs: bool,
 }
 
 impl Lines {
+    /// Lines for programs, to whom a tab is not the same as blanks.
+    pub(super) fn with_tabs() -> Self {
+        Self {
+            open: Vec::new(),
+            keeps_tabs: true,
+        }
+    }
+
     /// Adds bytes; every line they complete is given on, without its end.
     pub(super) fn write(&mut self, bytes: &[u8], mut line: impl FnMut(String)) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.open.extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.open.len() > LONGEST {
-                if let Some(text) = clean(&self.open) {
+                if let Some(text) = clean(&self.open, self.keeps_tabs) {
                     line(text);
                 }
                 self.open.clear();
@@ -28,7 +37,7 @@ impl Lines {
 }
 
 /// What a terminal would show of a line in the end; nothing for a line that only carried a marker.
-fn clean(line: &[u8]) -> Option<String> {
+fn clean(line: &[u8], keeps_tabs: bool) -> Option<String> {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
     let is_marker = text.starts_with("section_start:") || text.starts_with("section_end:");
@@ -37,7 +46,7 @@ fn clean(line: &[u8]) -> Option<String> {
         .rsplit('\r')
         .find(|part| !part.is_empty())
         .unwrap_or_default();
-    let shown = harmless(shown);
+    let shown = harmless(shown, keeps_tabs);
     if is_marker && (without_colours(&shown).trim().is_empty() || !text.contains('\r')) {
         None
     } else {
@@ -46,7 +55,7 @@ fn clean(line: &[u8]) -> Option<String> {
 }
 
 /// Keeps text and colours.
-fn harmless(text: &str) -> String {
+fn harmless(text: &str, keeps_tabs: bool) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
@@ -61,14 +70,26 @@ fn harmless(text: &str) -> String {
             rest = &sequence[end + length..];
             continue;
         }
+        if let Some(command) = rest.strip_prefix("\u{1b}]") {
+            rest = after_command(command);
+            continue;
+        }
         match next {
-            '\t' => kept.push_str("    "),
-            next if next.is_control() => {}
+            '\t' if !keeps_tabs => kept.push_str("    "),
+            next if next.is_control() && next != '\t' => {}
             next => kept.push(next),
         }
         rest = &rest[next.len_utf8()..];
     }
     kept
+}
+
+/// What follows a command to the terminal (its title, a link); one that does not end on its line is text after all.
+fn after_command(command: &str) -> &str {
+    let end = |mark: &str| command.find(mark).map(|at| at + mark.len());
+    let ends = [end("\u{7}"), end("\u{1b}\\")];
+    let first = ends.into_iter().flatten().min();
+    first.map_or(command, |end| &command[end..])
 }
 
 /// The text of a line without its colours.
@@ -110,7 +131,11 @@ mod tests {
         assert_eq!(lines(&["10%\r50%\r100%\r\n"]), ["100%"]);
         assert_eq!(
             lines(&["a\u{1b}[2J\u{1b}[1;1Hb\u{7}\u{1b}]0;title\u{7}c\n"]),
-            ["ab]0;titlec"]
+            ["abc"]
+        );
+        assert_eq!(
+            lines(&["\u{1b}]8;;http://a\u{1b}\\link\u{1b}]8;;\u{1b}\\ \u{1b}]open\n"]),
+            ["link open"]
         );
         assert_eq!(lines(&["unfinished"]), Vec::<String>::new());
         assert_eq!(lines(&["\n"]), [""]);

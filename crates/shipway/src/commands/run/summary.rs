@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use shipway_oci::{Digest, RegistryName, RepositoryName, Tag};
+use shipway_pipeline::schedule::Status;
 use shipway_registry::authority::{Push, PushObserver};
 
 use super::view::span;
@@ -13,8 +15,8 @@ use super::view::span;
 /// The end of a pipeline.
 #[derive(Debug)]
 pub(super) struct Summary {
-    /// As GitLab names it.
-    pub(super) status: String,
+    /// What its jobs amount to.
+    pub(super) status: Status,
     /// From the first job's start to the last one's end.
     pub(super) duration: Duration,
     /// Every job in the order of the file.
@@ -27,7 +29,13 @@ pub(super) struct Summary {
 #[derive(Debug)]
 pub(super) struct JobLine {
     pub(super) name: String,
-    pub(super) status: String,
+    pub(super) status: Status,
+    /// It failed, and that does not count.
+    pub(super) allowed_failure: bool,
+    /// How it failed, in a few words.
+    pub(super) failure: Option<String>,
+    /// What it said, if it ran.
+    pub(super) trace: Option<PathBuf>,
 }
 
 /// An image that the pipeline pushed.
@@ -41,14 +49,50 @@ pub(super) struct PushedImage {
     pub(super) outside: String,
 }
 
+impl JobLine {
+    /// `failed: bad (exit code 4)  trace: PATH`
+    fn failure_line(&self) -> String {
+        let kind = if self.allowed_failure {
+            "failed, allowed"
+        } else {
+            "failed"
+        };
+        let mut line = format!("  {kind}: {}", self.name);
+        if let Some(failure) = &self.failure {
+            line.push_str(&format!(" ({failure})"));
+        }
+        if let Some(trace) = &self.trace {
+            line.push_str(&format!("  trace: {}", trace.display()));
+        }
+        line
+    }
+}
+
 impl Summary {
+    /// Whether it passed although something failed.
+    pub(super) fn has_warnings(&self) -> bool {
+        self.status == Status::Success && self.jobs.iter().any(|job| job.allowed_failure)
+    }
+
     /// The same for people.
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("pipeline {} in {}", self.status, span(self.duration))];
+        let verdict = match self.status {
+            Status::Success if self.has_warnings() => "passed with warnings",
+            Status::Success => "passed",
+            other => other.as_str(),
+        };
+        let mut lines = vec![format!("pipeline {verdict} in {}", span(self.duration))];
+        for allowed in [false, true] {
+            let failed = self
+                .jobs
+                .iter()
+                .filter(|job| job.status == Status::Failed && job.allowed_failure == allowed);
+            lines.extend(failed.map(JobLine::failure_line));
+        }
         let idle = self
             .jobs
             .iter()
-            .filter(|job| !matches!(job.status.as_str(), "success" | "failed" | "canceled"));
+            .filter(|job| !matches!(job.status, Status::Success | Status::Failed | Status::Canceled));
         for (status, names) in group(idle) {
             lines.push(format!("  {status}: {}", names.join(", ")));
         }
@@ -69,7 +113,7 @@ impl Summary {
 fn group<'a>(jobs: impl Iterator<Item = &'a JobLine>) -> BTreeMap<&'a str, Vec<&'a str>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for job in jobs {
-        groups.entry(&job.status).or_default().push(&job.name);
+        groups.entry(job.status.as_str()).or_default().push(&job.name);
     }
     groups
 }
@@ -108,6 +152,7 @@ mod tests {
     use super::{JobLine, PushedImage, Pushes, Summary};
     use shipway_access::Principal;
     use shipway_oci::Digest;
+    use shipway_pipeline::schedule::Status;
     use shipway_registry::authority::{Push, PushObserver};
     use std::time::Duration;
 
@@ -140,20 +185,37 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_summary_names_what_did_not_run() {
-        let job = |name: &str, status: &str| JobLine {
+    fn job(name: &str, status: Status) -> JobLine {
+        JobLine {
             name: name.into(),
-            status: status.into(),
-        };
+            status,
+            allowed_failure: false,
+            failure: None,
+            trace: None,
+        }
+    }
+
+    fn failed(name: &str, allowed_failure: bool) -> JobLine {
+        JobLine {
+            allowed_failure,
+            failure: Some("exit code 4".into()),
+            trace: Some(format!("/t/{name}.log").into()),
+            ..job(name, Status::Failed)
+        }
+    }
+
+    #[test]
+    fn the_summary_names_what_failed_and_what_did_not_run() {
         let summary = Summary {
-            status: "failed".into(),
+            status: Status::Failed,
             duration: Duration::from_secs(61),
             jobs: vec![
-                job("build", "failed"),
-                job("test", "skipped"),
-                job("deploy", "manual"),
-                job("lint", "skipped"),
+                failed("soft", true),
+                failed("build", false),
+                job("test", Status::Skipped),
+                job("deploy", Status::Manual),
+                job("lint", Status::Skipped),
+                job("good", Status::Success),
             ],
             images: vec![PushedImage {
                 name: "r/a:1".into(),
@@ -163,11 +225,30 @@ mod tests {
         };
         insta::assert_snapshot!(summary.lines().join("\n"), @r"
         pipeline failed in 1m01s
+          failed: build (exit code 4)  trace: /t/build.log
+          failed, allowed: soft (exit code 4)  trace: /t/soft.log
           manual: deploy
           skipped: test, lint
         images pushed:
           r/a:1  sha256:0
             docker pull h/a:1   (while `shipway serve` runs)
         ");
+    }
+
+    #[test]
+    fn allowed_failures_are_warnings() {
+        let summary = |jobs| Summary {
+            status: Status::Success,
+            duration: Duration::from_secs(1),
+            jobs,
+            images: Vec::new(),
+        };
+        let warned = summary(vec![job("good", Status::Success), failed("soft", true)]);
+        insta::assert_snapshot!(warned.lines().join("\n"), @r"
+        pipeline passed with warnings in 1.0s
+          failed, allowed: soft (exit code 4)  trace: /t/soft.log
+        ");
+        let passed = summary(vec![job("good", Status::Success)]);
+        assert_eq!(passed.lines(), ["pipeline passed in 1.0s"]);
     }
 }

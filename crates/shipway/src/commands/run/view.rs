@@ -3,6 +3,7 @@
 //! Three faces of one trait: a live screen on a terminal, prefixed lines in a pipe, JSON lines for programs. They are
 //! told the same things in the same order; none of them decides anything.
 
+mod echo;
 mod json;
 mod plain;
 mod terminal;
@@ -12,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shipway_runner::{JobStatus, TraceEvent, TraceListener};
+use shipway_pipeline::{Diagnostic, Pipeline};
+use shipway_runner::{FailureReason, JobStatus, TraceEvent, TraceListener};
 
 use super::summary::Summary;
 
@@ -29,6 +31,8 @@ pub(super) struct JobLabel {
 
 /// Somebody who shows a pipeline.
 pub(super) trait View: Send + Sync {
+    /// It begins. People know what they started.
+    fn started(&self, _pipeline: &Pipeline) {}
     /// Something about the pipeline as a whole.
     fn note(&self, text: &str);
     /// A job starts.
@@ -37,6 +41,8 @@ pub(super) trait View: Send + Sync {
     fn job_event(&self, job: &JobLabel, event: TraceEvent<'_>);
     /// It is over; whether its failure is allowed, and where its trace is.
     fn job_finished(&self, job: &JobLabel, end: &JobEnd<'_>);
+    /// The screen is somebody else's from here on.
+    fn give_back(&self) {}
     /// All is over.
     fn finished(&self, summary: &Summary);
 }
@@ -49,18 +55,24 @@ pub(super) struct JobEnd<'a> {
     pub(super) duration: Duration,
     /// Whether it ran on files that are not exactly those of the commit.
     pub(super) differs: bool,
-    pub(super) trace: &'a Path,
+    /// Where its trace is, if it has one.
+    pub(super) trace: Option<&'a Path>,
 }
 
 /// The view that fits where the output goes.
 pub(super) fn choose(json: bool, names: impl Iterator<Item = usize>) -> Arc<dyn View> {
     if json {
-        Arc::new(json::JsonView)
+        Arc::new(json::JsonView::new())
     } else if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
         Arc::new(terminal::TerminalView::new())
     } else {
         Arc::new(plain::PlainView::new(names.max().unwrap_or_default()))
     }
+}
+
+/// Tells programs what the compiler said, since they get no view of a pipeline that does not exist.
+pub(super) fn tell_diagnostics(file: &str, valid: bool, diagnostics: &[Diagnostic]) {
+    json::JsonView::new().diagnostics(file, valid, diagnostics);
 }
 
 /// Brings the trace of one job to a view.
@@ -85,13 +97,25 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
+/// How a job failed, in a few words where the trace ends with all of them.
+pub(super) fn brief(status: &JobStatus) -> Option<String> {
+    match status {
+        JobStatus::Failed {
+            reason: FailureReason::ImagePullFailure,
+            ..
+        } => Some("an image could not be pulled".to_owned()),
+        JobStatus::Failed { message, .. } => Some(message.clone()),
+        JobStatus::Success | JobStatus::Canceled => None,
+    }
+}
+
 /// How a job ended, in words.
 pub(super) fn describe(end: &JobEnd<'_>) -> String {
-    match end.status {
-        JobStatus::Success => "passed".to_owned(),
-        JobStatus::Failed { message, .. } if end.allowed => format!("failed, which is allowed: {message}"),
-        JobStatus::Failed { message, .. } => format!("failed: {message}"),
-        JobStatus::Canceled => "canceled".to_owned(),
+    match (brief(end.status), end.status) {
+        (Some(failure), _) if end.allowed => format!("failed, which is allowed: {failure}"),
+        (Some(failure), _) => format!("failed: {failure}"),
+        (None, JobStatus::Canceled) => "canceled".to_owned(),
+        (None, _) => "passed".to_owned(),
     }
 }
 

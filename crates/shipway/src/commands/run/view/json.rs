@@ -1,53 +1,113 @@
 //! A line of JSON for everything that happens, on standard output.
 //!
-//! Every line is an object with `event`; new members may appear, none changes its meaning.
+//! Every line is an object with `event` and `time`; new members may appear, none changes its meaning. The text of a
+//! trace is given in whole lines without markers and colours: what they say to a viewer, other events say to programs.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
+use shipway_pipeline::{Diagnostic, Pipeline};
 use shipway_runner::TraceEvent;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{JobEnd, JobLabel, View};
+use crate::commands::run::lines::{Lines, without_colours};
 use crate::commands::run::summary::Summary;
 use crate::screen;
 
+/// Where the lines go.
+type Output = Box<dyn Fn(&str) + Send + Sync>;
+
 /// The view for programs.
-pub(super) struct JsonView;
+pub(super) struct JsonView {
+    open: Mutex<HashMap<u64, Lines>>,
+    output: Output,
+}
 
 impl JsonView {
-    fn tell(event: &str, job: Option<&JobLabel>, mut members: Value) {
+    /// On standard output.
+    pub(super) fn new() -> Self {
+        Self::to(Box::new(screen::line))
+    }
+
+    fn to(output: Output) -> Self {
+        Self {
+            open: Mutex::default(),
+            output,
+        }
+    }
+
+    /// What the compiler said about a file.
+    pub(super) fn diagnostics(&self, file: &str, valid: bool, diagnostics: &[Diagnostic]) {
+        let members = json!({ "file": file, "valid": valid, "diagnostics": diagnostics });
+        self.tell("diagnostics", None, members);
+    }
+
+    fn tell(&self, event: &str, job: Option<&JobLabel>, mut members: Value) {
         if let Value::Object(object) = &mut members {
             object.insert("event".to_owned(), event.into());
+            object.insert("time".to_owned(), moment(OffsetDateTime::now_utc()).into());
             if let Some(job) = job {
                 object.insert("job".to_owned(), job.name.clone().into());
                 object.insert("id".to_owned(), job.id.into());
             }
         }
-        screen::line(&members.to_string());
+        (self.output)(&members.to_string());
+    }
+
+    /// The lines that these bytes complete, each with its end.
+    fn completed(&self, job: &JobLabel, bytes: &[u8]) -> String {
+        let mut text = String::new();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = open.entry(job.id).or_insert_with(Lines::with_tabs);
+        lines.write(bytes, |line| {
+            text.push_str(&without_colours(&line));
+            text.push('\n');
+        });
+        text
     }
 }
 
 impl View for JsonView {
+    fn started(&self, pipeline: &Pipeline) {
+        let jobs: Vec<Value> = pipeline
+            .jobs
+            .iter()
+            .map(|job| json!({ "job": job.name.as_str(), "stage": job.stage.as_str() }))
+            .collect();
+        let situation = &pipeline.situation;
+        let members = json!({
+            "number": situation.pipeline.id,
+            "ref": situation.ref_name,
+            "sha": situation.commit.sha,
+            "jobs": jobs,
+        });
+        self.tell("pipeline_started", None, members);
+    }
+
     fn note(&self, text: &str) {
-        Self::tell("note", None, json!({ "text": text }));
+        self.tell("note", None, json!({ "text": text }));
     }
 
     fn job_started(&self, job: &JobLabel) {
-        Self::tell("job_started", Some(job), json!({ "stage": job.stage }));
+        self.tell("job_started", Some(job), json!({ "stage": job.stage }));
     }
 
     fn job_event(&self, job: &JobLabel, event: TraceEvent<'_>) {
         match event {
             TraceEvent::Output(bytes) => {
-                Self::tell(
-                    "output",
-                    Some(job),
-                    json!({ "text": String::from_utf8_lossy(bytes) }),
-                );
+                let text = self.completed(job, bytes);
+                if !text.is_empty() {
+                    self.tell("output", Some(job), json!({ "text": text }));
+                }
             }
             TraceEvent::StageStarted(section) => {
-                Self::tell("section_started", Some(job), json!({ "section": section.name() }));
+                self.tell("section_started", Some(job), json!({ "section": section.name() }));
             }
             TraceEvent::StageFinished(section) => {
-                Self::tell(
+                self.tell(
                     "section_finished",
                     Some(job),
                     json!({ "section": section.name() }),
@@ -57,14 +117,21 @@ impl View for JsonView {
     }
 
     fn job_finished(&self, job: &JobLabel, end: &JobEnd<'_>) {
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&job.id);
         let mut members = serde_json::to_value(end.status).unwrap_or_else(|_| json!({}));
         if let Value::Object(object) = &mut members {
             object.insert("allowed".to_owned(), end.allowed.into());
             object.insert("differs".to_owned(), end.differs.into());
             object.insert("seconds".to_owned(), end.duration.as_secs_f64().into());
-            object.insert("trace".to_owned(), end.trace.display().to_string().into());
+            object.insert(
+                "trace".to_owned(),
+                end.trace.map(|path| path.display().to_string()).into(),
+            );
         }
-        Self::tell("job_finished", Some(job), members);
+        self.tell("job_finished", Some(job), members);
     }
 
     fn finished(&self, summary: &Summary) {
@@ -76,14 +143,161 @@ impl View for JsonView {
         let jobs: Vec<Value> = summary
             .jobs
             .iter()
-            .map(|job| json!({ "job": job.name, "status": job.status }))
+            .map(|job| {
+                json!({
+                    "job": job.name,
+                    "status": job.status,
+                    "allowed_failure": job.allowed_failure,
+                    "trace": job.trace.as_ref().map(|path| path.display().to_string()),
+                })
+            })
             .collect();
         let members = json!({
             "status": summary.status,
+            "warnings": summary.has_warnings(),
             "seconds": summary.duration.as_secs_f64(),
             "jobs": jobs,
             "images": images,
         });
-        Self::tell("pipeline_finished", None, members);
+        self.tell("pipeline_finished", None, members);
+    }
+}
+
+/// To the millisecond.
+fn moment(now: OffsetDateTime) -> Option<String> {
+    let milliseconds = now.nanosecond() / 1_000_000;
+    let now = now.replace_nanosecond(milliseconds * 1_000_000).ok()?;
+    now.format(&Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JsonView, moment};
+    use crate::commands::run::summary::{JobLine, Summary};
+    use crate::commands::run::view::{JobLabel, View};
+    use serde_json::{Value, json};
+    use shipway_pipeline::schedule::Status;
+    use shipway_pipeline::{Options, PipelineFacts, Situation, compile};
+    use shipway_runner::{Stage, TraceEvent};
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+    use time::OffsetDateTime;
+    use time::format_description::well_known::Rfc3339;
+
+    /// What a view printed, without the times, which every line must have.
+    fn told(speak: impl FnOnce(&JsonView)) -> Vec<Value> {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let view = JsonView::to(Box::new(move |line| sink.lock().unwrap().push(line.to_owned())));
+        speak(&view);
+        let lines = lines.lock().unwrap();
+        lines
+            .iter()
+            .map(|line| {
+                let mut value: Value = serde_json::from_str(line).unwrap();
+                let time = value.as_object_mut().unwrap().remove("time").unwrap();
+                OffsetDateTime::parse(time.as_str().unwrap(), &Rfc3339).unwrap();
+                value
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_moment_is_in_milliseconds() {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_123_456_789).unwrap();
+        assert_eq!(moment(time).unwrap(), "2023-11-14T22:13:20.123Z");
+    }
+
+    #[test]
+    fn text_has_whole_lines_without_markers_and_colours() {
+        let job = JobLabel {
+            id: 7,
+            name: "test".into(),
+            stage: "test".into(),
+        };
+        let seen = told(|view| {
+            view.job_event(&job, TraceEvent::StageStarted(Stage::StepScript));
+            for bytes in [
+                "section_start:1:step_script\r\u{1b}[0K\u{1b}[36;1mExecu",
+                "ting\u{1b}[0;m\na\tb\n",
+                "section_end:2:step_script\r\u{1b}[0K\n",
+            ] {
+                view.job_event(&job, TraceEvent::Output(bytes.as_bytes()));
+            }
+        });
+        assert_eq!(
+            seen,
+            [
+                json!({"event": "section_started", "job": "test", "id": 7, "section": "step_script"}),
+                json!({"event": "output", "job": "test", "id": 7, "text": "Executing\na\tb\n"}),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_pipeline_says_what_it_is_and_what_became_of_it() {
+        let file = b"soft: {script: x, allow_failure: true}\nnext: {script: x, stage: deploy}".to_vec();
+        let files = BTreeMap::from([("ci.yml".to_owned(), file)]);
+        let mut situation = Situation {
+            ref_name: "main".into(),
+            pipeline: PipelineFacts {
+                id: 12,
+                ..PipelineFacts::default()
+            },
+            ..Situation::default()
+        };
+        situation.commit.sha = "0123".into();
+        let compiled = compile(&files, "ci.yml", &situation, Options::default()).unwrap();
+        let summary = Summary {
+            status: Status::Success,
+            duration: Duration::from_secs(2),
+            jobs: vec![JobLine {
+                name: "soft".into(),
+                status: Status::Failed,
+                allowed_failure: true,
+                failure: Some("exit code 1".into()),
+                trace: Some("/t/1-soft.log".into()),
+            }],
+            images: Vec::new(),
+        };
+        let seen = told(|view| {
+            view.started(&compiled.pipeline);
+            view.finished(&summary);
+        });
+        assert_eq!(
+            seen,
+            [
+                json!({
+                    "event": "pipeline_started", "number": 12, "ref": "main", "sha": "0123",
+                    "jobs": [{"job": "soft", "stage": "test"}, {"job": "next", "stage": "deploy"}],
+                }),
+                json!({
+                    "event": "pipeline_finished", "status": "success", "warnings": true, "seconds": 2.0,
+                    "jobs": [{
+                        "job": "soft", "status": "failed", "allowed_failure": true, "trace": "/t/1-soft.log",
+                    }],
+                    "images": [],
+                }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_wrong_file_is_told_with_its_places() {
+        let files = BTreeMap::from([("ci.yml".to_owned(), b"job: {scirpt: x}".to_vec())]);
+        let found = compile(&files, "ci.yml", &Situation::default(), Options::default()).unwrap_err();
+        let seen = told(|view| view.diagnostics("ci.yml", false, &found));
+        let [line] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!(
+            (&line["event"], &line["valid"]),
+            (&json!("diagnostics"), &json!(false))
+        );
+        let first = &line["diagnostics"][0];
+        assert_eq!(
+            (&first["severity"], &first["line"]),
+            (&json!("error"), &json!(1)),
+            "{line}"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use shipway_runner::TraceEvent;
+use shipway_runner::{JobStatus, TraceEvent};
 
 use super::{JobEnd, JobLabel, View, describe, span};
 use crate::commands::run::lines::{Lines, without_colours};
@@ -53,7 +53,11 @@ impl View for PlainView {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&job.id);
-        self.line(job, &format!("{} ({})", describe(end), span(end.duration)));
+        let mut text = format!("{} ({})", describe(end), span(end.duration));
+        if let (JobStatus::Failed { .. }, Some(trace)) = (end.status, end.trace) {
+            text.push_str(&format!("  trace: {}", trace.display()));
+        }
+        self.line(job, &text);
     }
 
     fn finished(&self, summary: &Summary) {

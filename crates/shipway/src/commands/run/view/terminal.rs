@@ -9,6 +9,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use shipway_runner::{JobStatus, TraceEvent};
 
+use super::echo::QuietInterrupt;
 use super::{JobEnd, JobLabel, View, describe, span};
 use crate::commands::run::lines::{Lines, without_colours};
 use crate::commands::run::summary::Summary;
@@ -20,6 +21,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The view for terminals.
 pub(super) struct TerminalView {
+    quiet: QuietInterrupt<std::io::Stderr>,
     bars: MultiProgress,
     jobs: Mutex<HashMap<u64, LiveJob>>,
 }
@@ -33,6 +35,7 @@ struct LiveJob {
 impl TerminalView {
     pub(super) fn new() -> Self {
         Self {
+            quiet: QuietInterrupt::begin(std::io::stderr()),
             bars: MultiProgress::new(),
             jobs: Mutex::default(),
         }
@@ -117,15 +120,28 @@ impl View for TerminalView {
             for line in &tail {
                 self.print(&format!("  │ {line}\u{1b}[0m"));
             }
-            self.print(&format!("  └ all of it: {}", end.trace.display()));
+            if let Some(trace) = end.trace {
+                self.print(&format!("  └ all of it: {}", trace.display()));
+            }
         }
     }
 
-    fn finished(&self, summary: &Summary) {
+    fn give_back(&self) {
         // A line that is still there belongs to a job that never ended.
         let _ = self.bars.clear();
+        self.quiet.end();
+    }
+
+    fn finished(&self, summary: &Summary) {
+        self.give_back();
         for line in summary.lines() {
             screen::line(&line);
         }
+    }
+}
+
+impl Drop for TerminalView {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
