@@ -7,6 +7,7 @@
 
 mod plan;
 mod recognition;
+mod socket;
 
 pub(crate) use plan::{EnginePlan, Face};
 pub use recognition::is_docker_daemon;
@@ -18,14 +19,12 @@ use shipway_engine::certificates::{CertificateAuthority, TlsIdentity};
 use shipway_engine::{Engine, EngineOptions, HostPaths};
 use shipway_sandbox::{Mount, MountSource};
 use shipway_store::Scope;
-use std::fs::File;
+use socket::SocketDirectory;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use tokio::task::JoinHandle;
 
 const DOING: &str = "starting the job's engine";
-const SOCKET: &str = "docker.sock";
 const SOCKET_MODE: u32 = 0o666;
 
 /// An engine that serves one job; it ends when this is closed or dropped.
@@ -33,6 +32,7 @@ pub(crate) struct JobEngine {
     engine: Engine,
     tasks: Vec<JoinHandle<()>>,
     mounts: Vec<Mount>,
+    sockets: Vec<SocketDirectory>,
 }
 
 impl JobEngine {
@@ -64,6 +64,7 @@ impl JobEngine {
             engine,
             tasks: Vec::new(),
             mounts: Vec::new(),
+            sockets: Vec::new(),
         };
         for face in &plan.faces {
             started.open(context, pod, plan, face, address).await?;
@@ -111,7 +112,7 @@ impl JobEngine {
                 self.tasks
                     .push(tokio::spawn(async move { engine.serve_tls(listener, tls).await }));
             }
-            Face::Socket { path } => self.socket(context, pod, path).await?,
+            Face::Socket { path } => self.socket(context, pod, path)?,
         }
         Ok(())
     }
@@ -145,29 +146,20 @@ impl JobEngine {
         authority.mutual_tls(&server).doing(DOING)
     }
 
-    /// A socket in the pod's own directory, which nobody else on this machine may enter and which goes with the pod;
-    /// every id of the job may connect to what is mounted from it.
-    async fn socket(&mut self, context: &RunnerContext, pod: &Pod, path: &Path) -> Result<(), JobError> {
-        let directory = crate::builds::directory_of(pod, "engine", &[]).await?;
-        let keeper = context
-            .runtime
-            .data()
-            .join("keeper")
-            .join(context.runtime.id_map().class());
-        // Named by a descriptor, since a socket's path may have 107 bytes only.
-        let opened = File::open(keeper.join(&directory)).doing(DOING)?;
-        let short = format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd());
+    /// A socket that every id of the job may connect to, and nobody else on this machine may reach.
+    fn socket(&mut self, context: &RunnerContext, pod: &Pod, path: &Path) -> Result<(), JobError> {
+        let directory = SocketDirectory::make(context.runtime.data(), pod.id()).doing(DOING)?;
         let serving = self
             .engine
-            .serve_unix(Path::new(&short), SOCKET_MODE)
+            .serve_unix(&directory.to_bind(), SOCKET_MODE)
             .doing(DOING)?;
         self.tasks.push(tokio::spawn(serving));
-        let source = MountSource::Keeper(directory.join(SOCKET));
         self.mounts.push(Mount {
             target: path.to_owned(),
-            source,
+            source: MountSource::Host(directory.socket()),
             read_only: false,
         });
+        self.sockets.push(directory);
         Ok(())
     }
 }
