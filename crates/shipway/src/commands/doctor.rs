@@ -23,6 +23,14 @@ pub(crate) struct DoctorArguments {
 pub(crate) fn execute(arguments: &DoctorArguments, global: &GlobalArguments) -> Result<ExitCode, Failure> {
     // In the data directory, since its file system has a say in what works.
     let (_, data) = data_directory(global)?;
+    std::fs::create_dir_all(&data).map_err(|error| {
+        Failure::caused(
+            FailureKind::Place,
+            &format!("the data directory `{}`", data.display()),
+            &error,
+        )
+        .hint("name one that you may write with --data or SHIPWAY_DATA")
+    })?;
     let report = probe_in(&data.join("keeper/probe"));
     if arguments.json {
         let text = serde_json::to_string_pretty(&report)

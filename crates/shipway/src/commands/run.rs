@@ -88,16 +88,45 @@ pub(crate) async fn execute(
     arguments: RunArguments,
     installation: Installation,
 ) -> Result<ExitCode, Failure> {
+    let timeout = timeout(&arguments.timeout)?;
+    let concurrency = concurrency(arguments.concurrency)?;
     let directory = std::env::current_dir()
         .map_err(|error| Failure::caused(FailureKind::Place, "finding the current directory", &error))?;
     let facts = WorkTreeFacts::read(&directory)?;
-    let timeout = parse_duration(&arguments.timeout)
-        .map_err(|error| Failure::caused(FailureKind::Use, "the argument --timeout", &error))?;
     let number = numbers::take(&installation.data, 1)?;
     let situation = situation(&arguments, &facts, number, &installation.registry_name)?;
     let compiled = plan(&arguments, &facts, &situation)?;
     let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;
-    prepare_and_drive(arguments, installation, facts, selection, timeout).await
+    let pace = Pace { timeout, concurrency };
+    prepare_and_drive(arguments, installation, facts, selection, pace).await
+}
+
+/// How long and how many.
+struct Pace {
+    timeout: Duration,
+    concurrency: usize,
+}
+
+fn timeout(text: &str) -> Result<Duration, Failure> {
+    let hint = "a number and a unit, such as `45s`, `90m` or `2h 30m`";
+    let timeout = parse_duration(text)
+        .map_err(|error| Failure::caused(FailureKind::Use, "the argument --timeout", &error).hint(hint))?;
+    if timeout.is_zero() {
+        let message = "the argument --timeout leaves jobs no time";
+        return Err(Failure::new(FailureKind::Use, message).hint(hint));
+    }
+    Ok(timeout)
+}
+
+fn concurrency(asked: Option<usize>) -> Result<usize, Failure> {
+    match asked {
+        None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+        Some(0) => Err(
+            Failure::new(FailureKind::Use, "with --concurrency 0 no job could run")
+                .hint("give 1 or more, or leave it out for one job on each processor"),
+        ),
+        Some(number) => Ok(number),
+    }
 }
 
 async fn prepare_and_drive(
@@ -105,7 +134,7 @@ async fn prepare_and_drive(
     installation: Installation,
     facts: WorkTreeFacts,
     selection: Selection,
-    timeout: Duration,
+    pace: Pace,
 ) -> Result<ExitCode, Failure> {
     let pushes = Arc::new(summary::Pushes::default());
     let installation = installation.observed(pushes.clone())?;
@@ -144,8 +173,8 @@ async fn prepare_and_drive(
         sources: Arc::new(sources),
         digests: cache_keys::digests(&facts.root, selection.pipeline()),
         traces,
-        timeout,
-        concurrency: arguments.concurrency.unwrap_or_else(processors).max(1),
+        timeout: pace.timeout,
+        concurrency: pace.concurrency,
         listen: installation.settings.registry.listen,
         pushes,
         view,
@@ -286,6 +315,21 @@ fn now() -> String {
         .unwrap_or_default()
 }
 
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+#[cfg(test)]
+mod tests {
+    use super::{concurrency, timeout};
+    use std::time::Duration;
+
+    #[test]
+    fn wrong_numbers_are_refused_with_a_hint() {
+        assert_eq!(timeout("2h 30m").unwrap(), Duration::from_secs(9000));
+        for wrong in ["5x", "", "0"] {
+            let said = format!("{:?}", timeout(wrong).unwrap_err());
+            assert!(said.contains("Use") && said.contains("`90m`"), "{said}");
+        }
+        assert_eq!(concurrency(Some(3)).unwrap(), 3);
+        assert!(concurrency(None).unwrap() > 0);
+        let said = format!("{:?}", concurrency(Some(0)).unwrap_err());
+        assert!(said.contains("Use") && said.contains("1 or more"), "{said}");
+    }
 }

@@ -1,5 +1,6 @@
 //! `shipway prune`, `gc` and `fsck`: disk use shown, what is not needed removed, every byte checked.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ pub(crate) async fn prune(
         .store
         .usage()
         .map_err(|error| broken("reading the store", &error))?;
+    let whole = size_on_disk(&installation.data);
     let mut layers = 0;
     if arguments.all && !arguments.dry_run {
         installation
@@ -73,7 +75,7 @@ pub(crate) async fn prune(
     if arguments.json {
         let figures = serde_json::json!({
             "blobs": usage.blobs, "blob_bytes": usage.blob_bytes, "repositories": usage.repositories,
-            "removed_blobs": report.blobs, "removed_bytes": report.bytes, "removed_layers": layers,
+            "bytes_on_disk": whole, "removed_blobs": report.blobs, "removed_bytes": report.bytes, "removed_layers": layers,
             "dry_run": arguments.dry_run,
         });
         screen::line(&figures.to_string());
@@ -98,6 +100,23 @@ pub(crate) async fn prune(
         screen::line(&format!("{layers} unpacked layers removed"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The bytes of all files below a directory, as far as this user may look: a lower bound where layers hold private directories.
+fn size_on_disk(directory: &Path) -> u64 {
+    let mut waiting = vec![directory.to_path_buf()];
+    let mut total = 0;
+    while let Some(directory) = waiting.pop() {
+        let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+        for entry in entries {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => waiting.push(entry.path()),
+                Ok(metadata) => total += metadata.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    total
 }
 
 /// Removes what was unpacked for containers; an installation that never unpacked anything needs no isolation for that.

@@ -61,22 +61,20 @@ fn add(
     let name: UserName = name
         .parse()
         .map_err(|error| Failure::caused(FailureKind::Use, &format!("the name `{name}`"), &error))?;
-    let password = read_password(from_stdin, &format!("Password for {name}: "))?;
-    let first = installation
-        .store
-        .users()
-        .map_err(|error| internal(&error))?
-        .is_empty();
+    let password = read_new_password(from_stdin, name.as_str())?;
+    let users = installation.store.users().map_err(|error| internal(&error))?;
+    let known = users.iter().any(|user| user.name == name.as_str());
     installation
         .access
         .add_user(&name, &password, administrator)
         .map_err(|error| Failure::caused(FailureKind::Use, &format!("adding `{name}`"), &error))?;
-    let rights = if first || administrator {
-        "administrator"
+    if known {
+        screen::line(&format!("{name}: the password is changed"));
+    } else if users.is_empty() || administrator {
+        screen::line(&format!("{name} (administrator)"));
     } else {
-        "may push below its own name"
-    };
-    screen::line(&format!("{name} ({rights})"));
+        screen::line(&format!("{name} (may pull everything and push below `{name}/`)"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,6 +108,15 @@ fn remove(installation: &Installation, name: &str) -> Result<ExitCode, Failure> 
 
 fn internal(error: &dyn std::error::Error) -> Failure {
     Failure::caused(FailureKind::Internal, "reading the accounts", error)
+}
+
+/// A password that is to be kept: on a terminal it is asked for twice, since nobody sees what was typed.
+fn read_new_password(from_stdin: bool, name: &str) -> Result<Secret, Failure> {
+    let password = read_password(from_stdin, &format!("Password for {name}: "))?;
+    if !from_stdin && read_password(false, "The same again: ")?.expose() != password.expose() {
+        return Err(Failure::new(FailureKind::Use, "the two passwords differ"));
+    }
+    Ok(password)
 }
 
 /// A password from standard input, or from the terminal without showing it.

@@ -13,18 +13,32 @@ const PAGE: usize = 500;
 
 pub(super) async fn local(installation: &Installation, json: bool) -> Result<(), Failure> {
     let images = installation.images();
+    let list = async |scope| images.list(&scope).await.map_err(|error| lookup_failed(&error));
+    let imported = list(Scope::imported()).await?;
     let mut rows = Vec::new();
-    for (scope, origin) in [
-        (Scope::user(), "built or pulled"),
-        (Scope::imported(), "imported"),
-    ] {
-        for listed in images.list(&scope).await.map_err(|error| lookup_failed(&error))? {
-            let size = listed.image.compressed_size();
-            for reference in &listed.references {
-                rows.push((reference.familiar(), listed.image.id.clone(), size, origin));
+    for listed in list(Scope::user()).await? {
+        for reference in &listed.references {
+            // An import that stood in for its registry is the user's image as well: it is listed once, as what it is.
+            let stood_in = imported
+                .iter()
+                .any(|other| other.image.id == listed.image.id && other.references.contains(reference));
+            if !stood_in {
+                rows.push((reference.familiar(), listed.image.clone(), "built or pulled"));
             }
         }
     }
+    for listed in &imported {
+        rows.extend(
+            listed
+                .references
+                .iter()
+                .map(|name| (name.familiar(), listed.image.clone(), "imported")),
+        );
+    }
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|(name, image, origin)| (name, image.id.clone(), image.compressed_size(), origin))
+        .collect();
     if json {
         for (name, id, size, origin) in rows {
             screen::line(

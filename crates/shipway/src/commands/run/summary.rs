@@ -101,9 +101,12 @@ impl Summary {
         }
         for image in &self.images {
             lines.push(format!("  {}  {}", image.name, image.digest));
+            lines.push(format!("    docker pull {}", image.outside));
+        }
+        if let Some((host, _)) = self.images.first().and_then(|image| image.outside.split_once('/')) {
             lines.push(format!(
-                "    docker pull {}   (while `shipway serve` runs)",
-                image.outside
+                "  `docker pull` works while `shipway serve` runs, after `docker login {host}` (`shipway user add NAME` \
+                 makes a user)"
             ));
         }
         lines
@@ -231,7 +234,8 @@ mod tests {
           skipped: test, lint
         images pushed:
           r/a:1  sha256:0
-            docker pull h/a:1   (while `shipway serve` runs)
+            docker pull h/a:1
+          `docker pull` works while `shipway serve` runs, after `docker login h` (`shipway user add NAME` makes a user)
         ");
     }
 

@@ -12,6 +12,8 @@ use crate::failure::{Failure, FailureKind};
 
 /// GitLab masks nothing shorter; a mask for `1` or `main` would make a trace unreadable.
 const SHORTEST_SECRET: usize = 8;
+/// Characters of a wrong line that are shown.
+const SHOWN: usize = 24;
 /// A file larger than this is not a list of variables.
 const LARGEST_FILE: u64 = 1 << 20;
 
@@ -58,8 +60,9 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<Variable>, Failure> {
             .ok_or_else(|| {
                 Failure::new(
                     FailureKind::Use,
-                    format!("{}:{}: no NAME=value", path.display(), index + 1),
+                    format!("{}:{}: no NAME=value: `{}`", path.display(), index + 1, shown(line)),
                 )
+                .hint("names have letters, digits and `_`; every variable stands on one line")
             })?;
         variables.push(variable(name, value));
     }
@@ -75,6 +78,19 @@ fn variable(name: &str, value: &str) -> Variable {
             ..Variable::secret(name, value)
         }
     }
+}
+
+/// A wrong line, without what may be a secret: neither a value nor, say, the middle of a key.
+fn shown(line: &str) -> String {
+    let (text, cut) = match line.split_once('=') {
+        Some((name, _)) => (format!("{name}="), true),
+        None => (line.to_owned(), false),
+    };
+    let mut shown: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+    if cut || shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn unquoted(value: &str) -> &str {
@@ -124,7 +140,17 @@ mod tests {
                 ("B".to_owned(), "two words".to_owned())
             ]
         );
-        std::fs::write(file.path(), "A=1\nbroken\n").unwrap();
-        assert!(format!("{:?}", read_file(file.path()).unwrap_err()).contains(":2:"));
+        for (line, shown) in [
+            ("broken", ":2: no NAME=value: `broken`"),
+            ("MY-TOKEN=swordfish", ":2: no NAME=value: `MY-TOKEN=…`"),
+            (
+                "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC",
+                "value: `MIIEvQIBADANBgkqhkiG9w0B…`",
+            ),
+        ] {
+            std::fs::write(file.path(), format!("A=1\n{line}\n")).unwrap();
+            let said = format!("{:?}", read_file(file.path()).unwrap_err());
+            assert!(said.contains(shown), "{said}");
+        }
     }
 }
