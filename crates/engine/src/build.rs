@@ -75,7 +75,7 @@ impl Inner {
         }
         let tags = request.tags.clone();
         let outcome = self.builder.build(request, &transcript).await;
-        transcript.end();
+        transcript.end(outcome.as_ref().ok().map(|built| &built.id));
         match outcome {
             Ok(built) => self.tell_built(asked, &built, &tags, writer),
             Err(error) => writer.error(&sentence(&error), Some(error.exit_code().unwrap_or(1))),

@@ -146,7 +146,7 @@ impl Inner {
             "Plugins": { "Volume": ["local"], "Network": ["bridge", "null"], "Authorization": null, "Log": ["json-file"] },
             "SystemTime": rfc3339(Some(time::OffsetDateTime::now_utc())),
             "NEventsListener": 0,
-            "DockerRootDir": "/var/lib/docker",
+            "DockerRootDir": self.runtime.data().to_string_lossy(),
             "Labels": [],
             "ExperimentalBuild": false,
             "ServerVersion": DOCKER_VERSION,

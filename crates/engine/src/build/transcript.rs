@@ -32,6 +32,8 @@ struct State {
     current: usize,
     steps: BTreeMap<usize, StepState>,
     waiting: usize,
+    /// The id after the last step, until it is known what the image itself is called.
+    last: Option<Digest>,
 }
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ impl Transcript {
             current: 1,
             steps: BTreeMap::new(),
             waiting: 0,
+            last: None,
         };
         Transcript {
             writer,
@@ -85,11 +88,18 @@ impl Transcript {
         }
     }
 
-    /// Tells what still waits: the build is over, one way or the other.
-    pub(super) fn end(&self) {
-        let steps = std::mem::take(&mut self.state().steps);
+    /// Tells what still waits: the build is over, one way or the other. The image is what the last step made, though its
+    /// own configuration has more to it than the steps.
+    pub(super) fn end(&self, image: Option<&Digest>) {
+        let (steps, last) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.steps), state.last.take())
+        };
         for text in steps.into_values().flat_map(|step| step.waiting) {
             self.writer.text(&text);
+        }
+        if let Some(last) = last.filter(|_| !self.quiet) {
+            self.writer.text(&result(image.unwrap_or(&last)));
         }
     }
 
@@ -109,6 +119,10 @@ impl State {
 impl BuildEvents for Transcript {
     fn step_started(&self, step: &Step<'_>) {
         let mut state = self.state();
+        // Triggers of a base have the number of its FROM, so that the last number may come again.
+        if let Some(id) = state.last.take() {
+            self.say(&mut state, step, result(&id));
+        }
         state.of(step).pending = step
             .text
             .get(..4)
@@ -143,7 +157,11 @@ impl BuildEvents for Transcript {
             .flat_map(|(_, bytes)| bytes)
             .collect();
         self.say(&mut state, step, String::from_utf8_lossy(&left).into_owned());
-        self.say(&mut state, step, format!(" ---> {}\n", id.short()));
+        if step.index == step.total {
+            state.last = Some(id.clone());
+        } else {
+            self.say(&mut state, step, result(id));
+        }
         state.of(step).finished = true;
         let mut current = state.current;
         while state.steps.get(&current).is_some_and(|step| step.finished) {
@@ -172,6 +190,10 @@ impl BuildEvents for Transcript {
     }
 }
 
+fn result(id: &Digest) -> String {
+    format!(" ---> {}\n", id.short())
+}
+
 /// The text so far; what may be the beginning of a character waits for the rest.
 fn whole_characters(partial: &mut Vec<u8>, bytes: &[u8]) -> String {
     partial.extend_from_slice(bytes);
@@ -196,7 +218,7 @@ mod tests {
         let (writer, answer) = reply::channel(reply::JSON);
         let transcript = Transcript::new(writer, quiet, "0123456789abcdef");
         tell(&transcript);
-        transcript.end();
+        transcript.end(Some(&Digest::sha256(b"image")));
         drop(transcript);
         let text = answer.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(text.to_vec())
@@ -273,6 +295,35 @@ mod tests {
                 " ---> Running in 0123456789ab\n",
                 "early\n",
                 "late\n",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_last_step_makes_the_image() {
+        let last = Step {
+            index: 3,
+            ..step("FROM base")
+        };
+        let trigger = Step {
+            text: "RUN trigger",
+            ..last
+        };
+        let told = written(false, |transcript| {
+            transcript.step_started(&last);
+            transcript.step_finished(&last, &Digest::sha256(b""));
+            transcript.step_started(&trigger);
+            transcript.cached(&trigger);
+            transcript.step_finished(&trigger, &Digest::sha256(b""));
+        });
+        assert_eq!(
+            told.await,
+            [
+                "Step 3/3 : FROM base\n",
+                " ---> e3b0c44298fc\n",
+                "Step 3/3 : RUN trigger\n",
+                " ---> Using cache\n",
+                &format!(" ---> {}\n", Digest::sha256(b"image").short()),
             ]
         );
     }

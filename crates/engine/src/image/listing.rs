@@ -84,12 +84,8 @@ fn summary(listed: &ListedImage, version: ApiVersion) -> Value {
             digests.push("<none>@<none>".to_owned());
         }
     }
-    let created = image
-        .config
-        .created
-        .as_deref()
-        .and_then(crate::clock::parse_moment);
-    let created = created.unwrap_or_else(|| OffsetDateTime::from(listed.created));
+    // When it came here and not what its configuration says: reproducible images say the same day for ever.
+    let created = OffsetDateTime::from(listed.created);
     let mut shown = json!({
         "Id": image.id.to_string(),
         "ParentId": "",

@@ -42,6 +42,14 @@ async fn build_run_and_cache(docker: Peer) {
     assert_eq!(again.matches(" ---> Using cache").count(), 2, "{again}");
     let id = house.ok(&["images", "-q", "app:latest"]).await;
     assert!(again.contains(&format!("Successfully built {id}")), "{again}");
+    for told in [&built, &again] {
+        let last = told.lines().rfind(|line| line.starts_with(" ---> "));
+        assert_eq!(last, Some(format!(" ---> {id}").as_str()), "{told}");
+    }
+    let since = house
+        .ok(&["images", "--format", "{{.CreatedSince}}", "app:latest"])
+        .await;
+    assert!(since.contains("second"), "{since}");
     write(&house.path("app/hello.txt"), "changed\n");
     house.ok(&["build", "--iidfile", "iid", "-t", "app", "app"]).await;
     assert_eq!(house.ok(&["run", "--rm", "app"]).await, "changed");

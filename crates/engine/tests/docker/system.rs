@@ -30,6 +30,8 @@ async fn version_and_info(docker: Peer) {
         ])
         .await;
     assert_eq!(info, "job-1 none 1 0 linux");
+    let root = house.ok(&["info", "--format", "{{.DockerRootDir}}"]).await;
+    assert_eq!(root, house.path("data").to_str().unwrap());
     let text = house.ok(&["info"]).await;
     assert!(
         text.contains("Storage Driver: overlay2") && !text.contains("ERROR"),
