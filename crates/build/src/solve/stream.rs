@@ -4,14 +4,20 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use shipway_sandbox::KeeperError;
 
 use crate::error::StepError;
 
+/// What an ordinary user may have in one pipe, by the kernel's default.
+const PIPE_BYTES: usize = 1 << 20;
+
 /// A pipe: read end, write end.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    // Both sides go on for longer before they wait for each other. The kernel may refuse; then it works as well.
+    let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
+    Ok((read, write))
 }
 
 /// Runs `produce` against the write end and `consume` against the read end at the same time. Each side closes its end
