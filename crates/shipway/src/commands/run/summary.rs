@@ -103,7 +103,11 @@ impl Summary {
             lines.push(format!("  {}  {}", image.name, image.digest));
             lines.push(format!("    docker pull {}", image.outside));
         }
-        if let Some((host, _)) = self.images.first().and_then(|image| image.outside.split_once('/')) {
+        if let Some((host, _)) = self
+            .images
+            .first()
+            .and_then(|image| image.outside.split_once('/'))
+        {
             lines.push(format!(
                 "  `docker pull` works while `shipway serve` runs, after `docker login {host}` (`shipway user add NAME` \
                  makes a user)"

@@ -60,7 +60,12 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<Variable>, Failure> {
             .ok_or_else(|| {
                 Failure::new(
                     FailureKind::Use,
-                    format!("{}:{}: no NAME=value: `{}`", path.display(), index + 1, shown(line)),
+                    format!(
+                        "{}:{}: no NAME=value: `{}`",
+                        path.display(),
+                        index + 1,
+                        shown(line)
+                    ),
                 )
                 .hint("names have letters, digits and `_`; every variable stands on one line")
             })?;
