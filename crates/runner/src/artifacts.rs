@@ -11,7 +11,7 @@ pub use store::{ArtifactDirectory, ArtifactStore};
 
 use crate::Trace;
 use crate::builds::{Builds, pipe};
-use crate::outcome::{Doing, JobError, JobStatus};
+use crate::outcome::{Doing, JobError, JobStatus, count};
 use crate::selection::Selection;
 use crate::variables::Variables;
 use dotenv::{DOTENV_BYTES, parse_dotenv};
@@ -142,7 +142,10 @@ async fn read_dotenv(
     for (path, content) in files.iter().filter(|(path, _)| selection.takes_in(path)) {
         match parse_dotenv(content) {
             Ok(found) => {
-                trace.say(format!("{path}: {} variables for later jobs", found.len()));
+                trace.say(format!(
+                    "{path}: {} for later jobs",
+                    count(found.len() as u64, "variable")
+                ));
                 variables.extend(found);
             }
             Err(error) => trace.error(format!("{path}: {error}")),

@@ -1,11 +1,11 @@
 //! The images of a job: which one, with which credentials, how fresh.
 
 use crate::credentials::JobCredentials;
-use crate::outcome::JobError;
-use crate::outcome::chain;
+use crate::outcome::{JobError, chain, root_cause};
 use crate::{ImageFreshness, RunnerContext, Trace};
-use shipway_container::{Image, PullOptions, PullPolicy, PullSource};
+use shipway_container::{Image, PullError, PullOptions, PullPolicy, PullSource};
 use shipway_oci::{Platform, Reference};
+use shipway_registry::ClientError;
 use shipway_store::Scope;
 
 /// What a job says about one of its images.
@@ -62,11 +62,13 @@ pub(crate) async fn pull(
                     unreachable: Some(why),
                 } = &outcome.source
                 {
-                    trace.warn(format!(
-                        "{} is the imported image, because its registry cannot be reached: {}",
-                        wanted.name,
-                        chain(why)
-                    ));
+                    let why = match why {
+                        ClientError::Unreachable { host, .. } => {
+                            format!("`{host}` cannot be reached: {}", root_cause(why))
+                        }
+                        other => chain(other),
+                    };
+                    trace.warn(format!("{} is the imported image, because {why}", wanted.name));
                 }
                 trace.say(format!(
                     "Using image {} for {} ...",
@@ -75,21 +77,38 @@ pub(crate) async fn pull(
                 return Ok(outcome.image);
             }
             Err(error) => {
-                if let Some(before) = last.replace(error) {
-                    trace.warn(format!(
-                        "failed to pull image {}: {}",
-                        wanted.name,
-                        chain(&before)
-                    ));
+                if let Some(before) = last.replace(not_pulled(wanted.name, error)) {
+                    trace.warn(chain(&before));
                 }
             }
         }
     }
-    let source = last.map_or_else(|| "no pull policy is left to try".into(), Into::into);
-    Err(JobError::ImagePull {
+    Err(last.unwrap_or_else(|| JobError::ImagePull {
         image: wanted.name.to_owned(),
-        source,
-    })
+        source: "no pull policy is left to try".into(),
+    }))
+}
+
+fn not_pulled(image: &str, error: PullError) -> JobError {
+    let image = image.to_owned();
+    match error {
+        PullError::Registry { source, .. } => match *source {
+            ClientError::Unreachable { host, source } => JobError::ImageUnreachable {
+                image,
+                host,
+                cause: root_cause(&*source),
+            },
+            // That the image was not pulled is said already.
+            other => JobError::ImagePull {
+                image,
+                source: other.into(),
+            },
+        },
+        other => JobError::ImagePull {
+            image,
+            source: other.into(),
+        },
+    }
 }
 
 /// The policies to try, in order.
@@ -123,8 +142,38 @@ fn describe(policy: PullPolicy) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{ImageFreshness, policies};
-    use shipway_container::PullPolicy;
+    use super::{ImageFreshness, not_pulled, policies};
+    use crate::outcome::chain;
+    use shipway_container::{PullError, PullPolicy};
+    use shipway_registry::ClientError;
+    use std::io;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error (Connect)")]
+    struct Between(#[source] io::Error);
+
+    #[test]
+    fn an_unreachable_registry_is_one_line_and_a_hint() {
+        let error = not_pulled(
+            "alpine:3",
+            PullError::Registry {
+                reference: Box::new("alpine:3".parse().unwrap()),
+                source: Box::new(ClientError::Unreachable {
+                    host: "registry-1.docker.io".into(),
+                    source: Between(io::Error::other("no address")).into(),
+                }),
+            },
+        );
+        assert_eq!(
+            chain(&error),
+            "failed to pull image \"alpine:3\": `registry-1.docker.io` cannot be reached: no address"
+        );
+        let hint = error.hint().unwrap();
+        assert!(
+            hint.contains("shipway image import alpine:3 ROOTFS.tar"),
+            "{hint}"
+        );
+    }
 
     #[test]
     fn the_job_decides_before_the_runner() {

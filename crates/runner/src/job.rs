@@ -65,7 +65,12 @@ pub async fn run_job(context: &RunnerContext, run: JobRun<'_>) -> JobOutcome {
         .map_or_else(JobError::status, |()| JobStatus::Success);
     match &status {
         JobStatus::Success => trace.good("Job succeeded"),
-        JobStatus::Failed { message, .. } => trace.error(format!("Job failed: {message}")),
+        JobStatus::Failed { message, .. } => {
+            trace.error(format!("Job failed: {message}"));
+            if let Some(hint) = verdict.as_ref().err().and_then(JobError::hint) {
+                trace.say(format!("Hint: {hint}"));
+            }
+        }
         JobStatus::Canceled => trace.error("Job failed: canceled"),
     }
     let trace_failure = trace.finish().err().map(|error| error.to_string());
@@ -144,6 +149,9 @@ impl<'a> Job<'a> {
     async fn prepare(&mut self) -> Result<(), JobError> {
         self.begin(Stage::PrepareExecutor);
         let trace = self.run.trace.clone();
+        if let Some(notice) = self.default_image_notice() {
+            trace.say(notice);
+        }
         trace.say(format!(
             "Using the container executor with image {} ...",
             self.image_name()
@@ -243,7 +251,6 @@ impl<'a> Job<'a> {
             return verdict;
         };
         self.begin(Stage::AfterScript);
-        self.run.trace.say("Running after script...");
         let status = verdict
             .as_ref()
             .map_or_else(JobError::status, |()| JobStatus::Success);
@@ -346,6 +353,23 @@ impl<'a> Job<'a> {
         if let Some(stage) = self.stage.take() {
             self.run.trace.end(stage);
         }
+    }
+
+    /// What a reader has to know when the image is nobody's choice.
+    fn default_image_notice(&self) -> Option<String> {
+        let named = &self.run.payload.image.name;
+        if !self.variables.expand(named).is_empty() {
+            return None;
+        }
+        let why = if named.is_empty() {
+            "This job names no image".to_owned()
+        } else {
+            format!("This job's image {named} expands to nothing")
+        };
+        Some(format!(
+            "{why}: the default {} is used.",
+            self.context.default_image
+        ))
     }
 
     fn image_name(&self) -> String {

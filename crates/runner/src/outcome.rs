@@ -114,6 +114,17 @@ pub(crate) enum JobError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The registry of an image cannot be reached. What lies between that and its root cause is of no use to the job's
+    /// owner.
+    #[error("failed to pull image \"{image}\": `{host}` cannot be reached: {cause}")]
+    ImageUnreachable {
+        /// Which.
+        image: String,
+        /// Who was asked.
+        host: String,
+        /// The root cause.
+        cause: String,
+    },
     /// The job asks for what this runner does not do.
     #[error("{message}")]
     Configuration {
@@ -137,7 +148,7 @@ impl JobError {
             Self::Canceled => return JobStatus::Canceled,
             Self::Script { exit_code } => (FailureReason::ScriptFailure, Some(*exit_code)),
             Self::Timeout { .. } => (FailureReason::JobExecutionTimeout, None),
-            Self::ImagePull { .. } => (FailureReason::ImagePullFailure, None),
+            Self::ImagePull { .. } | Self::ImageUnreachable { .. } => (FailureReason::ImagePullFailure, None),
             Self::Configuration { .. } => (FailureReason::RunnerConfigurationError, None),
             Self::System { .. } => (FailureReason::RunnerSystemFailure, None),
         };
@@ -145,6 +156,18 @@ impl JobError {
             reason,
             exit_code,
             message: chain(self),
+        }
+    }
+}
+
+impl JobError {
+    /// What the job's owner can do about it, where the message does not say.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::ImageUnreachable { image, .. } => Some(format!(
+                "`shipway image import {image} ROOTFS.tar` puts an image of this name here, for use without the registry"
+            )),
+            _ => None,
         }
     }
 }
@@ -176,6 +199,21 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// What everything began with.
+pub(crate) fn root_cause(error: &dyn Error) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// A duration as GitLab's runner prints it: `1h0m0s`.
 struct Span(Duration);
 
@@ -193,8 +231,16 @@ impl fmt::Display for Span {
 
 #[cfg(test)]
 mod tests {
-    use super::{FailureReason, JobError, JobStatus};
+    use super::{FailureReason, JobError, JobStatus, count};
     use std::time::Duration;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(
+            [0, 1, 2].map(|number| count(number, "file")),
+            ["0 files", "1 file", "2 files"]
+        );
+    }
 
     #[test]
     fn errors_become_the_statuses_gitlab_knows() {

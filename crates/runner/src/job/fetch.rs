@@ -1,7 +1,7 @@
 //! The project's files, from where they are into the job's builds volume.
 
 use crate::builds::{Builds, pipe};
-use crate::outcome::{Doing, JobError};
+use crate::outcome::{Doing, JobError, count};
 use crate::variables::Variables;
 use crate::{SourceError, SourceReport, Sources, Trace};
 use std::sync::Arc;
@@ -43,8 +43,9 @@ pub(crate) fn report(fetched: Result<Fetched, JobError>, trace: &Trace) -> Resul
         }
         Fetched::Files(report) => {
             trace.say(format!(
-                "{} files of the work tree at {}",
-                report.files, report.revision
+                "{} of the work tree at {}",
+                count(report.files, "file"),
+                report.revision
             ));
             if report.differs {
                 trace.warn(format!(

@@ -1,6 +1,6 @@
 //! How scripts run and end.
 
-use crate::place::{Files, Place, block_on, job, step};
+use crate::place::{Files, IMAGE, Place, block_on, job, step};
 use crate::runner::Test;
 use shipway_pipeline::variables::Variable;
 use shipway_runner::{FailureReason, JobStatus};
@@ -24,6 +24,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "an_image_that_is_nowhere_is_an_image_failure",
         an_image_that_is_nowhere_is_an_image_failure,
+    ),
+    (
+        "a_job_without_an_image_says_which_it_gets",
+        a_job_without_an_image_says_which_it_gets,
     ),
 ];
 
@@ -54,6 +58,7 @@ fn the_first_failure_ends_the_script_and_after_script_knows() {
             ended.trace
         );
         assert!(ended.trace.contains("\nafter: failed\n"), "{}", ended.trace);
+        assert_eq!(ended.trace.matches("Running after").count(), 1, "{}", ended.trace);
         assert!(
             ended.trace.contains("ERROR: Job failed: exit code 42"),
             "{}",
@@ -205,5 +210,17 @@ fn an_image_that_is_nowhere_is_an_image_failure() {
         };
         assert_eq!(reason, FailureReason::ImagePullFailure, "{message}");
         assert!(message.contains("busybox.test/nothing:1"), "{message}");
+    });
+}
+
+fn a_job_without_an_image_says_which_it_gets() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(8, &["true"]);
+        payload.image.name = String::new();
+        let ended = place.run(&payload).await;
+        let notice = format!("This job names no image: the default {IMAGE} is used.");
+        assert!(ended.trace.contains(&notice), "{}", ended.trace);
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
     });
 }
