@@ -10,6 +10,7 @@ mod archive;
 mod attach;
 mod create;
 mod exec;
+mod health;
 mod inspect;
 mod life;
 mod lifecycle;

@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
+use super::health::Status;
 use super::life::Phase;
 use super::list::{mounts, ports};
 use super::record::Record;
@@ -84,7 +85,7 @@ fn state(record: &Record) -> Value {
                 finished,
             } => (false, code, Some(started), Some(finished)),
         };
-    json!({
+    let mut shown = json!({
         "Status": life.phase.word(),
         "Running": running,
         "Paused": false,
@@ -97,7 +98,14 @@ fn state(record: &Record) -> Value {
         "Error": life.error,
         "StartedAt": rfc3339(started),
         "FinishedAt": rfc3339(finished),
-    })
+    });
+    let health = record.health();
+    if health.status != Status::None
+        && let Some(shown) = shown.as_object_mut()
+    {
+        shown.insert("Health".to_owned(), health.json());
+    }
+    shown
 }
 
 fn config(record: &Record) -> Value {
@@ -135,7 +143,7 @@ fn config(record: &Record) -> Value {
             own.to_owned()
         }
     };
-    json!({
+    let mut shown = json!({
         "Hostname": record.container.hostname(),
         "Domainname": "",
         "User": or_image(&body.user, &image.user),
@@ -155,7 +163,11 @@ fn config(record: &Record) -> Value {
         "OnBuild": null,
         "Labels": record.labels,
         "StopSignal": or_image(&body.stop_signal, image.stop_signal.as_deref().unwrap_or_default()),
-    })
+    });
+    if let (Some(check), Some(shown)) = (&record.healthcheck, shown.as_object_mut()) {
+        shown.insert("Healthcheck".to_owned(), json!(check));
+    }
+    shown
 }
 
 /// What the client asked for, with the few fields that clients rely on filled in.

@@ -95,6 +95,7 @@ impl Inner {
             }
         }
         record.life.started();
+        self.watch_health(record, record.life.wait(WaitCondition::NextExit));
         self.tell(record, "start", []);
         let (engine, record) = (Arc::clone(self), Arc::clone(record));
         tokio::spawn(async move {

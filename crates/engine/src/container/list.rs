@@ -52,6 +52,10 @@ impl Inner {
 
     pub(crate) fn container_summary(&self, record: &Record) -> Value {
         let phase = record.life.now().phase;
+        let remark = match phase {
+            Phase::Running { .. } => record.health().status.remark(),
+            _ => "",
+        };
         let networks: Map<String, Value> = record
             .networks()
             .iter()
@@ -68,7 +72,7 @@ impl Inner {
             "Ports": ports(record),
             "Labels": record.labels,
             "State": phase.word(),
-            "Status": phase.sentence(),
+            "Status": format!("{}{remark}", phase.sentence()),
             "HostConfig": { "NetworkMode": if network_mode.is_empty() { "default" } else { network_mode } },
             "NetworkSettings": { "Networks": networks },
             "Mounts": mounts(record),
@@ -157,7 +161,7 @@ fn wanted(record: &Record, filters: &Filters) -> bool {
         })
         && filters.admits("publish", port)
         && filters.admits("expose", port)
-        && filters.admits("health", |wanted| wanted == "none")
+        && filters.admits("health", |wanted| wanted == record.health().status.word())
         && filters.admits("is-task", |wanted| wanted == "false")
         && filters.admits_labels(&record.labels)
 }

@@ -5,8 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use shipway_container::{Container, Image};
+use shipway_oci::Healthcheck;
 use time::OffsetDateTime;
 
+use super::health::{self, Health, Status};
 use super::life::Lifeline;
 use super::publish::Published;
 use crate::model::create::CreateBody;
@@ -24,11 +26,14 @@ pub(crate) struct Record {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) mounts: Vec<MountShown>,
     pub(crate) ports: Vec<PortPlan>,
+    /// The client's and the image's in one.
+    pub(crate) healthcheck: Option<Healthcheck>,
     pub(crate) container: Container,
     pub(crate) life: Lifeline,
     /// Held while it is started, stopped or removed.
     pub(crate) transition: tokio::sync::Mutex<()>,
     name: Mutex<ResourceName>,
+    health: Mutex<Health>,
     published: Mutex<Vec<Published>>,
     networks: Mutex<BTreeMap<String, Vec<String>>>,
 }
@@ -60,6 +65,8 @@ impl Record {
     pub(crate) fn new(new: NewRecord) -> Record {
         let mut labels = new.image.config.config.labels.clone();
         labels.extend(new.body.labels.clone());
+        let own = &new.image.config.config.healthcheck;
+        let healthcheck = health::merge(new.body.healthcheck.as_ref(), own.as_ref());
         Record {
             id: new.container.id().to_string(),
             created: OffsetDateTime::now_utc(),
@@ -69,10 +76,12 @@ impl Record {
             labels,
             mounts: new.mounts,
             ports: new.ports,
+            healthcheck,
             container: new.container,
             life: Lifeline::new(),
             transition: tokio::sync::Mutex::new(()),
             name: Mutex::new(new.name),
+            health: Mutex::new(Health::new(Status::None)),
             published: Mutex::new(Vec::new()),
             networks: Mutex::new(new.networks),
         }
@@ -84,6 +93,10 @@ impl Record {
 
     pub(crate) fn set_name(&self, name: ResourceName) {
         *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn published(&self) -> MutexGuard<'_, Vec<Published>> {

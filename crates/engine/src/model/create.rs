@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use shipway_oci::Healthcheck;
 
 use super::{Words, nullable};
 
@@ -47,6 +48,7 @@ pub(crate) struct CreateBody {
     #[serde(deserialize_with = "nullable")]
     pub(crate) stop_signal: String,
     pub(crate) stop_timeout: Option<i64>,
+    pub(crate) healthcheck: Option<Healthcheck>,
     #[serde(deserialize_with = "nullable")]
     pub(crate) host_config: HostConfig,
     #[serde(deserialize_with = "nullable")]

@@ -8,6 +8,7 @@ mod build;
 mod containers;
 mod files;
 mod harness;
+mod health;
 mod house;
 mod images;
 mod protocol;
@@ -20,6 +21,7 @@ fn main() -> std::process::ExitCode {
         build::TESTS,
         containers::TESTS,
         files::TESTS,
+        health::TESTS,
         images::TESTS,
         protocol::TESTS,
         resources::TESTS,
