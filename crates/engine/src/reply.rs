@@ -108,18 +108,29 @@ pub(crate) fn channel(content_type: &'static str) -> (StreamWriter, Reply) {
 impl StreamWriter {
     /// Queues bytes; past the bound they are dropped.
     pub(crate) fn write(&self, chunk: Bytes) {
+        if self.unread.load(Ordering::Relaxed) <= MOST_UNREAD {
+            self.write_always(chunk);
+        }
+    }
+
+    /// Queues bytes whatever is unread: for the few that say how it ended. A client that missed them would take a failure for
+    /// a success.
+    fn write_always(&self, chunk: Bytes) {
         let length = chunk.len();
-        let before = self.unread.fetch_add(length, Ordering::Relaxed);
-        if before > MOST_UNREAD || self.sender.send(chunk).is_err() {
+        self.unread.fetch_add(length, Ordering::Relaxed);
+        if self.sender.send(chunk).is_err() {
             self.unread.fetch_sub(length, Ordering::Relaxed);
         }
     }
 
-    /// One object of a JSON stream, ended by CRLF as Docker does.
+    /// One object of a JSON stream.
     pub(crate) fn object(&self, value: &Value) {
-        let mut text = value.to_string();
-        text.push_str("\r\n");
-        self.write(text.into());
+        self.write(line(value));
+    }
+
+    /// An object that says how it ended: it always arrives.
+    pub(crate) fn result(&self, value: &Value) {
+        self.write_always(line(value));
     }
 
     pub(crate) fn status(&self, status: &str) {
@@ -140,7 +151,7 @@ impl StreamWriter {
             Some(code) => json!({ "code": code, "message": message }),
             None => json!({ "message": message }),
         };
-        self.object(&json!({ "errorDetail": detail, "error": message }));
+        self.result(&json!({ "errorDetail": detail, "error": message }));
     }
 
     /// Returns when the client went away.
@@ -149,9 +160,29 @@ impl StreamWriter {
     }
 }
 
+/// An object's text, ended by CRLF as Docker does.
+fn line(value: &Value) -> Bytes {
+    let mut text = value.to_string();
+    text.push_str("\r\n");
+    text.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn how_it_ended_arrives_however_much_was_not_read() {
+        let (writer, reply) = channel(JSON);
+        let piece = Bytes::from(vec![b' '; 1 << 20]);
+        for _ in 0..64 {
+            writer.write(piece.clone());
+        }
+        writer.error("the step failed", Some(7));
+        drop(writer);
+        let text = reply.into_body().collect().await.unwrap().to_bytes();
+        assert!(text.ends_with(b"\"error\":\"the step failed\"}\r\n"));
+    }
 
     #[tokio::test]
     async fn a_stream_carries_its_objects_and_ends_with_its_writer() {

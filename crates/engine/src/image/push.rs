@@ -107,7 +107,7 @@ impl Inner {
                         .flatten();
                     let size = stored.map_or(0, |stored| stored.bytes.len());
                     writer.status(&format!("{tag}: digest: {digest} size: {size}"));
-                    writer.object(&json!({
+                    writer.result(&json!({
                         "progressDetail": {},
                         "aux": { "Tag": tag, "Digest": digest.to_string(), "Size": size },
                     }));
