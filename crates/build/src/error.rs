@@ -138,6 +138,15 @@ pub enum StepError {
         #[source]
         source: ImagesError,
     },
+    /// What `--from=` names is no stage, and as an image it is not to be had either.
+    #[error("there is no stage called `{name}`, and no image of that name can be had")]
+    NoStage {
+        /// The name.
+        name: String,
+        /// What became of the image.
+        #[source]
+        source: Box<StepError>,
+    },
     /// No image has this id.
     #[error("no image has the id {id}")]
     NoImage {

@@ -92,7 +92,7 @@ impl Inner {
             writer.text(&format!("{id}\n"));
             return;
         }
-        writer.object(&json!({ "aux": { "ID": id } }));
+        writer.result(&json!({ "aux": { "ID": id } }));
         writer.text(&format!("Successfully built {}\n", built.id.short()));
         for tag in tags {
             writer.text(&format!("Successfully tagged {}\n", tag.familiar()));

@@ -16,6 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use crate::serve::Place;
 use crate::reply::{self, MULTIPLEXED, RAW, Reply};
 use crate::stdcopy::{FrameStream, frame};
 use crate::version::ApiVersion;
@@ -60,6 +61,7 @@ impl Framing {
 /// The client's side of an exchange that is about to be taken over.
 pub(crate) struct Hijack {
     upgrade: OnUpgrade,
+    place: Option<Place>,
 }
 
 impl Hijack {
@@ -67,6 +69,7 @@ impl Hijack {
     pub(crate) fn take<B>(request: &mut Request<B>) -> Option<Hijack> {
         request.headers().get(UPGRADE)?;
         Some(Hijack {
+            place: request.extensions().get::<Place>().cloned(),
             upgrade: hyper::upgrade::on(request),
         })
     }
@@ -83,23 +86,36 @@ impl Hijack {
         O: Stream<Item = (FrameStream, Bytes)> + Send + Unpin + 'static,
         I: AsyncWrite + Send + Unpin + 'static,
     {
-        tokio::spawn(async move {
+        let conversation = async move {
             match self.upgrade.await {
                 Ok(upgraded) => pump(TokioIo::new(upgraded), framing, output, input).await,
                 Err(error) => tracing::debug!(%error, "a client left before its connection was taken over"),
             }
-        });
+        };
+        tokio::spawn(while_open(self.place, conversation));
         switching(Some(framing.content_type(version)), "tcp")
     }
 
     /// The `101`, and silence until the client goes away.
     pub(crate) fn hold(self) -> Reply {
-        tokio::spawn(async move {
+        let silence = async move {
             if let Ok(upgraded) = self.upgrade.await {
                 let _ = tokio::io::copy(&mut TokioIo::new(upgraded), &mut tokio::io::sink()).await;
             }
-        });
+        };
+        tokio::spawn(while_open(self.place, silence));
         switching(None, "h2c")
+    }
+}
+
+/// Goes on with a connection that was taken over, in its place, until it ends or the engine does.
+async fn while_open(place: Option<Place>, conversation: impl Future<Output = ()>) {
+    match &place {
+        None => conversation.await,
+        Some(place) => tokio::select! {
+            () = place.closed.cancelled() => {}
+            () = conversation => {}
+        },
     }
 }
 

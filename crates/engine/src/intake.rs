@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
@@ -149,8 +150,10 @@ pub(crate) async fn drain<B>(mut body: B)
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    /// A client that sends nothing for so long reads nothing either.
+    const PATIENCE: Duration = Duration::from_secs(60);
     let mut total = 0u64;
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(PATIENCE, body.frame()).await {
         total = total.saturating_add(frame.data_ref().map_or(0, |chunk| chunk.len() as u64));
         if total > MOST_UPLOAD {
             return;

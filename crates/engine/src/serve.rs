@@ -146,13 +146,16 @@ async fn accept_loop(
             }
         };
         let (answer, closed, tls) = (answer.clone(), closed.clone(), tls.clone());
+        let place = Place {
+            closed: closed.clone(),
+            _permit: Arc::new(permit),
+        };
         tokio::spawn(async move {
-            let _permit = permit;
             let conversation = async {
                 match tls {
-                    None => converse(stream, answer).await,
+                    None => converse(stream, answer, place).await,
                     Some(acceptor) => match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => converse(stream, answer).await,
+                        Ok(Ok(stream)) => converse(stream, answer, place).await,
                         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                         Err(_) => tracing::debug!("a TLS handshake took too long"),
                     },
@@ -166,12 +169,21 @@ async fn accept_loop(
     }
 }
 
-async fn converse<S>(stream: S, answer: impl Answer)
+/// A connection's place among those that may be open, and the word to end. A connection that is taken over keeps its place: it
+/// costs as much as before, and ends with the engine as well.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) closed: CancellationToken,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+async fn converse<S>(stream: S, answer: impl Answer, place: Place)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let answer = answer.clone();
+        request.extensions_mut().insert(place.clone());
         async move { Ok::<_, Infallible>(answer.answer(request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());

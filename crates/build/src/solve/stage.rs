@@ -300,7 +300,19 @@ impl<'a> Stage<'a> {
                 .ok_or_else(|| StepError::StageNotBuilt {
                     stage: name.to_owned(),
                 }),
-            Ok(None) => self.build.image(name, &self.platform).await.map(Arc::new),
+            Ok(None) => match self.build.image(name, &self.platform).await {
+                Ok(snapshot) => Ok(Arc::new(snapshot)),
+                // With a host, a path or a tag nobody meant a stage.
+                Err(source @ (StepError::Reference { .. } | StepError::Pull { .. }))
+                    if !name.contains(['/', ':', '@']) =>
+                {
+                    Err(StepError::NoStage {
+                        name: name.to_owned(),
+                        source: Box::new(source),
+                    })
+                }
+                Err(error) => Err(error),
+            },
             Err(what) => Err(StepError::Unsupported { what }),
         }
     }

@@ -65,6 +65,11 @@ async fn errors_name_their_line() {
             "/nope: not found in busybox",
         ),
         (
+            "FROM busybox AS stage\nFROM busybox\nCOPY --from=Stagee /etc /x\n",
+            "Dockerfile:3",
+            "no stage called `Stagee`",
+        ),
+        (
             "FROM busybox\nCOPY --chown=nobody-here a /x\n",
             "Dockerfile:2",
             "nobody-here",

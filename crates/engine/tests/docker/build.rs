@@ -104,6 +104,15 @@ async fn a_failing_step_gives_its_exit_code(docker: Peer) {
     assert!(failed.stdout.contains("before"), "{failed:?}");
     write(&house.path("app/Dockerfile"), "FROM nowhere.invalid/base\n");
     house.docker(&["build", "app"]).await.failed(1, "nowhere.invalid");
+    // No image can have a name with a capital letter, so that nobody is asked for it.
+    write(
+        &house.path("app/Dockerfile"),
+        "FROM busybox\nCOPY --from=Nostage /a /a\n",
+    );
+    house
+        .docker(&["build", "app"])
+        .await
+        .failed(1, "there is no stage called `Nostage`");
     house.close().await;
 }
 
