@@ -20,6 +20,11 @@ pub trait FileSource {
     /// with, in which case `rules:changes` holds.
     fn changed(&self, compare_to: Option<&str>) -> io::Result<Option<Vec<String>>>;
 
+    /// Where a file is looked for, for people; `None` where its path says all there is to say.
+    fn location(&self, _path: &str) -> Option<String> {
+        None
+    }
+
     /// The bytes of a file of GitLab's collection (`include:template`); `None` where there is no collection, or no such
     /// file.
     fn template(&self, _name: &str, _limit: usize) -> io::Result<Option<Vec<u8>>> {

@@ -15,6 +15,9 @@ use crate::{
     variables::topological,
 };
 
+/// Jobs listed at most in one message.
+const NAMED: usize = 10;
+
 pub(super) fn finish(context: &mut Context<'_>, root: Root, drafts: Drafts) -> Option<Pipeline> {
     let edges: &[&str] = &[".pre", ".post"];
     if drafts
@@ -213,18 +216,24 @@ impl Settled<'_> {
     }
 
     fn undefined(&self, context: &mut Context<'_>, span: Span, message: &str, name: &str) {
-        let names = self.drafts.declared.keys().map(String::as_str);
-        if let Some(near) = keyword::nearest(name, names) {
-            context
-                .reports
-                .error_with_help(span, message, format!("did you mean `{near}`?"));
-        } else if self.root.all_names.iter().any(|known| **known == *name) {
-            context
-                .reports
-                .error_with_help(span, message, "hidden jobs are not part of a pipeline");
+        // In the order of the alphabet, so that the same file always gets the same answer.
+        let mut names: Vec<&str> = self.drafts.declared.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let is_hidden = name.starts_with('.') && self.root.all_names.iter().any(|known| **known == *name);
+        let help = if is_hidden {
+            "hidden jobs are not part of a pipeline".to_owned()
+        } else if let Some(near) = keyword::nearest(name, names.iter().copied()) {
+            format!("did you mean `{near}`?")
         } else {
-            context.reports.error(span, message);
-        }
+            let some: Vec<String> = names
+                .iter()
+                .take(NAMED)
+                .map(|name| keyword::shorten(name))
+                .collect();
+            let more = if names.len() > NAMED { ", …" } else { "" };
+            format!("the jobs are: {}{more}", some.join(", "))
+        };
+        context.reports.error_with_help(span, message, help);
     }
 }
 
@@ -246,12 +255,16 @@ fn circles(context: &mut Context<'_>, drafts: &Drafts, jobs: &[(usize, Job)]) {
         })
         .collect();
     if let Err(circle) = topological(&graph) {
-        let names: Vec<String> = circle
-            .iter()
-            .take(10)
-            .filter_map(|place| jobs.get(*place))
-            .map(|(_, job)| format!("`{}`", keyword::shorten(job.name.as_str())))
-            .collect();
+        let named = |place: &usize| {
+            let (_, job) = jobs.get(*place)?;
+            Some(format!("`{}`", keyword::shorten(job.name.as_str())))
+        };
+        let mut names: Vec<String> = circle.iter().take(NAMED).filter_map(named).collect();
+        if circle.len() > NAMED {
+            names.push("…".to_owned());
+        }
+        // Shown closed, so that the last need is seen as well.
+        names.extend(circle.first().and_then(named));
         let span = circle
             .first()
             .and_then(|place| drafts.jobs.get(*place))

@@ -230,7 +230,7 @@ impl Loader {
             inputs: inputs.clone(),
             from: Some(span),
         };
-        if !path.ends_with(".yml") && !path.ends_with(".yaml") {
+        if !is_yaml(path) {
             context.reports.error(
                 span,
                 format!("the included file `{path}` must end in .yml or .yaml"),
@@ -267,18 +267,34 @@ fn missing(context: &mut Context<'_>, wanted: &Wanted) {
                 .error_with_help(span, format!("the template `{path}` is not at hand"), help);
         }
         (Origin::Repository, Some(span)) => {
-            context
-                .reports
-                .error(span, format!("the included file `{path}` does not exist"));
+            let mut help = match context.source.location(path) {
+                Some(location) => format!("looked for at `{location}`"),
+                None => "paths begin at the top of the repository".to_owned(),
+            };
+            let all = context.paths(span);
+            let candidates = all.iter().flat_map(|all| all.iter()).map(String::as_str);
+            let described = candidates.filter(|path| is_yaml(path));
+            if let Some(near) = keyword::nearest(path, described) {
+                help.push_str(&format!("; did you mean `{near}`?"));
+            }
+            let message = format!("the included file `{path}` does not exist");
+            context.reports.error_with_help(span, message, help);
         }
         (_, None) => {
             let file = context.reports.add_file(path, "".into());
-            let help = "a pipeline is described in a file of this name";
+            let mut help = "a pipeline is described in a file of this name".to_owned();
+            if let Some(location) = context.source.location(path) {
+                help.push_str(&format!("; looked for at `{location}`"));
+            }
             context
                 .reports
                 .error_with_help(Span::whole(file), "the file does not exist", help);
         }
     }
+}
+
+fn is_yaml(path: &str) -> bool {
+    path.ends_with(".yml") || path.ends_with(".yaml")
 }
 
 /// The header of a file, if it has one, and its body, which is a mapping.

@@ -27,6 +27,10 @@ impl FileSource for WorkTreeFiles<'_> {
         self.directory.read(path, limit)
     }
 
+    fn location(&self, path: &str) -> Option<String> {
+        Some(self.root.join(path).display().to_string())
+    }
+
     fn paths(&self) -> io::Result<Vec<String>> {
         Ok(names(git(self.root, &["ls-files", "-z"]).unwrap_or_default()))
     }
@@ -56,4 +60,33 @@ fn names(listing: String) -> Vec<String> {
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WorkTreeFiles;
+    use shipway_pipeline::{Options, Situation, compile};
+
+    #[test]
+    fn a_missing_file_is_said_with_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        std::fs::write(
+            root.join("ci.yml"),
+            "include: /ci/missing.yml\nbuild: {script: x}",
+        )
+        .unwrap();
+        let said = |file: &str| {
+            let found = compile(
+                &WorkTreeFiles::new(root),
+                file,
+                &Situation::default(),
+                Options::default(),
+            );
+            found.unwrap_err().remove(0).help.unwrap()
+        };
+        let place = |path: &str| format!("looked for at `{}`", root.join(path).display());
+        assert_eq!(said("ci.yml"), place("ci/missing.yml"));
+        assert!(said("nothing.yml").ends_with(&place("nothing.yml")));
+    }
 }
