@@ -16,8 +16,8 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::serve::Place;
 use crate::reply::{self, MULTIPLEXED, RAW, Reply};
+use crate::serve::Place;
 use crate::stdcopy::{FrameStream, frame};
 use crate::version::ApiVersion;
 
