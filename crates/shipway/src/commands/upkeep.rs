@@ -42,6 +42,12 @@ pub(crate) struct GcArguments {
 /// Read every blob and check it against its digest; ends with 1 when something is wrong
 #[derive(Debug, Args)]
 pub(crate) struct FsckArguments {
+    /// Compare sizes only
+    #[arg(long)]
+    quick: bool,
+    /// Remove files that no row knows: a process that was killed between writing a blob and saying so leaves them
+    #[arg(long)]
+    repair: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -147,7 +153,10 @@ pub(crate) fn gc(arguments: &GcArguments, installation: &Installation) -> Result
 pub(crate) fn fsck(arguments: &FsckArguments, installation: &Installation) -> Result<ExitCode, Failure> {
     let report = installation
         .store
-        .fsck(&FsckOptions::default())
+        .fsck(&FsckOptions {
+            quick: arguments.quick,
+            remove_unknown_files: arguments.repair,
+        })
         .map_err(|error| broken("checking the store", &error))?;
     if arguments.json {
         let text =
