@@ -53,6 +53,41 @@ pub(crate) fn open_inside(
     retried(|| rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve))
 }
 
+/// The root that this process is in.
+pub(crate) fn own_root() -> std::result::Result<OwnedFd, Errno> {
+    rustix::fs::open(
+        "/",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// Opens the directory that a container's absolute path names, with what is missing of it made; links are followed
+/// inside `root`, those of `/proc` that lead to open files are refused.
+pub(crate) fn make_inside(root: impl AsFd, path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    match open_inside(&root, path, flags) {
+        Err(Errno::NOENT) => {}
+        other => return other,
+    }
+    let mut prefix = PathBuf::from("/");
+    let mut current = open_inside(&root, &prefix, flags)?;
+    for component in path.components().skip(1) {
+        prefix.push(component);
+        current = match open_inside(&root, &prefix, flags) {
+            Err(Errno::NOENT) => {
+                match rustix::fs::mkdirat(&current, component.as_os_str(), Mode::from_raw_mode(0o755)) {
+                    // Somebody else made it in the meantime, or a link there leads nowhere: opening tells.
+                    Ok(()) | Err(Errno::EXIST) => open_inside(&root, &prefix, flags)?,
+                    Err(errno) => return Err(errno),
+                }
+            }
+            other => other?,
+        };
+    }
+    Ok(current)
+}
+
 /// The kernel gives up when a rename elsewhere races with a `..`; trying again is what it asks for.
 fn retried<T>(mut open: impl FnMut() -> std::result::Result<T, Errno>) -> std::result::Result<T, Errno> {
     for _ in 0..64 {

@@ -18,13 +18,19 @@ use crate::start;
 /// More matches than any instruction means.
 const MOST_MATCHES: usize = 100_000;
 
+/// Goes into a root to look at it, with nothing in hand that is the keeper's.
+fn enter(place: &Workplace<'_>, root: &RootSpec) -> Result<()> {
+    overlay::enter(place.directory, root, Access::View)?;
+    place.close_all_but(&[])
+}
+
 /// What is at each path.
 pub(crate) fn stat(
     place: &Workplace<'_>,
     root: &RootSpec,
     paths: &[PathBuf],
 ) -> Result<Vec<Option<FileStatus>>> {
-    overlay::enter(place.directory, root, Access::View)?;
+    enter(place, root)?;
     paths.iter().map(|path| look(&clean(path))).collect()
 }
 
@@ -77,7 +83,7 @@ fn kind_of(status: &Stat) -> FileKind {
 
 /// The paths that match.
 pub(crate) fn glob(place: &Workplace<'_>, root: &RootSpec, wanted: &str) -> Result<Vec<PathBuf>> {
-    overlay::enter(place.directory, root, Access::View)?;
+    enter(place, root)?;
     let mut found = vec![PathBuf::from("/")];
     for part in wanted.split('/').filter(|part| !part.is_empty() && *part != ".") {
         let mut next = Vec::new();
@@ -126,7 +132,7 @@ fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>> {
 
 /// User and group that a name means.
 pub(crate) fn resolve_user(place: &Workplace<'_>, root: &RootSpec, user: &str) -> Result<(u32, u32)> {
-    overlay::enter(place.directory, root, Access::View)?;
+    enter(place, root)?;
     let user = start::resolve_user(user)?;
     Ok((user.uid, user.gid))
 }

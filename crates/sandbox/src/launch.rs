@@ -114,6 +114,8 @@ pub(crate) fn launch(options: &LaunchOptions) -> Result<Launched, LaunchError> {
         .env_clear()
         .stdin(Stdio::from(far))
         .stdout(Stdio::null())
+        // Not the caller's: a container that got hold of it would write among the caller's own words.
+        .stderr(Stdio::null())
         .spawn()
         .map_err(|source| LaunchError::Execute { executable, source })?;
     match bring_up(options, &near, launcher.id()) {

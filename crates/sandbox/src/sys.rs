@@ -5,7 +5,7 @@
 //! else descends from it by `fork`. The calling process uses only what works on a descriptor.
 
 use std::ffi::{CString, c_char, c_int};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::io::Errno;
@@ -94,6 +94,34 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
 pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: with CLOSE_RANGE_CLOEXEC the call closes nothing, it sets a flag on descriptors; no memory is passed.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Closes every descriptor from 3 on but those in `keep`: for a process that is about to touch paths of a container.
+///
+/// What is closed stays owned by values in the frames below, so the caller's process must end without returning to
+/// them: by executing a program or by [`exit`].
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut kept: Vec<u32> = keep
+        .iter()
+        .filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok())
+        .filter(|number| *number >= 3)
+        .collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for number in kept {
+        if number > first {
+            close_range(first, number - 1)?;
+        }
+        first = number + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed. Values that own a number of the range are never dropped nor used again: the
+    // process was forked, and ends without returning to the frames that hold them (see `close_all_but`).
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 

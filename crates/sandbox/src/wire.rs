@@ -95,14 +95,21 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(
     let mut buffer = vec![0; INLINE + 1];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::io::retry_on_intr(|| {
-        recvmsg(
-            &socket,
-            &mut [IoSliceMut::new(&mut buffer)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-    });
+    let mut receive = || {
+        rustix::io::retry_on_intr(|| {
+            recvmsg(
+                &socket,
+                &mut [IoSliceMut::new(&mut buffer)],
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC,
+            )
+        })
+    };
+    let received = match receive() {
+        // Told once, when the other side ended with something unread, and before what it had sent: its last word.
+        Err(Errno::CONNRESET) => receive(),
+        other => other,
+    };
     let length = match received {
         Ok(message) => message.bytes,
         Err(Errno::CONNRESET) => 0,
@@ -161,6 +168,17 @@ mod tests {
         assert_eq!((text.as_str(), fds.len()), ("small", 0));
         drop(near);
         assert!(receive::<String>(&far).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_last_word_of_one_that_did_not_listen_is_heard() {
+        let (near, far) = pair().unwrap();
+        send(&near, &"unread", &[]).unwrap();
+        send(&far, &"why it ended", &[]).unwrap();
+        drop(far);
+        let (text, _): (String, _) = receive(&near).unwrap().unwrap();
+        assert_eq!(text, "why it ended");
+        assert!(receive::<String>(&near).unwrap().is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is special about a layer: the layers below it, and how it says that something of theirs is gone.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +80,11 @@ impl Layer {
             }
         }
         Ok(Self { below: opened })
+    }
+
+    /// What must stay open for it.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.below.iter().map(OwnedFd::as_fd).collect()
     }
 
     /// How the directory `path` looks in the layers below; none if they do not show one.

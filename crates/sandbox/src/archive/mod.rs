@@ -15,7 +15,7 @@ mod record;
 mod writer;
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +46,9 @@ pub(crate) fn unpack(
     let target = beneath::open_with(place.directory, into, OFlags::RDONLY | OFlags::DIRECTORY)?;
     let layer = Layer::open(place.directory, below)?;
     overlay::enter_directory(&target)?;
+    let mut keep = layer.descriptors();
+    keep.extend([target.as_fd(), stream.as_fd()]);
+    place.close_all_but(&keep)?;
     Extractor::for_layer(target, layer, limits).run(stream)
 }
 
@@ -57,6 +60,7 @@ pub(crate) fn apply(
     stream: OwnedFd,
 ) -> Result<UnpackReport> {
     enter(place, &plan.root, inside, Access::AsSpecified)?;
+    place.close_all_but(&[stream.as_fd()])?;
     let target = names::clean(&plan.target);
     make_target(&target, plan.target_mode, plan.target_owner, MOST_LINKS)?;
     let base = rustix::fs::open(
@@ -76,6 +80,7 @@ pub(crate) fn archive(
     output: OwnedFd,
 ) -> Result<Answer> {
     enter(place, &plan.root, inside, Access::View)?;
+    place.close_all_but(&[output.as_fd()])?;
     pack::pack(plan, output).map(Answer::Archived)
 }
 
@@ -93,6 +98,8 @@ pub(crate) fn diff(
         OFlags::RDONLY | OFlags::DIRECTORY,
     )?;
     overlay::enter_directory(&changes)?;
+    drop(changes);
+    place.close_all_but(&[output.as_fd()])?;
     diff::diff(clamp_mtime, omit, output)
 }
 

@@ -67,9 +67,17 @@ pub(crate) struct Workplace<'a> {
     /// The keepers' directory, in the keeper's mount namespace.
     pub(crate) directory: &'a OwnedFd,
     register: &'a OwnedFd,
+    socket: BorrowedFd<'a>,
 }
 
 impl Workplace<'_> {
+    /// Closes everything but the way to answer and `keep`. Must come before a worker touches paths that are a
+    /// container's to name, and is the last that it does with the keepers' directory.
+    pub(crate) fn close_all_but(&self, keep: &[BorrowedFd<'_>]) -> Result<()> {
+        let all: Vec<_> = keep.iter().copied().chain([self.socket]).collect();
+        sys::close_all_but(&all).doing(|| "close what is the keeper's".into())
+    }
+
     /// Makes a new process known to the keeper. Must come before the process may end and before the answer.
     pub(crate) fn register(&self, process: ProcessId, pid: Pid) -> Result<()> {
         let mut record = [0; REGISTRATION];
@@ -133,6 +141,7 @@ impl Workshop {
                 let place = Workplace {
                     directory,
                     register: &self.register,
+                    socket,
                 };
                 // A panic must not unwind into the keeper's loop, of which this is a copy.
                 let code = catch_unwind(AssertUnwindSafe(|| {

@@ -118,13 +118,13 @@ pub(crate) fn container(
     match sys::fork().doing(|| "fork the container's first process".into())? {
         Fork::Child => {
             drop(near);
-            let built = Setup {
+            let setup = Setup {
                 spec: &spec,
                 streams,
                 mounts,
                 pod: pod.is_some(),
             };
-            let error = init(place, &built, &far);
+            let error = init(place, setup, &far);
             say(&far, error)
         }
         Fork::Parent(pid) => {
@@ -255,34 +255,15 @@ struct Setup<'a> {
 }
 
 /// The first process of a container. Returns only to say why it could not run.
-fn init(place: &Workplace<'_>, setup: &Setup<'_>, worker: &OwnedFd) -> KeeperError {
-    let built = hear(worker).and_then(|()| build(place, setup)).and_then(|made| {
+fn init(place: &Workplace<'_>, setup: Setup<'_>, worker: &OwnedFd) -> KeeperError {
+    let built = hear(worker).and_then(|()| build(place, &setup)).and_then(|made| {
         wire::send(worker, &Word::Built { made }, &[])?;
         hear(worker)
     });
     match built {
-        Ok(()) => {
-            let streams = match copies(&setup.streams) {
-                Ok(streams) => streams,
-                Err(error) => return error,
-            };
-            process::run(&setup.spec.process, streams, worker)
-        }
+        Ok(()) => process::run(&setup.spec.process, setup.streams, worker),
         Err(error) => error,
     }
-}
-
-fn copies(streams: &StreamFds) -> Result<StreamFds> {
-    let copy = |fd: &Option<OwnedFd>| {
-        fd.as_ref()
-            .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3).doing(|| "keep a standard stream".into()))
-            .transpose()
-    };
-    Ok(StreamFds {
-        stdin: copy(&streams.stdin)?,
-        stdout: copy(&streams.stdout)?,
-        stderr: copy(&streams.stderr)?,
-    })
 }
 
 /// Builds the container's file system and makes it the root.

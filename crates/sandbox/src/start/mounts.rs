@@ -202,24 +202,25 @@ fn from_container(directory: &OwnedFd, container: ContainerId, init: Pid, path: 
     let pidfd =
         pidfd_open(init, PidfdFlags::empty()).map_err(|_| KeeperError::UnknownContainer { container })?;
     rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), ThreadNameSpaceType::MOUNT).doing(action)?;
-    let tree = made_directory(&absolute(path)).and_then(|()| open_tree(CWD, absolute(path), CLONE));
+    let tree = found_or_made(&absolute(path)).and_then(|found| clone_of(found.as_fd()));
     rustix::thread::move_into_link_name_space(back.as_fd(), Some(LinkNameSpaceType::Mount))
         .doing(|| "return to the keeper's mount namespace".into())?;
     rustix::process::fchdir(directory).doing(|| "return to the keepers' directory".into())?;
     tree.doing(action)
 }
 
-/// Makes a directory that is missing, as `docker run -v` does; anything that is there stays.
-fn made_directory(path: &Path) -> std::result::Result<(), Errno> {
-    for prefix in path.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
-        match rustix::fs::mkdir(prefix, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            // The last word is open_tree's, which fails only if the path is really not there.
-            Err(Errno::ROFS | Errno::ACCESS | Errno::NOTDIR) => return Ok(()),
-            Err(errno) => return Err(errno),
-        }
+/// What `path` names in the root that this process is in; a missing directory is made, as `docker run -v` does. Links
+/// to what this process has open are refused: it holds more than the container may see.
+fn found_or_made(path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    let root = beneath::own_root()?;
+    match beneath::open_inside(&root, path, OFlags::PATH) {
+        Err(Errno::NOENT) => match beneath::make_inside(&root, path) {
+            // It is missing; that it cannot be made either explains nothing.
+            Err(Errno::ROFS | Errno::ACCESS) => Err(Errno::NOENT),
+            other => other,
+        },
+        other => other,
     }
-    Ok(())
 }
 
 /// Makes a file system that is mounted nowhere yet.

@@ -1,18 +1,24 @@
 //! The last steps of a process: its streams, its user, its program.
 //!
+//! Everything in a container, its `/etc/passwd` and its `/dev/null` too, may be a link into `/proc/self/fd`. So nothing
+//! is open any more but the streams and the socket to the worker when the first path of the container is touched, and
+//! paths are resolved with such links refused.
+//!
 //! Root of the container keeps every capability of the pod's namespace (nested builders need them) and
 //! `no_new_privs` stays off (`sudo` must work); what such a process can reach is bounded by the user namespace, in
 //! which host id 0 does not exist.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
 
 use super::user::{self, User};
 use super::{StreamFds, Word, absolute, terminal};
+use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::spec::ProcessSpec;
 use crate::sys;
@@ -30,63 +36,103 @@ pub(super) fn run(spec: &ProcessSpec, streams: StreamFds, worker: &OwnedFd) -> K
 }
 
 fn prepare(spec: &ProcessSpec, streams: StreamFds, worker: &OwnedFd) -> Result<Program> {
+    let mut keep = vec![worker.as_fd()];
+    let given = [&streams.stdin, &streams.stdout, &streams.stderr];
+    keep.extend(given.into_iter().flatten().map(OwnedFd::as_fd));
+    sys::close_all_but(&keep).doing(|| "close what is the keeper's".into())?;
+    rustix::process::setsid().doing(|| "begin a session".into())?;
+    let owned = if spec.terminal {
+        place_terminal(worker)?;
+        [true, false, false]
+    } else {
+        place_streams(streams)?
+    };
+    // From here on nothing is open but the three streams and the socket that says why the program does not run.
     let user = user::resolve(&spec.user)?;
     let program = Program::new(spec, &user)?;
+    own_streams(owned, &user);
     enter_directory(&spec.cwd)?;
-    rustix::process::setsid().doing(|| "begin a session".into())?;
-    if spec.terminal {
-        let terminal = terminal::open()?;
-        own_stream(&terminal.far, &user);
-        rustix::process::ioctl_tiocsctty(&terminal.far).doing(|| "take control of the terminal".into())?;
-        for target in 0..3 {
-            sys::place(&terminal.far, target).doing(|| "set standard streams".into())?;
-        }
-        wire::send(worker, &Word::Terminal, &[terminal.near.as_fd()])?;
-    } else {
-        place_streams(streams, &user)?;
-    }
     sys::close_on_exec_from(3).doing(|| "keep descriptors from the program".into())?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::default_signals();
     become_user(&user)?;
+    // Some systems open a process that changes its user to debuggers; until it runs its program it is the keeper's.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .doing(|| "close the process to its container".into())?;
     Ok(program)
 }
 
 fn enter_directory(cwd: &Path) -> Result<()> {
     let cwd = absolute(cwd);
     let action = || format!("enter the working directory {}", cwd.display());
-    for prefix in cwd.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
-        match rustix::fs::mkdir(prefix, Mode::from_raw_mode(0o755)) {
-            // What is there may be a link or not a directory: entering tells.
-            Ok(()) | Err(Errno::EXIST | Errno::ROFS | Errno::NOTDIR) => {}
-            Err(errno) => return Err(errno).doing(action),
-        }
+    let root = beneath::own_root().doing(action)?;
+    let found = beneath::make_inside(&root, &cwd).doing(action)?;
+    rustix::process::fchdir(&found).doing(action)?;
+    // The kernel says so of a directory that is not below the root.
+    let name = rustix::process::getcwd(Vec::new()).doing(action)?;
+    if name.to_bytes().starts_with(b"/") {
+        return Ok(());
     }
-    rustix::process::chdir(&cwd).doing(action)
+    Err(KeeperError::Path {
+        path: cwd,
+        reason: "leads out of the container".into(),
+    })
 }
 
-fn place_streams(streams: StreamFds, user: &User) -> Result<()> {
+fn place_terminal(worker: &OwnedFd) -> Result<()> {
+    let terminal = terminal::open()?;
+    rustix::process::ioctl_tiocsctty(&terminal.far).doing(|| "take control of the terminal".into())?;
+    for target in 0..3 {
+        sys::place(&terminal.far, target).doing(|| "set standard streams".into())?;
+    }
+    wire::send(worker, &Word::Terminal, &[terminal.near.as_fd()])
+}
+
+/// Says which of the streams were given.
+fn place_streams(streams: StreamFds) -> Result<[bool; 3]> {
     let action = || "set standard streams".to_owned();
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .doing(|| "open the container's /dev/null".into())?;
-    for (target, stream) in [(0, streams.stdin), (1, streams.stdout), (2, streams.stderr)] {
-        match stream {
-            Some(stream) => {
-                debug_assert!(stream.as_raw_fd() > 2);
-                own_stream(&stream, user);
-                sys::place(&stream, target).doing(action)?;
-            }
-            None => sys::place(&null, target).doing(action)?,
+    let StreamFds {
+        stdin,
+        stdout,
+        stderr,
+    } = streams;
+    let given = [stdin.is_some(), stdout.is_some(), stderr.is_some()];
+    let mut null = None;
+    for (target, stream) in [(0, stdin), (1, stdout), (2, stderr)] {
+        if let Some(stream) = stream {
+            debug_assert!(stream.as_raw_fd() > 2);
+            sys::place(&stream, target).doing(action)?;
+            continue;
+        }
+        if null.is_none() {
+            let action = || "open the container's /dev/null".to_owned();
+            let root = beneath::own_root().doing(action)?;
+            let flags = OFlags::RDWR | OFlags::NOCTTY;
+            null = Some(beneath::open_inside(&root, Path::new("/dev/null"), flags).doing(action)?);
+        }
+        if let Some(null) = &null {
+            sys::place(null, target).doing(action)?;
         }
     }
-    Ok(())
+    Ok(given)
+}
+
+fn own_streams(owned: [bool; 3], user: &User) {
+    let streams = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
+    for (stream, _) in streams.into_iter().zip(owned).filter(|(_, owned)| *owned) {
+        own_stream(stream, user);
+    }
 }
 
 /// Lets the user open its own streams again through `/dev/stdout`. Pipes that do not belong to the pod cannot be
 /// given away; the process then still writes to what it has inherited.
-fn own_stream(stream: &OwnedFd, user: &User) {
+fn own_stream(stream: impl AsFd, user: &User) {
     use rustix::fs::FileType;
-    let is_pipe_or_terminal = rustix::fs::fstat(stream).is_ok_and(|status| {
+    let is_pipe_or_terminal = rustix::fs::fstat(&stream).is_ok_and(|status| {
         matches!(
             FileType::from_raw_mode(status.st_mode),
             FileType::Fifo | FileType::CharacterDevice

@@ -1,10 +1,12 @@
 //! The terminal of a process: a pair of the container's own `/dev/pts`.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
+use crate::beneath;
 use crate::error::{Doing as _, Result};
 
 /// Both ends of a terminal.
@@ -15,12 +17,11 @@ pub(super) struct Terminal {
 
 /// Opens a new terminal; the calling process is in the container's root.
 pub(super) fn open() -> Result<Terminal> {
-    let near = rustix::fs::open(
-        "/dev/pts/ptmx",
-        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .doing(|| "open the container's /dev/pts/ptmx".into())?;
+    let action = || "open the container's /dev/pts/ptmx".to_owned();
+    let root = beneath::own_root().doing(action)?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let near = beneath::open_inside(&root, Path::new("/dev/pts/ptmx"), flags).doing(action)?;
+    drop(root);
     unlockpt(&near).doing(|| "unlock a terminal".into())?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let far = ioctl_tiocgptpeer(&near, flags).doing(|| "open a terminal".into())?;

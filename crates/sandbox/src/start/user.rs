@@ -2,13 +2,15 @@
 //!
 //! The rules are Docker's: a name must exist, a number need not; an explicit group replaces all others; without one
 //! the user's own group counts and those that list the user as a member. The files are a job's, so they are read
-//! with a limit and without waiting for a pipe that poses as one.
+//! with a limit, without waiting for a pipe that poses as one, and not through links to files that this process has open.
 
 use std::io::Read as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, OFlags};
 
+use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 
 /// More than any real file of the kind has.
@@ -25,16 +27,14 @@ pub(crate) struct User {
 
 /// Finds the user that `wanted` means. The calling process is in the container's root.
 pub(crate) fn resolve(wanted: &str) -> Result<User> {
-    resolve_in(&read("/etc/passwd")?, &read("/etc/group")?, wanted)
+    let root = beneath::own_root().doing(|| "open the container's root".into())?;
+    resolve_in(&read(&root, "/etc/passwd")?, &read(&root, "/etc/group")?, wanted)
 }
 
-fn read(path: &str) -> Result<String> {
+fn read(root: &OwnedFd, path: &str) -> Result<String> {
     let action = || format!("read the container's {path}");
-    let file = match rustix::fs::open(
-        path,
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match beneath::open_inside(root, Path::new(path), flags) {
         Ok(file) => file,
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
         Err(errno) => return Err(errno).doing(action),

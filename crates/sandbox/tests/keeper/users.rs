@@ -39,6 +39,8 @@ fn an_ordinary_user_can_do_the_same() {
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let binary = place.path().join("keeper-tests");
     std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    // As somebody has it who installed it at home.
+    std::os::unix::fs::chown(&binary, Some(uid), Some(gid)).unwrap();
     let work = place.path().join("work");
     std::fs::create_dir(&work).unwrap();
     std::os::unix::fs::chown(&work, Some(uid), Some(gid)).unwrap();

@@ -1,0 +1,346 @@
+//! Ways out of a container that were tried, each seen to work once and closed since.
+
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use shipway_sandbox::{
+    ArchiveRequest, ArchiveRoot, ContainerSpec, ExitStatus, KeeperError, Mount, MountSource, ProcessSpec,
+    Started, Stdio,
+};
+
+use crate::house::{House, Test, container, process};
+
+pub(crate) const TESTS: &[Test] = &[
+    (
+        "escapes::a_working_directory_leads_nowhere_outside",
+        a_working_directory_leads_nowhere_outside,
+    ),
+    (
+        "escapes::a_working_directory_is_found_inside",
+        a_working_directory_is_found_inside,
+    ),
+    (
+        "escapes::a_program_is_not_found_through_descriptors",
+        a_program_is_not_found_through_descriptors,
+    ),
+    (
+        "escapes::users_are_not_read_from_outside",
+        users_are_not_read_from_outside,
+    ),
+    (
+        "escapes::targets_and_sources_lead_nowhere_outside",
+        targets_and_sources_lead_nowhere_outside,
+    ),
+    (
+        "escapes::descriptors_of_a_process_on_its_way_in_cannot_be_taken",
+        descriptors_of_a_process_on_its_way_in_cannot_be_taken,
+    ),
+];
+
+/// More than a keeper has open when it starts something.
+const DESCRIPTORS: std::ops::Range<u32> = 3..16;
+
+/// What this binary does as a process of a container; none if it is not asked to.
+pub(crate) fn attack() -> Option<()> {
+    let asked = std::env::args().nth(1)?;
+    match asked.as_str() {
+        "--attack-descriptors" => take_descriptors(),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// A running container, and what it wrote before it slept.
+fn running(house: &House, name: &str, script: &str) -> Started {
+    let script = format!("{script}; echo up; exec sleep 1000");
+    let (started, mut output) = house.start(container(house.root(name), &["/bin/sh", "-c", &script]));
+    output.read_exact(&mut [0; 3]).unwrap();
+    started
+}
+
+/// Starts `spec` in a new container and in a running one; what each wrote, or why it did not start.
+fn both(
+    house: &House,
+    new: &ContainerSpec,
+    inside: &Started,
+    spec: &ProcessSpec,
+) -> [Result<String, KeeperError>; 2] {
+    let stdio = || {
+        let (read, write) = house.keeper.pipe().unwrap();
+        let stdio = Stdio {
+            stdin: None,
+            stdout: Some(write),
+            stderr: None,
+        };
+        (stdio, std::fs::File::from(read))
+    };
+    let ended = |started: Started, mut output: std::fs::File| {
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        house.keeper.wait(started.process).unwrap();
+        text
+    };
+    let mut new = new.clone();
+    new.process = spec.clone();
+    let (streams, output) = stdio();
+    let first = house
+        .keeper
+        .start(new, streams)
+        .map(|started| ended(started, output));
+    let (streams, output) = stdio();
+    let second = house
+        .keeper
+        .exec(&inside.container, spec.clone(), streams)
+        .map(|started| ended(started, output));
+    [first, second]
+}
+
+fn a_working_directory_leads_nowhere_outside() {
+    let house = House::with_busybox();
+    let inside = running(&house, "running", "ln -s /proc/self/fd /fds");
+    let new = container(house.root("new"), &[]);
+    for number in DESCRIPTORS {
+        let ways = [
+            format!("/proc/self/fd/{number}"),
+            format!("/proc/self/fd/{number}/made/by/mkdir"),
+            format!("/dev/fd/{number}/base/etc"),
+            format!("/proc/thread-self/fd/{number}"),
+            format!("/fds/{number}"),
+        ];
+        for way in ways {
+            let mut spec = process(&["/bin/busybox", "ls", "-A", "."]);
+            spec.cwd = way.into();
+            // Only the running container has that link: the new one makes a directory of its name.
+            let made = usize::from(spec.cwd.starts_with("/fds"));
+            for result in &both(&house, &new, &inside, &spec)[made..] {
+                assert!(result.is_err(), "{}: {result:?}", spec.cwd.display());
+            }
+        }
+    }
+    for made in ["made", "base/made", "new/made", "new/fs/made"] {
+        assert!(std::fs::symlink_metadata(house.path(made)).is_err(), "{made}");
+    }
+    assert_eq!(
+        house
+            .keeper
+            .remove_tree(Path::new("made"))
+            .and_then(|()| house.keeper.make_directory(Path::new("made"), 0o755, (0, 0))),
+        Ok(())
+    );
+}
+
+fn a_working_directory_is_found_inside() {
+    let house = House::with_busybox();
+    let make = "busybox mkdir -p /tmp/real; busybox ln -s /tmp/real /link; busybox ln -s ../../tmp /bin/up";
+    let inside = running(&house, "running", make);
+    for (cwd, expected) in [
+        ("/link", "/tmp/real\n"),
+        ("/link/new/er", "/tmp/real/new/er\n"),
+        ("/bin/up/real", "/tmp/real\n"),
+        ("/tmp/./real/../real", "/tmp/real\n"),
+        ("relative", "/relative\n"),
+        ("", "/\n"),
+        ("/../..", "/\n"),
+        ("/proc/1", "/proc/1\n"),
+    ] {
+        let mut spec = process(&["/bin/busybox", "pwd"]);
+        spec.cwd = cwd.into();
+        let (read, write) = house.keeper.pipe().unwrap();
+        let stdio = Stdio {
+            stdin: None,
+            stdout: Some(write),
+            stderr: None,
+        };
+        house.keeper.exec(&inside.container, spec, stdio).unwrap();
+        let mut text = String::new();
+        std::fs::File::from(read).read_to_string(&mut text).unwrap();
+        assert_eq!(text, expected, "{cwd}");
+    }
+}
+
+/// No flag of path resolution helps here: the program is the kernel's to find. There must be nothing to find it by.
+fn a_program_is_not_found_through_descriptors() {
+    let house = House::with_busybox();
+    let inside = running(&house, "running", "true");
+    let new = container(house.root("new"), &[]);
+    for number in DESCRIPTORS {
+        for below in [
+            "",
+            "/base/bin/busybox",
+            "/bin/busybox",
+            "/fs/../../base/bin/busybox",
+        ] {
+            let program = format!("/proc/self/fd/{number}{below}");
+            for result in both(&house, &new, &inside, &process(&[&program, "true"])) {
+                assert!(
+                    matches!(
+                        result,
+                        Err(KeeperError::NotFound { .. } | KeeperError::NotExecutable { .. })
+                    ),
+                    "{program}: {result:?}"
+                );
+            }
+            let mut searched = process(&["busybox", "echo", "ran"]);
+            searched.env = vec![format!(
+                "PATH=/proc/self/fd/{number}{}",
+                below.trim_end_matches("/busybox")
+            )];
+            for result in both(&house, &new, &inside, &searched) {
+                assert!(result.is_err(), "{:?}: {result:?}", searched.env);
+            }
+        }
+    }
+}
+
+fn users_are_not_read_from_outside() {
+    let house = House::with_busybox();
+    house.write("outside", "eve:x:7:7::/:\n");
+    for number in DESCRIPTORS {
+        let script = format!(
+            "for f in passwd group; do busybox rm -f /etc/$f; busybox ln -s /proc/self/fd/{number}/outside /etc/$f; done"
+        );
+        let inside = running(&house, &format!("running{number}"), &script);
+        let name = format!("new{number}");
+        let root = house.root(&name);
+        let relinked = container(root.clone(), &["/bin/sh", "-c", &script]);
+        assert_eq!(house.run(relinked).0, ExitStatus::Code(0));
+        let mut spec = process(&["/bin/busybox", "true"]);
+        spec.user = "eve".into();
+        for result in both(&house, &container(root.clone(), &[]), &inside, &spec) {
+            assert!(result.is_err(), "descriptor {number}: {result:?}");
+        }
+        let mut view = root.clone();
+        view.layers.push(format!("{name}/fs").into());
+        view.upper = None;
+        assert!(
+            house.keeper.resolve_user(&view, "eve").is_err(),
+            "descriptor {number}"
+        );
+    }
+}
+
+fn targets_and_sources_lead_nowhere_outside() {
+    let house = House::with_busybox();
+    let inside = running(&house, "running", "busybox ln -s /proc/1/root /host");
+    for number in DESCRIPTORS {
+        let path = PathBuf::from(format!("/proc/self/fd/{number}/stolen"));
+        let mut spec = container(house.root(&format!("files{number}")), &["/bin/busybox", "true"]);
+        spec.files = vec![(path.clone(), b"x".to_vec())];
+        house.keeper.start(spec, Stdio::default()).unwrap_err();
+        for source in [
+            MountSource::Keeper("base".into()),
+            MountSource::Temporary {
+                size: None,
+                mode: 0o755,
+            },
+        ] {
+            let mut spec = container(house.root(&format!("mount{number}")), &["/bin/busybox", "true"]);
+            spec.mounts = vec![Mount {
+                target: path.clone(),
+                source,
+                read_only: false,
+            }];
+            house.keeper.start(spec, Stdio::default()).unwrap_err();
+            house
+                .keeper
+                .remove_tree(Path::new(&format!("mount{number}")))
+                .unwrap();
+        }
+        for path in [path.clone(), "/host/etc".into()] {
+            let mut spec = container(house.root(&format!("other{number}")), &["/bin/busybox", "true"]);
+            spec.mounts = vec![Mount {
+                target: "/theirs".into(),
+                source: MountSource::Container {
+                    container: inside.container,
+                    path,
+                },
+                read_only: false,
+            }];
+            house.keeper.start(spec, Stdio::default()).unwrap_err();
+            house
+                .keeper
+                .remove_tree(Path::new(&format!("other{number}")))
+                .unwrap();
+        }
+        let (_read, write) = house.keeper.pipe().unwrap();
+        house
+            .keeper
+            .archive(ArchiveRequest {
+                root: ArchiveRoot::Container(inside.container),
+                paths: vec![format!("/proc/self/fd/{number}/base").into()],
+                relative_to: "/".into(),
+                follow: true,
+                owner: None,
+                clamp_mtime: None,
+                output: write,
+            })
+            .unwrap_err();
+    }
+}
+
+/// A copy of this binary where the pod's root may read it.
+fn own_binary_in(house: &House) {
+    let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    house
+        .keeper
+        .write_file(Path::new("base/bin/attacker"), &bytes, 0o755, (0, 0))
+        .unwrap();
+}
+
+/// What a debugger may do is what `pidfd_getfd` asks the kernel for.
+fn descriptors_of_a_process_on_its_way_in_cannot_be_taken() {
+    let house = House::with_busybox();
+    own_binary_in(&house);
+    // Long enough to read that the way takes a while.
+    let line = "ann:x:1000:1001::/home/ann:/bin/sh\n";
+    house.write("base/etc/passwd", &line.repeat(200_000));
+    let (started, mut output) = house.start(container(
+        house.root("c"),
+        &["/bin/attacker", "--attack-descriptors"],
+    ));
+    output.read_exact(&mut [0; 3]).unwrap();
+    for round in 0..20 {
+        let mut spec = process(&["/bin/busybox", "true"]);
+        if round % 2 == 0 {
+            spec.user = "7:7".into();
+        }
+        let entered = house
+            .keeper
+            .exec(&started.container, spec, Stdio::default())
+            .unwrap();
+        house.keeper.wait(entered.process).unwrap();
+    }
+    house.keeper.stop(&started.container).unwrap();
+    let mut seen = String::new();
+    output.read_to_string(&mut seen).unwrap();
+    assert_eq!(seen, "");
+}
+
+/// As root of a container: takes every descriptor of every other process that the kernel lets go of. A process that
+/// runs its program has none but its standard streams.
+fn take_descriptors() {
+    println!("up");
+    loop {
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let pid = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+                .and_then(Pid::from_raw);
+            let Some(pid) = pid.filter(|pid| *pid != rustix::process::getpid()) else {
+                continue;
+            };
+            let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
+                continue;
+            };
+            for number in 3..16 {
+                if let Ok(taken) = pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()) {
+                    let path = std::fs::read_link(format!("/proc/self/fd/{}", taken.as_raw_fd()));
+                    println!("descriptor {number} of {pid:?}: {path:?}");
+                }
+            }
+        }
+    }
+}
