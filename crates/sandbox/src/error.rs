@@ -85,6 +85,14 @@ pub enum KeeperError {
         /// The group as asked for.
         group: String,
     },
+    /// A user or group id that no process and no file may have.
+    #[error("user {user}: the id {id} is not between 0 and 2147483647")]
+    Id {
+        /// The user as asked for, or what was to be owned.
+        user: String,
+        /// The id.
+        id: String,
+    },
     /// No such container in this pod, or it has ended.
     #[error("container {container}: not running in this pod")]
     UnknownContainer {

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::error::KeeperError;
 use crate::id_map::{IdMap, IdRange, find_helper};
+use crate::image::Image;
 use crate::launcher::KEEPER_NAME;
 use crate::protocol::{LaunchPlan, LaunchStep, Mapped};
 use crate::wire;
@@ -107,17 +108,16 @@ pub(crate) fn launch(options: &LaunchOptions) -> Result<Launched, LaunchError> {
         .executable
         .clone()
         .unwrap_or_else(|| "/proc/self/exe".into());
-    // The socket is the child's standard input: the one descriptor that arrives without touching inheritance flags,
-    // which other threads' children would see.
-    let mut launcher = Command::new(&executable)
-        .arg0(KEEPER_NAME)
-        .env_clear()
-        .stdin(Stdio::from(far))
-        .stdout(Stdio::null())
-        // Not the caller's: a container that got hold of it would write among the caller's own words.
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|source| LaunchError::Execute { executable, source })?;
+    let image = Image::of(&executable, &options.id_map);
+    let spare = image
+        .is_copy()
+        .then(|| far.try_clone())
+        .and_then(std::io::Result::ok);
+    let mut launcher = match (start_program(&image, far), spare) {
+        (Err(error), Some(far)) if is_refusal(&error) => start_program(&image.plain(), far),
+        (started, _) => started,
+    }
+    .map_err(|source| LaunchError::Execute { executable, source })?;
     match bring_up(options, &near, launcher.id()) {
         Ok(keeper) => Ok(Launched {
             launcher,
@@ -131,6 +131,24 @@ pub(crate) fn launch(options: &LaunchOptions) -> Result<Launched, LaunchError> {
             Err(error)
         }
     }
+}
+
+/// Whether memory files may not be executed here.
+fn is_refusal(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound)
+}
+
+fn start_program(image: &Image, socket: OwnedFd) -> std::io::Result<Child> {
+    // The socket is the child's standard input: the one descriptor that arrives without touching inheritance flags,
+    // which other threads' children would see.
+    Command::new(image.path())
+        .arg0(KEEPER_NAME)
+        .env_clear()
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::null())
+        // Not the caller's: a container that got hold of it would write among the caller's own words.
+        .stderr(Stdio::null())
+        .spawn()
 }
 
 fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<OwnedFd, LaunchError> {

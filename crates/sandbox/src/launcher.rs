@@ -36,6 +36,8 @@ pub fn enter_keeper_if_asked() {
     if !asked {
         return;
     }
+    // Executed from a descriptor, it would be listed under a number. A name is all that this is: without it goes on.
+    let _ = rustix::thread::set_name(c"shipway-keeper");
     let Ok(socket) = take_socket() else { sys::exit(3) };
     let code = match launch(&socket) {
         Ok(code) => code,

@@ -19,6 +19,7 @@ use super::reader::Reader;
 use super::record::{Entry, Kind};
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::overlay::modified_at;
+use crate::owner;
 use crate::requests::{Conflict, UnpackLimits, UnpackReport};
 use crate::sys;
 use crate::tree;
@@ -270,7 +271,7 @@ impl Extractor {
     }
 
     fn owner_and_time(&self, entry: &Entry, parent: &OwnedFd, name: &OsStr) -> Result<()> {
-        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        let (uid, gid) = owner::ids(&String::from_utf8_lossy(&entry.name), (entry.uid, entry.gid))?;
         owned(
             entry,
             rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW),
@@ -282,7 +283,7 @@ impl Extractor {
     /// Owner, mode, extended attributes, in the order in which none undoes another: a new owner clears set-id bits
     /// and capabilities.
     fn attributes(&mut self, entry: &Entry, file: impl AsFd) -> Result<()> {
-        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        let (uid, gid) = owner::ids(&String::from_utf8_lossy(&entry.name), (entry.uid, entry.gid))?;
         owned(entry, rustix::fs::fchown(&file, Some(uid), Some(gid)))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)).doing(|| write_action(entry))?;
         for (name, value) in &entry.attributes {

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -29,6 +29,7 @@ use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::keeper::Workplace;
 use crate::overlay::{self, Access};
+use crate::owner;
 use crate::protocol::{Answer, ApplyPlan, ArchivePlan};
 use crate::requests::{ArchiveRoot, DiffReport, UnpackLimits, UnpackReport};
 use crate::start;
@@ -125,10 +126,10 @@ const MOST_LINKS: u32 = 40;
 /// nowhere gets what it leads to.
 fn make_target(target: &Path, mode: u32, owner: (u32, u32), links: u32) -> Result<()> {
     let action = || format!("make {} in the root", target.display());
+    let (uid, gid) = owner::ids(&target.to_string_lossy(), owner)?;
     for prefix in target.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
         match rustix::fs::mkdir(prefix, Mode::from_raw_mode(0o700)) {
             Ok(()) => {
-                let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
                 rustix::fs::chown(prefix, Some(uid), Some(gid)).doing(action)?;
                 rustix::fs::chmod(prefix, Mode::from_raw_mode(mode)).doing(action)?;
             }

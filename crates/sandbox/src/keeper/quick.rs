@@ -11,6 +11,7 @@ use rustix::pipe::PipeFlags;
 use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::net;
+use crate::owner;
 use crate::protocol::{Answer, Request};
 use crate::tree;
 use crate::wire;
@@ -78,6 +79,7 @@ fn listen(address: SocketAddrV4) -> Result<OwnedFd> {
 
 fn make_directory(directory: &OwnedFd, path: &Path, mode: u32, owner: (u32, u32)) -> Result<()> {
     let action = || format!("make the directory {}", path.display());
+    let owner = owner::ids(&path.to_string_lossy(), owner)?;
     let (parent, name) = beneath::parent(directory, path)?;
     rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o700)).doing(action)?;
     let made = rustix::fs::openat(
@@ -99,6 +101,7 @@ fn rename(directory: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
 
 fn write_file(directory: &OwnedFd, path: &Path, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<()> {
     let action = || format!("write {}", path.display());
+    let owner = owner::ids(&path.to_string_lossy(), owner)?;
     let (parent, name) = beneath::parent(directory, path)?;
     match rustix::fs::unlinkat(&parent, &name, AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => {}
@@ -111,7 +114,7 @@ fn write_file(directory: &OwnedFd, path: &Path, bytes: &[u8], mode: u32, owner: 
 }
 
 /// Owner first: changing it clears the set-id bits.
-fn own(file: impl AsFd, mode: u32, (uid, gid): (u32, u32)) -> std::result::Result<(), rustix::io::Errno> {
-    rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+fn own(file: impl AsFd, mode: u32, (uid, gid): (Uid, Gid)) -> std::result::Result<(), rustix::io::Errno> {
+    rustix::fs::fchown(&file, Some(uid), Some(gid))?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
 }

@@ -15,6 +15,8 @@ use crate::error::{Doing as _, KeeperError, Result};
 
 /// More than any real file of the kind has.
 const LARGEST: u64 = 16 * 1024 * 1024;
+/// What Docker allows. The largest number of all means "as it is" to the kernel: who asks for it would stay root.
+const LARGEST_ID: u32 = i32::MAX.cast_unsigned();
 
 /// Ids and home of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,20 +96,35 @@ fn resolve_in(passwd: &str, group: &str, wanted: &str) -> Result<User> {
         None => (wanted, None),
     };
     let user = if user.is_empty() { "0" } else { user };
+    let refused = |id: &dyn std::fmt::Display| KeeperError::Id {
+        user: wanted.into(),
+        id: id.to_string(),
+    };
+    // A number that no account has as its name is an id, however large.
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let number = user.parse::<u32>().ok();
     let account =
         accounts(passwd).find(|account| account.name == user || number.is_some_and(|uid| account.uid == uid));
     let (uid, own_gid, name, home) = match (account, number) {
         (Some(account), _) => (account.uid, account.gid, Some(account.name), account.home),
         (None, Some(uid)) => (uid, 0, None, ""),
+        (None, None) if is_number(user) => return Err(refused(&user)),
         (None, None) => return Err(KeeperError::UnknownUser { user: user.into() }),
     };
+    let possible = |id: u32| {
+        if id > LARGEST_ID {
+            Err(refused(&id))
+        } else {
+            Ok(id)
+        }
+    };
+    let (uid, own_gid) = (possible(uid)?, possible(own_gid)?);
     let home = if home.is_empty() { "/" } else { home }.to_owned();
     let Some(explicit) = explicit else {
         let member_of = groups(group)
             .filter(|group| name.is_some_and(|name| group.members.split(',').any(|member| member == name)))
-            .map(|group| group.gid)
-            .collect();
+            .map(|group| possible(group.gid))
+            .collect::<Result<_>>()?;
         return Ok(User {
             uid,
             gid: own_gid,
@@ -118,11 +135,15 @@ fn resolve_in(passwd: &str, group: &str, wanted: &str) -> Result<User> {
     let by_name = groups(group)
         .find(|candidate| candidate.name == explicit)
         .map(|candidate| candidate.gid);
-    let gid = by_name
-        .or_else(|| explicit.parse().ok())
-        .ok_or_else(|| KeeperError::UnknownGroup {
+    let gid = by_name.or_else(|| explicit.parse().ok()).ok_or_else(|| {
+        if is_number(explicit) {
+            return refused(&explicit);
+        }
+        KeeperError::UnknownGroup {
             group: explicit.into(),
-        })?;
+        }
+    })?;
+    let gid = possible(gid)?;
     Ok(User {
         uid,
         gid,
@@ -147,6 +168,24 @@ mod tests {
             home,
         } = resolve_in(PASSWD, GROUP, wanted).unwrap();
         (uid, gid, groups, home)
+    }
+
+    #[test]
+    fn ids_end_where_docker_ends_them() {
+        assert_eq!(ids("2147483647:2147483647").0, 2_147_483_647);
+        for bad in [
+            "2147483648",
+            "4294967295",
+            "4294967296",
+            "1:2147483648",
+            "1:99999999999",
+        ] {
+            let refused = resolve_in(PASSWD, GROUP, bad);
+            assert!(
+                matches!(refused, Err(KeeperError::Id { .. })),
+                "{bad}: {refused:?}"
+            );
+        }
     }
 
     #[test]

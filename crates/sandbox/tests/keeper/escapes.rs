@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -37,6 +38,14 @@ pub(crate) const TESTS: &[Test] = &[
         "escapes::descriptors_of_a_process_on_its_way_in_cannot_be_taken",
         descriptors_of_a_process_on_its_way_in_cannot_be_taken,
     ),
+    (
+        "escapes::the_binary_cannot_be_changed_from_inside",
+        the_binary_cannot_be_changed_from_inside,
+    ),
+    (
+        "escapes::ids_that_mean_no_change_are_refused",
+        ids_that_mean_no_change_are_refused,
+    ),
 ];
 
 /// More than a keeper has open when it starts something.
@@ -47,6 +56,7 @@ pub(crate) fn attack() -> Option<()> {
     let asked = std::env::args().nth(1)?;
     match asked.as_str() {
         "--attack-descriptors" => take_descriptors(),
+        "--attack-binary" => change_own_binary(),
         _ => return None,
     }
     Some(())
@@ -342,5 +352,92 @@ fn take_descriptors() {
                 }
             }
         }
+    }
+}
+
+fn the_binary_cannot_be_changed_from_inside() {
+    let house = House::with_busybox();
+    let binary = std::env::current_exe().unwrap();
+    let looks = || {
+        let status = std::fs::metadata(&binary).unwrap();
+        (status.mode(), status.ino(), status.ctime(), status.ctime_nsec())
+    };
+    let before = looks();
+    let inside = running(&house, "running", "true");
+    let new = container(house.root("new"), &[]);
+    // The one program that a container can execute from outside: what the process on its way in was executed from.
+    for result in both(
+        &house,
+        &new,
+        &inside,
+        &process(&["/proc/self/exe", "--attack-binary"]),
+    ) {
+        let text = result.unwrap();
+        assert!(text.starts_with("tried\n"), "{text}");
+        assert!(!text.contains("written"), "{text}");
+    }
+    assert_eq!(looks(), before);
+    // Whatever was done to the copy, pods start as before.
+    assert_eq!(House::with_busybox().script("c", "exit 3").0, ExitStatus::Code(3));
+}
+
+/// As root of a container, executed from `/proc/self/exe`.
+fn change_own_binary() {
+    println!("tried");
+    for mode in [0o777, 0o4755, 0o000] {
+        let _ = std::fs::set_permissions("/proc/self/exe", std::fs::Permissions::from_mode(mode));
+    }
+    for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_WRONLY | libc::O_TRUNC] {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let opened = std::fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(flags & libc::O_TRUNC)
+            .open("/proc/self/exe");
+        if opened.is_ok_and(|mut file| std::io::Write::write_all(&mut file, b"x").is_ok()) {
+            println!("written");
+        }
+    }
+}
+
+fn ids_that_mean_no_change_are_refused() {
+    let house = House::with_busybox();
+    house.write(
+        "base/etc/passwd",
+        "root:x:0:0::/root:/bin/sh\nall:x:4294967295:0::/:\ngrouped:x:5:4294967295::/:\nann:x:1000:1001::/:\n",
+    );
+    house.write("base/etc/group", "every:x:4294967295:ann\nlarge:x:2147483648:\n");
+    let inside = running(&house, "running", "true");
+    let new = container(house.root("new"), &[]);
+    for user in [
+        "4294967295",
+        "2147483648",
+        "99999999999",
+        "5:4294967295",
+        "5:2147483648",
+        "all",
+        "grouped",
+        "ann",
+        "ann:every",
+        "root:large",
+    ] {
+        let mut spec = process(&["/bin/busybox", "id"]);
+        spec.user = user.into();
+        for result in both(&house, &new, &inside, &spec) {
+            let error = result.map(|text| format!("{user}: {text}")).unwrap_err();
+            assert!(
+                error.to_string().contains("not between 0 and 2147483647"),
+                "{user}: {error}"
+            );
+        }
+    }
+    for owner in [(u32::MAX, 0), (0, u32::MAX)] {
+        house
+            .keeper
+            .make_directory(Path::new("owned"), 0o755, owner)
+            .unwrap_err();
+        house
+            .keeper
+            .write_file(Path::new("file"), b"", 0o755, owner)
+            .unwrap_err();
     }
 }
