@@ -124,6 +124,14 @@ pub enum StepError {
         #[source]
         source: PlatformError,
     },
+    /// A fetched file does not end.
+    #[error("{url} is larger than {limit} bytes, the most that ADD fetches")]
+    TooLarge {
+        /// What was fetched.
+        url: String,
+        /// The limit.
+        limit: u64,
+    },
     /// A base image is not to be had.
     #[error("cannot get the image")]
     Pull {

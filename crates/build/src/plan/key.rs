@@ -29,7 +29,7 @@ use shipway_oci::{Digest, Platform};
 use super::transfer::{Item, ItemKind};
 
 /// Changes when the meaning of any field changes, or what a step does with it.
-const VERSION: &[u8] = b"shipway build 1";
+const VERSION: &[u8] = b"shipway build 2";
 
 /// The name of a step's result.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(keys.len(), count);
     }
 
-    const PINNED: &str = "1a932422a66d582e46aba1515835936a6a98da7b806dee1d7bc0dfb808f68f81";
+    const PINNED: &str = "ddadc07ad233196150ddb59d15149d212cdcabcbb71918bc362e29ef06efc818";
 
     #[test]
     fn a_files_name_mode_and_content_count() {

@@ -25,6 +25,9 @@ pub(super) fn is_url(source: &str) -> bool {
     lower.starts_with("http://") || lower.starts_with("https://")
 }
 
+/// No file that belongs into an image is larger, and a body without an end must not fill the disk.
+const MOST_FETCHED: u64 = 32 << 30;
+
 /// Fetches into an unnamed file in `spool`.
 pub(super) async fn fetch(
     client: &Client,
@@ -59,6 +62,12 @@ pub(super) async fn fetch(
     let mut size = 0;
     while let Some(chunk) = fetched.body.next().await {
         let chunk = chunk.map_err(failed)?;
+        if size + chunk.len() as u64 > MOST_FETCHED {
+            return Err(StepError::TooLarge {
+                url: url.to_owned(),
+                limit: MOST_FETCHED,
+            });
+        }
         file.write_all(&chunk)?;
         content.update(&chunk);
         digest.update(&chunk);

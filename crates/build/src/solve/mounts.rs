@@ -95,7 +95,7 @@ impl Stage<'_> {
         let owner = (mount.uid, mount.gid);
         let (read_only, source, canonical) = match mount.kind {
             MountKind::Tmpfs => {
-                let canonical = format!("tmpfs {target} {:?}", mount.size);
+                let canonical = format!("{:?}", ("tmpfs", &target, mount.size, mount.mode));
                 (
                     false,
                     Source::Temporary {
@@ -116,7 +116,10 @@ impl Stage<'_> {
                 let name = blake3::hash(format!("{}\0{id}", self.build.cache.scope).as_bytes())
                     .to_hex()
                     .to_string();
-                let canonical = format!("cache {target} {id}");
+                let canonical = format!(
+                    "{:?}",
+                    ("cache", &target, &id, mount.mode, owner, mount.read_only)
+                );
                 // A private cache would be a second one while the first is in use; waiting for it is as safe.
                 if mount.sharing != Sharing::Shared {
                     mounts.exclusive.insert(name.clone());
@@ -136,7 +139,7 @@ impl Stage<'_> {
                 let id = id
                     .or(source)
                     .unwrap_or_else(|| target.rsplit('/').next().unwrap_or_default().to_owned());
-                let canonical = format!("secret {target} {id} {:?}", mount.env);
+                let canonical = format!("{:?}", ("secret", &target, &id, &mount.env, mount.mode, owner));
                 mounts.canonical.push(canonical);
                 let Some(bytes) = self.build.request.secrets.get(&id) else {
                     return if mount.required {
@@ -181,7 +184,7 @@ impl Stage<'_> {
                 match &mount.from {
                     Some(name) => {
                         let from = self.source(name).await?;
-                        let canonical = format!("bind {target} {:?} {path} {read_only}", from.chain());
+                        let canonical = format!("{:?}", ("bind", &target, from.chain(), &path, read_only));
                         (
                             read_only,
                             Source::Root {

@@ -1,6 +1,7 @@
 //! Where steps run: the caller's pod, or one of our own that the first step in need of it starts.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use shipway_container::{Egress, LayerPath, Pod, PodOptions, Runtime};
 use shipway_oci::chain_ids;
@@ -84,6 +85,7 @@ impl Site {
     /// one that was given may stay for long.
     pub(crate) async fn discard(&self, scratch: Scratch) -> Result<(), StepError> {
         if self.given.is_none() {
+            scratch.leave();
             return Ok(());
         }
         blocking(move || {
@@ -114,6 +116,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 pub(crate) struct Scratch {
     keeper: Keeper,
     pub(crate) path: PathBuf,
+    settled: AtomicBool,
 }
 
 impl Scratch {
@@ -122,15 +125,40 @@ impl Scratch {
         let scratch = Self {
             keeper: pod.keeper().clone(),
             path: pod.scratch(prefix),
+            settled: AtomicBool::new(false),
         };
         scratch.keeper.make_directory(&scratch.path, 0o755, (0, 0))?;
         Ok(scratch)
     }
 
+    /// Leaves it to the pod, which ends soon.
+    fn leave(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
     /// Blocks.
     pub(crate) fn remove(&self) {
+        self.leave();
         if let Err(error) = self.keeper.remove_tree(&self.path) {
             tracing::debug!(%error, path = %self.path.display(), "a scratch directory stays until the pod ends");
+        }
+    }
+}
+
+impl Drop for Scratch {
+    /// A step that failed, or a build that was dropped, must not leave its secrets in a pod that goes on.
+    fn drop(&mut self) {
+        if self.settled.load(Ordering::Relaxed) {
+            return;
+        }
+        let (keeper, path) = (self.keeper.clone(), std::mem::take(&mut self.path));
+        // Without a runtime the process is about to end, and the pod with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || {
+                if let Err(error) = keeper.remove_tree(&path) {
+                    tracing::debug!(%error, path = %path.display(), "a scratch directory stays until the pod ends");
+                }
+            });
         }
     }
 }
