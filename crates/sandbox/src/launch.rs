@@ -9,8 +9,12 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::error::KeeperError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::error::{Doing as _, KeeperError};
 use crate::id_map::{IdMap, IdRange, find_helper};
 use crate::image::Image;
 use crate::launcher::KEEPER_NAME;
@@ -28,7 +32,12 @@ pub struct LaunchOptions {
     pub hostname: String,
     /// A binary whose `main` begins with [`enter_keeper_if_asked`](crate::enter_keeper_if_asked); this one without.
     pub executable: Option<PathBuf>,
+    /// How long the keeper may take to start before it is killed.
+    pub patience: Duration,
 }
+
+/// A start takes milliseconds, on a machine with much else to do a second.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl LaunchOptions {
     /// Options for a keeper that is this very binary.
@@ -38,6 +47,7 @@ impl LaunchOptions {
             directory: directory.into(),
             hostname: hostname.into(),
             executable: None,
+            patience: PATIENCE,
         }
     }
 }
@@ -86,6 +96,12 @@ pub enum LaunchError {
         /// The reason.
         #[source]
         source: KeeperError,
+    },
+    /// The launcher said nothing for too long, and was killed.
+    #[error("the keeper did not start within {} and was killed", seconds(*patience))]
+    Silent {
+        /// How long it was waited for.
+        patience: Duration,
     },
     /// The launcher ended without a word.
     #[error("the keeper ended while it was starting (does main() begin with enter_keeper_if_asked()?)")]
@@ -156,10 +172,18 @@ fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<Owned
         KeeperError::Gone => LaunchError::Ended,
         source => LaunchError::Setup { source },
     };
-    let next_step = || match wire::receive(socket).map_err(setup)? {
-        Some((LaunchStep::Failed(source), _)) => Err(LaunchError::Setup { source }),
-        Some(next) => Ok(next),
-        None => Err(LaunchError::Ended),
+    let deadline = Instant::now() + options.patience;
+    let next_step = || {
+        if !is_heard_by(socket, deadline).map_err(setup)? {
+            return Err(LaunchError::Silent {
+                patience: options.patience,
+            });
+        }
+        match wire::receive(socket).map_err(setup)? {
+            Some((LaunchStep::Failed(source), _)) => Err(LaunchError::Setup { source }),
+            Some(next) => Ok(next),
+            None => Err(LaunchError::Ended),
+        }
     };
     let directory = std::path::absolute(&options.directory).map_err(|source| LaunchError::Directory {
         directory: options.directory.clone(),
@@ -186,6 +210,26 @@ fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<Owned
         return Err(LaunchError::Ended);
     };
     fds.into_iter().next().ok_or(LaunchError::Ended)
+}
+
+/// Waits for a message, or for the end of the other side, and says whether there was one in time.
+fn is_heard_by(socket: &OwnedFd, deadline: Instant) -> Result<bool, KeeperError> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).doing(|| "wait for the keeper".into()),
+        }
+    }
+}
+
+fn seconds(patience: Duration) -> String {
+    format!("{} s", patience.as_secs_f64())
 }
 
 fn prepare_directory(options: &LaunchOptions) -> Result<(), LaunchError> {

@@ -129,6 +129,17 @@ fn a_working_directory_leads_nowhere_outside() {
             }
         }
     }
+    // What closing cannot help against: a stream that is a directory.
+    for way in ["/proc/self/fd/0", "/dev/stdin"] {
+        let mut spec = process(&["/bin/busybox", "ls", "-A", "."]);
+        spec.cwd = way.into();
+        let stdio = Stdio {
+            stdin: Some(std::fs::File::open(house.directory.path()).unwrap().into()),
+            ..Stdio::default()
+        };
+        let entered = house.keeper.exec(&inside.container, spec, stdio);
+        assert!(entered.is_err(), "{way}: {entered:?}");
+    }
     for made in ["made", "base/made", "new/made", "new/fs/made"] {
         assert!(std::fs::symlink_metadata(house.path(made)).is_err(), "{made}");
     }

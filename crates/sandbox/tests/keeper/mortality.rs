@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use shipway_sandbox::{ExitStatus, KeeperError, Started, Stdio};
+use shipway_sandbox::{ExitStatus, IdMap, Keeper, KeeperError, LaunchError, LaunchOptions, Started, Stdio};
 
 use crate::house::{House, Test, container};
 
@@ -28,6 +28,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "mortality::a_hundred_containers_leak_nothing",
         a_hundred_containers_leak_nothing,
+    ),
+    (
+        "mortality::a_keeper_that_does_not_answer_is_given_up",
+        a_keeper_that_does_not_answer_is_given_up,
     ),
 ];
 
@@ -182,6 +186,23 @@ fn dropping_ends_everything() {
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).unwrap();
     assert_eq!(text, "");
+}
+
+/// Listens to what it is told, and never answers.
+fn a_keeper_that_does_not_answer_is_given_up() {
+    let place = tempfile::tempdir().unwrap();
+    let mut options = LaunchOptions::new(IdMap::detect().unwrap(), place.path().join("keeper"), "pod");
+    options.executable = Some("/bin/cat".into());
+    options.patience = Duration::from_millis(200);
+    let own = std::process::id();
+    let before = family(own).len();
+    let error = Keeper::launch(&options).unwrap_err();
+    assert!(matches!(error, LaunchError::Silent { .. }), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "the keeper did not start within 0.2 s and was killed"
+    );
+    assert!(family(own).len() <= before, "it is killed and reaped");
 }
 
 fn descriptors(pid: &str) -> usize {
