@@ -77,8 +77,10 @@ fn skopeo_pushes_and_pulls_the_same_image() -> Result<()> {
 }
 
 #[test]
-fn buildah_pushes_over_its_own_client() -> Result<()> {
-    let (Some(buildah), Some(_)) = (Peer::find("buildah"), Peer::find("skopeo")) else {
+fn buildah_and_podman_push_and_pull_plainly() -> Result<()> {
+    let (Some(buildah), Some(podman), Some(_)) =
+        (Peer::find("buildah"), Peer::find("podman"), Peer::find("skopeo"))
+    else {
         return Ok(());
     };
     let user = User::with_base_images(Account::Caller, SUITES[0])?;
@@ -90,8 +92,8 @@ fn buildah_pushes_over_its_own_client() -> Result<()> {
         "FROM scratch\nCOPY Containerfile /copied\n",
     )?;
     let storage = user.home.path().join("storage");
-    let run = |arguments: &[&str]| {
-        let mut command = user.home.command(buildah.path());
+    let run = |client: &Peer, arguments: &[&str]| {
+        let mut command = user.home.command(client.path());
         command
             .args(["--root"])
             .arg(storage.join("root"))
@@ -103,13 +105,43 @@ fn buildah_pushes_over_its_own_client() -> Result<()> {
     };
     let image = format!("{}/group/by-buildah:1", registry.address);
     let directory = context.to_string_lossy().into_owned();
-    run(&["bud", "--isolation", "chroot", "-t", &image, &directory])?;
-    run(&["push", "--tls-verify=false", "--creds", CREDENTIALS, &image])?;
-    let pulled = registry
-        .pull(&user.home, "group/by-buildah:1")?
-        .context("skopeo is here")?;
-    let (found, _) = image_tree::read_skopeo_directory(&pulled)?;
-    ensure!(found.contains_key("copied"), "{:?}", found.keys());
+    run(
+        &buildah,
+        &["bud", "--isolation", "chroot", "-t", &image, &directory],
+    )?;
+    run(
+        &buildah,
+        &["push", "--tls-verify=false", "--creds", CREDENTIALS, &image],
+    )?;
+    let moved = format!("docker://{}/group/by-podman:1", registry.address);
+    run(&buildah, &["rmi", &image])?;
+    run(
+        &podman,
+        &[
+            "pull",
+            "--quiet",
+            "--tls-verify=false",
+            "--creds",
+            CREDENTIALS,
+            &image,
+        ],
+    )?;
+    run(
+        &podman,
+        &[
+            "push",
+            "--tls-verify=false",
+            "--creds",
+            CREDENTIALS,
+            &image,
+            &moved,
+        ],
+    )?;
+    for name in ["group/by-buildah:1", "group/by-podman:1"] {
+        let pulled = registry.pull(&user.home, name)?.context("skopeo is here")?;
+        let (found, _) = image_tree::read_skopeo_directory(&pulled)?;
+        ensure!(found.contains_key("copied"), "{name}: {:?}", found.keys());
+    }
     Ok(())
 }
 
