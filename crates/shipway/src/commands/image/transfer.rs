@@ -52,10 +52,15 @@ pub(super) async fn pull(
 pub(super) async fn push(installation: &Installation, name: &str, quiet: bool) -> Result<(), Failure> {
     let reference = parse_reference(name)?;
     let images = installation.images();
-    let found = images
-        .find(&Scope::user(), &reference)
-        .await
-        .map_err(|error| lookup_failed(&error))?;
+    let mut found = None;
+    for scope in [Scope::user(), Scope::imported()] {
+        if found.is_none() {
+            found = images
+                .find(&scope, &reference)
+                .await
+                .map_err(|error| lookup_failed(&error))?;
+        }
+    }
     let Some(image) = found else {
         return Err(no_such_image(name));
     };
