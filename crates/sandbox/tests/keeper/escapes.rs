@@ -332,6 +332,25 @@ fn descriptors_of_a_process_on_its_way_in_cannot_be_taken() {
             .exec(&started.container, spec, Stdio::default())
             .unwrap();
         house.keeper.wait(entered.process).unwrap();
+        // Workers go there too, and so does a container that mounts something of it.
+        let (_read, output) = house.keeper.pipe().unwrap();
+        let request = ArchiveRequest::new(
+            ArchiveRoot::Container(started.container),
+            vec!["/tmp".into()],
+            output,
+        );
+        house.keeper.archive(request).unwrap();
+        let mut spec = container(house.root(&format!("other{round}")), &["/bin/busybox", "true"]);
+        spec.mounts = vec![Mount {
+            target: "/theirs".into(),
+            source: MountSource::Container {
+                container: started.container,
+                path: "/tmp".into(),
+            },
+            read_only: false,
+        }];
+        let other = house.keeper.start(spec, Stdio::default()).unwrap();
+        house.keeper.wait(other.process).unwrap();
     }
     house.keeper.stop(&started.container).unwrap();
     let mut seen = String::new();
