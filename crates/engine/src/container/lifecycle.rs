@@ -86,12 +86,12 @@ impl Inner {
         if !record.ports.is_empty() {
             let Some(address) = record.container.address() else {
                 return Err(self
-                    .undo_start(record, "it has no network to publish ports of")
+                    .undo_start(record, exit, "it has no network to publish ports of")
                     .await);
             };
             match publish::publish(&self.pod, self.outside(), address, &record.ports).await {
                 Ok(published) => *record.published() = published,
-                Err(failure) => return Err(self.undo_start(record, failure.message()).await),
+                Err(failure) => return Err(self.undo_start(record, exit, failure.message()).await),
             }
         }
         record.life.started();
@@ -124,13 +124,20 @@ impl Inner {
         }
     }
 
-    async fn undo_start(&self, record: &Record, why: &str) -> (i64, Failure) {
-        if let Err(error) = record.container.kill(Signal::KILL).await {
-            tracing::debug!(
+    /// Ends a container that runs but cannot be what was asked for, and waits until it has: what still ends cannot be removed.
+    async fn undo_start<T>(
+        &self,
+        record: &Record,
+        exit: impl Future<Output = T>,
+        why: &str,
+    ) -> (i64, Failure) {
+        match record.container.kill(Signal::KILL).await {
+            Ok(()) => drop(exit.await),
+            Err(error) => tracing::debug!(
                 error = chain(&error),
                 container = record.id,
                 "a container ended before it was stopped"
-            );
+            ),
         }
         (
             125,

@@ -160,6 +160,14 @@ async fn the_machine_reaches_what_is_published_on_it(docker: Peer) {
         .docker(&run("second", &taken))
         .await
         .failed(125, "port is already allocated");
+    // Attached and with --rm, the CLI waits for the removal of what could not start.
+    house
+        .docker(&[
+            "run", "--rm", "--name", "attached", "-p", &taken, "busybox", "sleep", "60",
+        ])
+        .await
+        .failed(125, "port is already allocated");
+    assert_eq!(house.ok(&["ps", "-aq", "--filter", "name=attached"]).await, "");
     house
         .docker(&run("nowhere", "localhost.invalid:0:80"))
         .await
