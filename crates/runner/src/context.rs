@@ -1,5 +1,6 @@
 //! What a runner works with, whatever the job.
 
+use crate::configuration::RunnerSettings;
 use shipway_build::Builder;
 use shipway_container::{Egress, Runtime};
 use shipway_engine::certificates::CertificateAuthority;
@@ -60,4 +61,6 @@ pub struct RunnerContext {
     pub freshness: ImageFreshness,
     /// The image of a job that names none.
     pub default_image: String,
+    /// What a `config.toml` says about jobs; the default where there is none.
+    pub settings: RunnerSettings,
 }

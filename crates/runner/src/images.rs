@@ -1,7 +1,9 @@
 //! The images of a job: which one, with which credentials, how fresh.
 
+use crate::configuration::DockerSettings;
 use crate::credentials::JobCredentials;
 use crate::outcome::{JobError, chain, root_cause};
+use crate::selection::Pattern;
 use crate::{ImageFreshness, RunnerContext, Trace};
 use shipway_container::{Image, PullError, PullOptions, PullPolicy, PullSource};
 use shipway_oci::{Platform, Reference};
@@ -38,7 +40,7 @@ pub(crate) async fn pull(
                 })?,
         ),
     };
-    let policies = policies(wanted.policy, context.freshness)?;
+    let policies = policies(wanted.policy, context.freshness, &context.settings.docker)?;
     let mut last = None;
     for policy in policies {
         trace.say(format!(
@@ -112,24 +114,83 @@ fn not_pulled(image: &str, error: PullError) -> JobError {
 }
 
 /// The policies to try, in order.
-fn policies(asked: &[String], freshness: ImageFreshness) -> Result<Vec<PullPolicy>, JobError> {
+fn policies(
+    asked: &[String],
+    freshness: ImageFreshness,
+    docker: &DockerSettings,
+) -> Result<Vec<PullPolicy>, JobError> {
     if asked.is_empty() {
+        if !docker.pull_policies.is_empty() {
+            return Ok(docker.pull_policies.clone());
+        }
         return Ok(vec![match freshness {
             ImageFreshness::Always => PullPolicy::Always,
             ImageFreshness::IfNotPresent => PullPolicy::IfMissing,
         }]);
     }
-    asked
+    let asked: Vec<PullPolicy> = asked
         .iter()
-        .map(|policy| match policy.as_str() {
-            "always" => Ok(PullPolicy::Always),
-            "if-not-present" => Ok(PullPolicy::IfMissing),
-            "never" => Ok(PullPolicy::Never),
-            other => Err(JobError::Configuration {
-                message: format!("pull_policy {other} is not known: use always, if-not-present or never"),
-            }),
+        .map(|word| {
+            policy(word).ok_or_else(|| JobError::Configuration {
+                message: format!("pull_policy {word} is not known: use always, if-not-present or never"),
+            })
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    // A file that sets its own policy and allows no other allows just that.
+    let allowed = if docker.allowed_pull_policies.is_empty() {
+        &docker.pull_policies
+    } else {
+        &docker.allowed_pull_policies
+    };
+    match asked
+        .iter()
+        .find(|policy| !allowed.is_empty() && !allowed.contains(policy))
+    {
+        None => Ok(asked),
+        Some(policy) => {
+            let words: Vec<&str> = allowed.iter().map(|policy| word(*policy)).collect();
+            Err(JobError::Configuration {
+                message: format!(
+                    "pull_policy {} is not one of this runner's allowed_pull_policies ({})",
+                    word(*policy),
+                    words.join(", ")
+                ),
+            })
+        }
+    }
+}
+
+/// The word for a policy.
+fn word(policy: PullPolicy) -> &'static str {
+    match policy {
+        PullPolicy::Always => "always",
+        PullPolicy::IfMissing => "if-not-present",
+        PullPolicy::Never => "never",
+    }
+}
+
+/// Whether an image is one of those that `allowed_images` or `allowed_services` name; an empty list names all.
+pub(crate) fn check_allowed(image: &str, patterns: &[String], setting: &str) -> Result<(), JobError> {
+    let fits = |pattern: &String| Pattern::parse(pattern, "").is_some_and(|pattern| pattern.matches(image));
+    if patterns.is_empty() || patterns.iter().any(fits) {
+        return Ok(());
+    }
+    Err(JobError::Configuration {
+        message: format!(
+            "the image {image} is not one of this runner's {setting}: {}",
+            patterns.join(", ")
+        ),
+    })
+}
+
+/// A policy by the word for it.
+pub(crate) fn policy(word: &str) -> Option<PullPolicy> {
+    match word {
+        "always" => Some(PullPolicy::Always),
+        "if-not-present" => Some(PullPolicy::IfMissing),
+        "never" => Some(PullPolicy::Never),
+        _ => None,
+    }
 }
 
 fn describe(policy: PullPolicy) -> &'static str {
@@ -142,7 +203,7 @@ fn describe(policy: PullPolicy) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{ImageFreshness, not_pulled, policies};
+    use super::{DockerSettings, ImageFreshness, check_allowed, not_pulled, policies};
     use crate::outcome::chain;
     use shipway_container::{PullError, PullPolicy};
     use shipway_registry::ClientError;
@@ -179,11 +240,43 @@ mod tests {
     fn the_job_decides_before_the_runner() {
         let asked = ["always".to_owned(), "if-not-present".to_owned()];
         let expected = [PullPolicy::Always, PullPolicy::IfMissing];
-        assert_eq!(policies(&asked, ImageFreshness::IfNotPresent).unwrap(), expected);
-        assert_eq!(
-            policies(&[], ImageFreshness::IfNotPresent).unwrap(),
-            [PullPolicy::IfMissing]
+        let unset = DockerSettings::default();
+        let freshness = ImageFreshness::IfNotPresent;
+        assert_eq!(policies(&asked, freshness, &unset).unwrap(), expected);
+        assert_eq!(policies(&[], freshness, &unset).unwrap(), [PullPolicy::IfMissing]);
+        assert!(policies(&["sometimes".to_owned()], freshness, &unset).is_err());
+    }
+
+    #[test]
+    fn a_job_may_choose_what_the_runner_allows() {
+        let freshness = ImageFreshness::Always;
+        let never = ["never".to_owned()];
+        let mut docker = DockerSettings {
+            pull_policies: vec![PullPolicy::Always],
+            ..DockerSettings::default()
+        };
+        assert_eq!(policies(&[], freshness, &docker).unwrap(), [PullPolicy::Always]);
+        let refused = policies(&never, freshness, &docker).unwrap_err().to_string();
+        assert!(
+            refused.contains("never") && refused.contains("(always)"),
+            "{refused}"
         );
-        assert!(policies(&["sometimes".to_owned()], ImageFreshness::Always).is_err());
+        docker.allowed_pull_policies = vec![PullPolicy::Never];
+        assert_eq!(policies(&never, freshness, &docker).unwrap(), [PullPolicy::Never]);
+    }
+
+    #[test]
+    fn images_are_allowed_by_patterns() {
+        let patterns = ["docker:*".to_owned(), "registry.example.com/**/*:*".to_owned()];
+        for fine in ["docker:24.0.5", "registry.example.com/a/b/c:1"] {
+            check_allowed(fine, &patterns, "allowed_images").unwrap();
+        }
+        for wrong in ["alpine:3", "evil.example.com/docker:24", "docker"] {
+            assert!(
+                check_allowed(wrong, &patterns, "allowed_images").is_err(),
+                "{wrong}"
+            );
+        }
+        check_allowed("anything", &[], "allowed_images").unwrap();
     }
 }

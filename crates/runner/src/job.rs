@@ -8,6 +8,7 @@
 //! A stage that is told to stop is dropped where it stands. That is safe because everything it has begun lives in the
 //! pod.
 
+mod configured;
 mod fetch;
 mod prepare;
 mod state;
@@ -332,9 +333,16 @@ impl<'a> Job<'a> {
         let environment = self
             .variables
             .script_environment(&workplace.builds().project_directory());
+        let settings = &self.context.settings;
+        let around = |script: &Option<String>| script.clone().filter(|_| step.name != AFTER_SCRIPT);
+        let commands: Vec<String> = around(&settings.pre_build_script)
+            .into_iter()
+            .chain(step.script.iter().cloned())
+            .chain(around(&settings.post_build_script))
+            .collect();
         let script = ScriptSource {
             environment: &environment,
-            commands: &step.script,
+            commands: &commands,
         }
         .text();
         run_script(workplace.container(), script, self.run.trace, stop).await

@@ -10,12 +10,14 @@
 //!   pipeline to pipeline.
 //! - `services` runs what stands beside a job, `engine` takes the place of a Docker daemon, `registry` gives the
 //!   registry its name inside.
+//! - [`configuration`](mod@configuration) reads gitlab-runner's `config.toml`.
 //! - `job` walks through the stages and closes everything, whatever happened.
 
 mod artifacts;
 mod builds;
 mod cache;
 mod cancellation;
+pub mod configuration;
 mod context;
 mod credentials;
 mod engine;

@@ -11,7 +11,7 @@ use crate::builds::{Builds, pipe};
 use crate::outcome::{Doing, JobError};
 use crate::variables::Variables;
 use copy::Copy;
-use pattern::Pattern;
+pub(crate) use pattern::Pattern;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 

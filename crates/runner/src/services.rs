@@ -11,7 +11,7 @@ pub(crate) use alias::aliases;
 use crate::Trace;
 use crate::outcome::{Doing, JobError};
 use crate::variables::Variables;
-use shipway_container::{Container, ContainerOptions, ContainerState, Image, Pod};
+use shipway_container::{Container, ContainerOptions, ContainerState, Image, Pod, VolumeMount};
 use shipway_pipeline::job::JobService;
 use shipway_sandbox::Mount;
 use std::collections::HashSet;
@@ -64,7 +64,7 @@ impl Service {
         image: Image,
         names: Vec<String>,
         variables: &Variables,
-        mounts: Vec<Mount>,
+        (mounts, volumes): (Vec<Mount>, Vec<VolumeMount>),
     ) -> Result<Self, JobError> {
         let name = variables.expand(&definition.name);
         let doing = format!("starting the service {name}");
@@ -79,6 +79,7 @@ impl Service {
         options.hostname = names.first().map(|name| name.replace('_', "-"));
         options.names = names;
         options.mounts = mounts;
+        options.volumes = volumes;
         let container = pod.create(options).await.doing(&doing)?;
         container.start().await.doing(&doing)?;
         Ok(Self {
@@ -89,7 +90,13 @@ impl Service {
     }
 
     /// Returns when the service accepts connections, or says what is wrong and returns too.
-    pub(crate) async fn wait_until_up(&self, pod: &Pod, deadline: Instant, trace: &Trace) {
+    pub(crate) async fn wait_until_up(
+        &self,
+        pod: &Pod,
+        deadline: Instant,
+        patience: Duration,
+        trace: &Trace,
+    ) {
         let Some(address) = self.container.address().filter(|_| !self.ports.is_empty()) else {
             return;
         };
@@ -113,7 +120,7 @@ impl Service {
             Err(_) => format!(
                 "accepts no connection on {} after {} seconds",
                 listed(&self.ports),
-                PATIENCE.as_secs()
+                patience.as_secs()
             ),
         };
         trace.warn(format!(
@@ -140,19 +147,20 @@ impl Service {
 }
 
 /// Waits for all services at once.
-pub(crate) async fn wait_for_all(services: &[Service], pod: &Pod, trace: &Trace) {
-    if services.iter().all(|service| service.ports.is_empty()) {
+pub(crate) async fn wait_for_all(services: &[Service], pod: &Pod, patience: Option<Duration>, trace: &Trace) {
+    let patience = patience.unwrap_or(PATIENCE);
+    if patience.is_zero() || services.iter().all(|service| service.ports.is_empty()) {
         return;
     }
     trace.say(format!(
         "Waiting for services to be up and running (timeout {} seconds)...",
-        PATIENCE.as_secs()
+        patience.as_secs()
     ));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     futures::future::join_all(
         services
             .iter()
-            .map(|service| service.wait_until_up(pod, deadline, trace)),
+            .map(|service| service.wait_until_up(pod, deadline, patience, trace)),
     )
     .await;
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 const DEFAULT_CERTIFICATES: &str = "/certs";
 const PLAIN_PORT: u16 = 2375;
 const TLS_PORT: u16 = 2376;
-const USUAL_SOCKET: &str = "/var/run/docker.sock";
 
 /// A way to reach the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,13 +79,11 @@ impl EnginePlan {
         }
     }
 
-    /// The engine behind a socket, for jobs that expect the machine's own.
-    pub(crate) fn for_socket() -> Self {
+    /// The engine behind a socket, for jobs that expect the machine's own at these places.
+    pub(crate) fn for_sockets(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         Self {
             aliases: Vec::new(),
-            faces: vec![Face::Socket {
-                path: PathBuf::from(USUAL_SOCKET),
-            }],
+            faces: paths.into_iter().map(|path| Face::Socket { path }).collect(),
             notes: Vec::new(),
         }
     }

@@ -39,7 +39,7 @@ pub(super) async fn pod(context: &RunnerContext, payload: &JobPayload) -> Result
 /// The job's variables with what only the runner knows.
 pub(super) fn variables(context: &RunnerContext, payload: &JobPayload, limit: Duration) -> Variables {
     let project = &payload.job_info.project_full_path;
-    let before = vec![
+    let mut before = vec![
         Variable {
             file: true,
             ..fact("CI_SERVER_TLS_CA_FILE", context.certificates.ca_pem())
@@ -56,6 +56,7 @@ pub(super) fn variables(context: &RunnerContext, payload: &JobPayload, limit: Du
         fact("GIT_CONFIG_KEY_0", "safe.directory"),
         fact("GIT_CONFIG_VALUE_0", format!("/builds/{project}")),
     ];
+    before.extend(context.settings.environment.iter().cloned());
     let mut after = vec![
         fact("CI_DISPOSABLE_ENVIRONMENT", "true"),
         fact("CI_RUNNER_VERSION", env!("CARGO_PKG_VERSION")),

@@ -1,11 +1,13 @@
 //! The pod of a job with everything in it: registry, services, engine, the project's directory, the container.
 
+use super::configured;
 use super::fetch::{Fetched, fetch};
 use super::prepare::Preparation;
 use crate::builds::{Builds, directory_of};
+use crate::configuration::DockerSettings;
 use crate::credentials::JobCredentials;
 use crate::engine::{EnginePlan, JobEngine, is_docker_daemon};
-use crate::images::{Wanted, pull};
+use crate::images::{Wanted, check_allowed, pull};
 use crate::outcome::{Doing, JobError};
 use crate::registry::{RegistryEndpoint, trust_directories};
 use crate::script::shell_command;
@@ -13,7 +15,7 @@ use crate::services::{self, Names, Service, effective_entrypoint};
 use crate::variables::Variables;
 use crate::{RunnerContext, Substitution, Trace};
 use futures::future::try_join_all;
-use shipway_container::{Container, ContainerOptions, Image, Pod};
+use shipway_container::{Container, ContainerOptions, Image, Pod, VolumeMount};
 use shipway_pipeline::job::{JobPayload, JobService};
 use shipway_sandbox::{Mount, MountSource};
 use shipway_store::Scope;
@@ -48,11 +50,19 @@ impl Workplace {
             image,
             variables,
         } = preparation;
-        let services = sort(context, payload, variables)?;
+        let docker = &context.settings.docker;
+        check_allowed(image, &docker.allowed_images, "allowed_images")?;
+        let all_services = configured::services(docker, payload);
+        let services = sort(context, &all_services, variables)?;
+        for beside in &services {
+            let (Beside::Daemon(_, name) | Beside::Container(_, name)) = beside;
+            check_allowed(name, &docker.allowed_services, "allowed_services")?;
+        }
         let registry = RegistryEndpoint::open(context, &pod).await?;
         let builds = Builds::create(&pod, &payload.job_info.project_full_path).await?;
         let mut mounts = vec![builds.mount()];
         mounts.extend(trust(context, &pod).await?);
+        mounts.extend(configured::mounts(docker)?);
 
         let auth_config = variables.get_filled("DOCKER_AUTH_CONFIG");
         let (credentials, problem) =
@@ -70,8 +80,10 @@ impl Workplace {
         if let Some(engine) = &engine {
             mounts.extend_from_slice(engine.mounts());
         }
-        let services = start_services(&pod, &services, service_images, variables, &mounts, trace).await?;
-        let container = make_container(&pod, payload, image, variables, mounts).await?;
+        let shared = (mounts.clone(), configured::volumes(docker, &mounts));
+        let started = start_services(&pod, &services, service_images, variables, &shared, trace).await?;
+        services::wait_for_all(&started, &pod, docker.wait_for_services, trace).await;
+        let container = make_container(&pod, (docker, payload), image, variables, shared).await?;
         if let Some(engine) = &engine {
             engine.set_view(&container);
         }
@@ -80,7 +92,7 @@ impl Workplace {
             builds,
             container,
             engine,
-            _services: services,
+            _services: started,
             _registry: registry,
             fetched,
         })
@@ -112,11 +124,10 @@ impl Workplace {
 /// Divides the services into daemons and others, and refuses what may not be replaced.
 fn sort<'a>(
     context: &RunnerContext,
-    payload: &'a JobPayload,
+    services: &'a [JobService],
     variables: &Variables,
 ) -> Result<Vec<Beside<'a>>, JobError> {
-    payload
-        .services
+    services
         .iter()
         .map(|service| {
             let name = variables.expand(&service.name);
@@ -226,8 +237,13 @@ async fn start_engine(
             (plan, Scope::job(payload.id))
         }
         // With the machine's socket, images of one job are there for the next: such pipelines build on it.
-        None if context.substitution == Substitution::Engine => (EnginePlan::for_socket(), kept.clone()),
-        None => return Ok(None),
+        None => {
+            let sockets = configured::sockets(&context.settings.docker);
+            if sockets.is_empty() || context.substitution != Substitution::Engine {
+                return Ok(None);
+            }
+            (EnginePlan::for_sockets(sockets), kept.clone())
+        }
     };
     if !shipway_engine::OFFERS_BUILDKIT && variables.get_filled("DOCKER_BUILDKIT").is_none() {
         variables.set("DOCKER_BUILDKIT", "0");
@@ -258,7 +274,7 @@ async fn start_services(
     services: &[Beside<'_>],
     images: Vec<Image>,
     variables: &Variables,
-    mounts: &[Mount],
+    shared: &(Vec<Mount>, Vec<VolumeMount>),
     trace: &Trace,
 ) -> Result<Vec<Service>, JobError> {
     let mut names = Names::default();
@@ -272,23 +288,25 @@ async fn start_services(
                 let Some(image) = images.next() else { continue };
                 trace.say(format!("Starting service {name} ..."));
                 let names = names.claim(service, name, trace);
-                started.push(Service::start(pod, service, image, names, variables, mounts.to_vec()).await?);
+                started.push(Service::start(pod, service, image, names, variables, shared.clone()).await?);
             }
         }
     }
-    services::wait_for_all(&started, pod, trace).await;
     Ok(started)
 }
 
 async fn make_container(
     pod: &Pod,
-    payload: &JobPayload,
+    (docker, payload): (&DockerSettings, &JobPayload),
     image: Image,
     variables: &Variables,
-    mounts: Vec<Mount>,
+    (mounts, volumes): (Vec<Mount>, Vec<VolumeMount>),
 ) -> Result<Container, JobError> {
     let mut options = ContainerOptions::new(image);
-    options.entrypoint = payload.image.entrypoint.clone().map(effective_entrypoint);
+    let entrypoint = payload.image.entrypoint.clone();
+    options.entrypoint = entrypoint
+        .filter(|_| !docker.disable_entrypoint_overwrite)
+        .map(effective_entrypoint);
     options.command = Some(shell_command());
     options.env = variables.container_environment();
     options.user = payload
@@ -297,9 +315,17 @@ async fn make_container(
         .docker
         .user
         .as_deref()
-        .map(|user| variables.expand(user));
-    options.hostname = Some(format!("job-{}", payload.id));
+        .map(|user| variables.expand(user))
+        .or_else(|| docker.user.clone());
+    options.hostname = Some(
+        docker
+            .hostname
+            .clone()
+            .unwrap_or_else(|| format!("job-{}", payload.id)),
+    );
+    options.extra_hosts = docker.extra_hosts.clone();
     options.mounts = mounts;
+    options.volumes = volumes;
     options.stdin_open = true;
     // `after_script` comes on the same container's next standard input.
     options.stdin_stays_open = true;

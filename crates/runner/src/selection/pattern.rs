@@ -14,13 +14,13 @@ const ALTERNATIVES: usize = 256;
 
 /// One entry of `artifacts:paths`.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     alternatives: Vec<Vec<Vec<u8>>>,
 }
 
 impl Pattern {
     /// Reads a pattern; none when it points outside the project.
-    pub(super) fn parse(text: &str, project_directory: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str, project_directory: &str) -> Option<Self> {
         let text = text.trim();
         let relative = match text.strip_prefix('/') {
             None => text,
@@ -63,7 +63,7 @@ impl Pattern {
     }
 
     /// Whether the pattern matches exactly this path.
-    pub(super) fn matches(&self, path: &str) -> bool {
+    pub(crate) fn matches(&self, path: &str) -> bool {
         let path: Vec<&[u8]> = path
             .split('/')
             .filter(|element| !element.is_empty())

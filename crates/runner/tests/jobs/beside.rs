@@ -4,6 +4,7 @@ use crate::place::{Place, block_on, job, local};
 use crate::runner::Test;
 use shipway_pipeline::job::JobService;
 use shipway_pipeline::variables::Variable;
+use shipway_runner::configuration::Configuration;
 use shipway_runner::{FailureReason, JobStatus, Substitution};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -32,6 +33,10 @@ pub(crate) const TESTS: &[Test] = &[
         without_a_service_the_socket_is_there,
     ),
     ("a_docker_service_may_be_refused", a_docker_service_may_be_refused),
+    (
+        "a_runner_configuration_decides_about_sockets_and_volumes",
+        a_runner_configuration_decides_about_sockets_and_volumes,
+    ),
 ];
 
 fn service(name: &str) -> JobService {
@@ -214,5 +219,49 @@ fn a_docker_service_may_be_refused() {
             message.contains("docker:dind") && message.contains("privileged"),
             "{message}"
         );
+    });
+}
+
+fn a_runner_configuration_decides_about_sockets_and_volumes() {
+    block_on(async {
+        let mut place = Place::new().await;
+        let bound = place.directory.path().join("bound");
+        std::fs::create_dir(&bound).unwrap();
+        std::fs::write(bound.join("file"), "from the machine\n").unwrap();
+        let text = format!(
+            "[[runners]]\nexecutor = \"docker\"\nenvironment = [\"SET=by the runner\"]\npre_build_script = \"echo before\"\n\
+             [runners.docker]\nvolumes = [\"/shared\", \"/var/run/docker.sock:/sockets/docker.sock\", \"{}:/bound:ro\"]\n\
+             extra_hosts = [\"somewhere:192.0.2.7\"]\nallowed_images = [\"busybox.test/*:*\"]\n",
+            bound.display()
+        );
+        let configuration = Configuration::read("config.toml".as_ref(), &text).unwrap();
+        place.context.settings = configuration.choose(None).unwrap().settings.clone();
+        let lines = [
+            "test -S /sockets/docker.sock && ! test -e /var/run/docker.sock && echo \"socket as bound\"",
+            "touch_failed=no; echo x > /bound/file || touch_failed=yes; echo \"read only: $touch_failed\"",
+            "cat /bound/file; echo \"$SET\"; cat /etc/hosts",
+            "echo shared > /shared/file && cat /shared/file",
+        ];
+        let ended = place.run(&job(1, &lines)).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        for expected in [
+            "\nbefore\n",
+            "socket as bound\n",
+            "read only: yes\n",
+            "from the machine\n",
+            "\nby the runner\n",
+            "192.0.2.7",
+            "\nshared\n",
+        ] {
+            assert!(ended.trace.contains(expected), "{expected}: {}", ended.trace);
+        }
+
+        let mut other = job(2, &["true"]);
+        other.image.name = "elsewhere.test/image:1".into();
+        let JobStatus::Failed { reason, message, .. } = place.run(&other).await.outcome.status else {
+            panic!("the image is not allowed")
+        };
+        assert_eq!(reason, FailureReason::RunnerConfigurationError);
+        assert!(message.contains("allowed_images: busybox.test/*:*"), "{message}");
     });
 }

@@ -7,6 +7,7 @@ use shipway_engine::certificates::CertificateAuthority;
 use shipway_oci::{Reference, RegistryName};
 use shipway_pipeline::job::{JobArtifact, JobImage, JobInfo, JobPayload, RunnerInfo, Step};
 use shipway_registry::{Authority, Client, ClientOptions, RegistryCredentials};
+use shipway_runner::configuration::RunnerSettings;
 use shipway_runner::{
     ArtifactDirectory, CacheDirectory, Cancellation, HostCredentials, ImageFreshness, JobOutcome, JobRun,
     RunnerContext, SourceError, SourceReport, Sources, Substitution, Trace, TraceEvent, TraceListener,
@@ -121,6 +122,7 @@ impl Place {
             substitution: Substitution::Engine,
             freshness: ImageFreshness::IfNotPresent,
             default_image: IMAGE.to_owned(),
+            settings: RunnerSettings::default(),
         };
         let artifacts = ArtifactDirectory::open(data.join("artifacts")).unwrap();
         let caches = CacheDirectory::open(data.join("caches")).unwrap();

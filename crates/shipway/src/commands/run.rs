@@ -10,6 +10,7 @@ mod git;
 mod interrupt;
 mod lines;
 mod numbers;
+mod runner;
 mod selection;
 mod summary;
 mod variables;
@@ -29,6 +30,7 @@ use shipway_pipeline::{
     compile, parse_duration,
 };
 use shipway_registry::client::RegistryCredentials;
+use shipway_runner::configuration::RunnerSettings;
 use shipway_runner::{
     ArtifactDirectory, CacheDirectory, HostCredentials, ImageFreshness, RunnerContext, Substitution, WorkTree,
 };
@@ -78,6 +80,12 @@ pub(crate) struct RunArguments {
     /// Refuse jobs that ask for a Docker service instead of giving them Shipway's engine
     #[arg(long)]
     no_substitute: bool,
+    /// Work as the runner of this config.toml of gitlab-runner would
+    #[arg(short = 'c', long, value_name = "FILE")]
+    runner_config: Option<PathBuf>,
+    /// Which [[runners]] section of it, by its name
+    #[arg(long, value_name = "NAME", requires = "runner_config")]
+    runner: Option<String>,
     /// Print what happens as lines of JSON
     #[arg(long)]
     json: bool,
@@ -89,7 +97,15 @@ pub(crate) async fn execute(
     installation: Installation,
 ) -> Result<ExitCode, Failure> {
     let timeout = timeout(&arguments.timeout)?;
-    let concurrency = concurrency(arguments.concurrency)?;
+    let runner = match &arguments.runner_config {
+        None => None,
+        Some(file) => Some(runner::choose(file, arguments.runner.as_deref())?),
+    };
+    let concurrency = match &runner {
+        Some(runner) if arguments.concurrency.is_none() => runner.concurrency,
+        _ => concurrency(arguments.concurrency)?,
+    };
+    let settings = runner.map_or_else(RunnerSettings::default, |runner| runner.settings);
     let directory = std::env::current_dir()
         .map_err(|error| Failure::caused(FailureKind::Place, "finding the current directory", &error))?;
     let facts = WorkTreeFacts::read(&directory)?;
@@ -98,7 +114,7 @@ pub(crate) async fn execute(
     let compiled = plan(&arguments, &facts, &situation)?;
     let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;
     let pace = Pace { timeout, concurrency };
-    prepare_and_drive(arguments, installation, facts, selection, pace).await
+    prepare_and_drive((arguments, settings), installation, facts, selection, pace).await
 }
 
 /// How long and how many.
@@ -130,7 +146,7 @@ fn concurrency(asked: Option<usize>) -> Result<usize, Failure> {
 }
 
 async fn prepare_and_drive(
-    arguments: RunArguments,
+    (arguments, settings): (RunArguments, RunnerSettings),
     installation: Installation,
     facts: WorkTreeFacts,
     selection: Selection,
@@ -155,7 +171,7 @@ async fn prepare_and_drive(
     let caches = CacheDirectory::open(installation.data.join("caches"))
         .map_err(place("making the directory for caches"))?;
     let sources = WorkTree::new(&facts.root, HISTORY, &facts.remote_url, std::env::temp_dir());
-    let context = context(&arguments, &installation).await?;
+    let context = context(&arguments, settings, &installation).await?;
     let view = view::choose(
         arguments.json,
         selection
@@ -273,7 +289,11 @@ fn situation(
     })
 }
 
-async fn context(arguments: &RunArguments, installation: &Installation) -> Result<RunnerContext, Failure> {
+async fn context(
+    arguments: &RunArguments,
+    settings: RunnerSettings,
+    installation: &Installation,
+) -> Result<RunnerContext, Failure> {
     // What is fetched for a job obeys what the job itself obeys.
     let client = installation.job_client()?;
     let runtime = installation.runtime(client.clone()).await?;
@@ -293,7 +313,12 @@ async fn context(arguments: &RunArguments, installation: &Installation) -> Resul
             Substitution::Engine
         },
         freshness: ImageFreshness::IfNotPresent,
-        default_image: DEFAULT_IMAGE.to_owned(),
+        default_image: settings
+            .docker
+            .image
+            .clone()
+            .unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
+        settings,
     })
 }
 

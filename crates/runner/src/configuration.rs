@@ -1,0 +1,196 @@
+//! `config.toml`, the file of gitlab-runner, read as it would read it.
+//!
+//! Administrators have this file already, so it means here what it means there. It is apart from the rest because it is
+//! a language of its own: [`Configuration::read`] turns text into types that carry the rules, and a list of
+//! [`Finding`]s with their places in the file, and touches nothing else.
+//!
+//! Contract: a file that gitlab-runner takes is never refused as a whole. What a `[[runners]]` section asks for that
+//! cannot be had here (another executor, the host's network) refuses that section alone, when it is chosen, in one
+//! line. What has no meaning here is said once, and only where it asks for more than its default. Values without
+//! quotes (`token = TOKEN`) and lines that are `...` are the gaps that documentation leaves for its readers: they are
+//! warnings.
+
+mod docker;
+mod document;
+mod entry;
+mod finding;
+mod volume;
+
+pub use docker::{DockerSettings, ServiceSettings};
+pub use entry::{RunnerEntry, RunnerSettings};
+pub use finding::{Finding, Place, Severity};
+pub use volume::VolumeSetting;
+
+use document::Section;
+use finding::Findings;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A file larger than this is no configuration.
+const LARGEST_FILE: usize = 1 << 20;
+/// How often gitlab-runner asks for jobs.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3);
+
+/// What a `config.toml` says.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// Where it was read.
+    pub file: PathBuf,
+    /// How many jobs run at once, over all runners; 1 where the file does not say.
+    pub concurrent: usize,
+    /// How long to wait between two questions for jobs.
+    pub check_interval: Duration,
+    /// The `[[runners]]`, in the order of the file.
+    pub runners: Vec<RunnerEntry>,
+    /// What the reader of the file should know, in its order.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a `config.toml` is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// It cannot be read.
+    #[error("reading `{}`", file.display())]
+    Read {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is too large.
+    #[error("`{}` is larger than 1 MiB: it is not a runner's configuration", file.display())]
+    TooLarge {
+        /// Which file.
+        file: PathBuf,
+    },
+    /// It is not TOML, or values have the wrong type. Each finding is one line.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Wrong(Vec<Finding>),
+    /// No section fits.
+    #[error("`{}` has no [[runners]] section{wanted}{found}", file.display())]
+    NoRunner {
+        /// Which file.
+        file: PathBuf,
+        /// ` with the name …`.
+        wanted: String,
+        /// `; it has` the names there are; empty without any.
+        found: String,
+    },
+    /// Several sections would fit.
+    #[error("`{}` has {} [[runners]] sections: choose one of {found} by its name", file.display(), number)]
+    SeveralRunners {
+        /// Which file.
+        file: PathBuf,
+        /// How many.
+        number: usize,
+        /// The names there are.
+        found: String,
+    },
+    /// The section asks for what cannot be had here.
+    #[error("{0}")]
+    Refused(Finding),
+}
+
+impl Configuration {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is wrong; see [`ConfigurationError`].
+    pub fn load(file: &Path) -> Result<Self, ConfigurationError> {
+        let text = std::fs::read_to_string(file).map_err(|source| ConfigurationError::Read {
+            file: file.to_owned(),
+            source,
+        })?;
+        Self::read(file, &text)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// When it is not TOML, a value has the wrong type, or it is larger than 1 MiB.
+    pub fn read(file: &Path, text: &str) -> Result<Self, ConfigurationError> {
+        if text.len() > LARGEST_FILE {
+            return Err(ConfigurationError::TooLarge {
+                file: file.to_owned(),
+            });
+        }
+        let findings = Findings::new(file, text);
+        let text = document::without_gaps(text, &findings);
+        let table = document::parse(&text, &findings);
+        let mut root = Section::new(table.get_ref(), 0..0, String::new(), &findings);
+        let concurrent = root.number("concurrent").map_or(1, |number| number.max(1));
+        let check_interval = match root.number("check_interval") {
+            None | Some(0) => CHECK_INTERVAL,
+            Some(seconds) => Duration::from_secs(seconds),
+        };
+        root.without_meaning(&[
+            ("log_level", "RUST_LOG decides what is logged"),
+            ("log_format", "logs have one format"),
+            ("listen_address", "no metrics are served"),
+            ("sentry_dsn", "errors are reported to nobody"),
+            ("shutdown_timeout", "jobs end when the runner is told to stop"),
+            ("connection_max_age", "connections are kept as long as they last"),
+            ("session_server", "there are no interactive web terminals"),
+            ("experimental", "no experiment of gitlab-runner is known"),
+        ]);
+        let runners = root.tables("runners").into_iter().map(entry::read).collect();
+        root.finish();
+        match findings.into_inner() {
+            (findings, false) => Ok(Self {
+                file: file.to_owned(),
+                concurrent: usize::try_from(concurrent).unwrap_or(usize::MAX),
+                check_interval,
+                runners,
+                findings,
+            }),
+            (mut findings, true) => {
+                findings.retain(|finding| finding.severity == Severity::Error);
+                Err(ConfigurationError::Wrong(findings))
+            }
+        }
+    }
+
+    /// The section to work by: the one of that name, or the only one.
+    ///
+    /// # Errors
+    /// When there is none or more than one, or it asks for what cannot be had here.
+    pub fn choose(&self, name: Option<&str>) -> Result<&RunnerEntry, ConfigurationError> {
+        let mut fitting = self
+            .runners
+            .iter()
+            .filter(|runner| name.is_none_or(|name| runner.name == name));
+        let found = || {
+            let names: Vec<String> = self
+                .runners
+                .iter()
+                .map(|runner| format!("`{}`", runner.name))
+                .collect();
+            names.join(", ")
+        };
+        match (fitting.next(), fitting.count()) {
+            (None, _) => Err(ConfigurationError::NoRunner {
+                file: self.file.clone(),
+                wanted: name
+                    .map(|name| format!(" with the name `{name}`"))
+                    .unwrap_or_default(),
+                found: if self.runners.is_empty() {
+                    String::new()
+                } else {
+                    format!("; it has {}", found())
+                },
+            }),
+            (Some(runner), 0) => match &runner.refusal {
+                Some(refusal) => Err(ConfigurationError::Refused(refusal.clone())),
+                None => Ok(runner),
+            },
+            (Some(_), more) => Err(ConfigurationError::SeveralRunners {
+                file: self.file.clone(),
+                number: more + 1,
+                found: found(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

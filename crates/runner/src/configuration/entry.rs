@@ -1,0 +1,200 @@
+//! One `[[runners]]` section.
+
+use super::docker::{self, DockerSettings};
+use super::document::Section;
+use super::finding::{Finding, Severity};
+use shipway_pipeline::variables::Variable;
+
+/// What a runner does with every job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunnerSettings {
+    /// Variables for every job; a job may override them.
+    pub environment: Vec<Variable>,
+    /// Put before the first command of every job.
+    pub pre_build_script: Option<String>,
+    /// Put after the last command of every job's script.
+    pub post_build_script: Option<String>,
+    /// About containers.
+    pub docker: DockerSettings,
+}
+
+/// A runner of the file.
+#[derive(Clone, Debug)]
+pub struct RunnerEntry {
+    /// Its name.
+    pub name: String,
+    /// The GitLab it works for.
+    pub url: Option<String>,
+    /// How many of its jobs run at once; 0 leaves it to `concurrent`.
+    pub limit: u64,
+    /// What it does with every job.
+    pub settings: RunnerSettings,
+    /// Why it cannot work here.
+    pub(super) refusal: Option<Finding>,
+}
+
+/// Reads a section.
+pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
+    let mut refusal = executor(&mut section);
+    let mut docker = DockerSettings {
+        // Without a word about volumes, a job of gitlab-runner finds no socket.
+        volumes: Vec::new(),
+        ..DockerSettings::default()
+    };
+    section.know("kubernetes");
+    if let Some(settings) = section.table("docker") {
+        let (read, refused) = docker::read(settings);
+        docker = read;
+        refusal = refusal.or(refused);
+    }
+    section.without_meaning(&WITHOUT_MEANING);
+    if let Some(mut cache) = section.table("cache") {
+        cache.without_meaning(&CACHE_WITHOUT_MEANING);
+        cache.finish();
+    }
+    feature_flags(&mut section);
+    // No job is asked for with it, and nothing here should hold it.
+    section.know("token");
+    let name = section.text("name").unwrap_or_default();
+    let entry = RunnerEntry {
+        name,
+        url: section.text("url"),
+        limit: section.number("limit").unwrap_or_default(),
+        settings: RunnerSettings {
+            environment: environment(&mut section),
+            pre_build_script: section.text("pre_build_script"),
+            post_build_script: section.text("post_build_script"),
+            docker,
+        },
+        refusal,
+    };
+    section.finish();
+    entry
+}
+
+/// Settings of gitlab-runner that change nothing here, and why.
+const WITHOUT_MEANING: [(&str, &str); 32] = [
+    ("builds_dir", "projects lie in /builds"),
+    ("shell", "bash runs the scripts where an image has it, else sh"),
+    ("id", "GitLab knows the runner by its token"),
+    ("cache_dir", "caches are kept in the data directory"),
+    ("request_concurrency", "jobs are asked for one at a time"),
+    ("output_limit", "a trace may have 4 MiB"),
+    ("tls-ca-file", "certificates are this machine's"),
+    ("tls-cert-file", "no certificate is shown to GitLab"),
+    ("tls-key-file", "no certificate is shown to GitLab"),
+    ("clone_url", "the sources are those of the work tree"),
+    (
+        "pre_get_sources_script",
+        "the sources are not fetched by a script",
+    ),
+    (
+        "post_get_sources_script",
+        "the sources are not fetched by a script",
+    ),
+    ("pre_clone_script", "the sources are not fetched by a script"),
+    ("post_clone_script", "the sources are not fetched by a script"),
+    ("debug_trace_disabled", "CI_DEBUG_TRACE is the job's choice"),
+    (
+        "unhealthy_requests_limit",
+        "jobs are not asked for by this section",
+    ),
+    ("unhealthy_interval", "jobs are not asked for by this section"),
+    ("job_status_final_update_retry_limit", "GitLab is not told"),
+    ("prepare_timeout", "a job's own timeout counts"),
+    ("get_sources_timeout", "a job's own timeout counts"),
+    ("strict_check_interval", "jobs are not asked for by this section"),
+    ("clean_git_config", "the sources are not fetched by git"),
+    ("referees", "nothing is measured"),
+    ("custom_build_dir", "projects lie below builds_dir"),
+    ("session_server", "there are no interactive web terminals"),
+    ("custom", "there is no custom executor"),
+    ("ssh", "there is no ssh executor"),
+    ("parallels", "there is no parallels executor"),
+    ("virtualbox", "there is no virtualbox executor"),
+    ("machine", "machines are not made"),
+    ("autoscaler", "machines are not made"),
+    ("instance", "machines are not made"),
+];
+
+const CACHE_WITHOUT_MEANING: [(&str, &str); 8] = [
+    ("Type", "caches are kept in the data directory"),
+    ("Path", "caches are kept in the data directory"),
+    ("Shared", "caches are kept in the data directory"),
+    ("Insecure", "caches are kept in the data directory"),
+    ("MaxUploadedArchiveSize", "caches may be of any size"),
+    ("s3", "caches are kept in the data directory"),
+    ("gcs", "caches are kept in the data directory"),
+    ("azure", "caches are kept in the data directory"),
+];
+
+/// What GitLab calls the metadata that `register` leaves behind: known, and nobody's business.
+const REGISTERED: [&str; 2] = ["token_obtained_at", "token_expires_at"];
+
+/// Why the section's executor cannot be had, if so.
+fn executor(section: &mut Section<'_>) -> Option<Finding> {
+    for key in REGISTERED {
+        section.know(key);
+    }
+    let Some(named) = section.placed_text("executor") else {
+        // The Helm chart's files leave the executor out: theirs is always the same.
+        return section.has("kubernetes").then(|| {
+            let message = "[runners.kubernetes] needs the kubernetes executor, which is not there yet: use executor = \
+                           \"docker\" on one machine";
+            section
+                .findings
+                .make(Severity::Error, &section.place("kubernetes"), message)
+        });
+    };
+    let why = match named.value.as_str() {
+        "docker" => return None,
+        "shell" => "is not there yet: use \"docker\"",
+        "docker-windows" => {
+            "needs Windows containers, which there are none of here: use \"docker\" with Linux images"
+        }
+        "kubernetes" => "is not there yet: use \"docker\" on one machine",
+        "docker+machine" | "docker-autoscaler" | "instance" => {
+            "makes machines, which Shipway does not: use \"docker\" on one machine"
+        }
+        "docker-ssh" | "docker-ssh+machine" | "ssh" | "virtualbox" | "parallels" | "custom" => {
+            "is none of Shipway's: use \"docker\""
+        }
+        _ => "is not known: use \"docker\"",
+    };
+    let message = format!("the executor \"{}\" {why}", named.value);
+    Some(section.findings.make(Severity::Error, &named.span, message))
+}
+
+/// `environment = ["NAME=value"]`
+fn environment(section: &mut Section<'_>) -> Vec<Variable> {
+    let mut variables = Vec::new();
+    for text in section.texts("environment") {
+        match text.value.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() => {
+                variables.push(Variable::public(name.trim(), value));
+            }
+            _ => section.findings.add(
+                Severity::Warning,
+                &text.span,
+                format!("`{}` is not NAME=value and has no effect", text.value),
+            ),
+        }
+    }
+    variables
+}
+
+fn feature_flags(section: &mut Section<'_>) {
+    let place = section.place("feature_flags");
+    let on: Vec<String> = section
+        .flags("feature_flags")
+        .into_iter()
+        .filter_map(|(name, on)| (on && name != "FF_NETWORK_PER_BUILD").then_some(name))
+        .collect();
+    if !on.is_empty() {
+        let message = format!(
+            "{} has no effect: every job has a network of its own, and scripts are run in one way",
+            on.join(", ")
+        );
+        section.findings.add(Severity::Warning, &place, message);
+    }
+}

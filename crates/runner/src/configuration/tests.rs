@@ -1,0 +1,179 @@
+use super::{Configuration, ConfigurationError, Severity, VolumeSetting};
+use shipway_container::PullPolicy;
+use std::path::Path;
+
+fn read(text: &str) -> Configuration {
+    Configuration::read(Path::new("config.toml"), text).unwrap()
+}
+
+fn said(configuration: &Configuration) -> Vec<String> {
+    configuration.findings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_socket_of_the_machine_is_recognised() {
+    let text = r#"
+concurrent = 4
+[[runners]]
+  name = "one"
+  executor = "docker"
+  environment = ["DOCKER_DRIVER=overlay2"]
+  [runners.docker]
+    tls_verify = false
+    image = "docker:24.0.5"
+    privileged = true
+    volumes = ["/var/run/docker.sock:/var/run/docker.sock", "/cache", "/opt/a:/a:ro"]
+    pull_policy = ["if-not-present", "always"]
+    extra_hosts = ["db:192.0.2.1"]
+  [runners.cache]
+    Insecure = false
+    [runners.cache.s3]
+"#;
+    let configuration = read(text);
+    let runner = configuration.choose(None).unwrap();
+    let docker = &runner.settings.docker;
+    assert_eq!(configuration.concurrent, 4);
+    assert_eq!(runner.settings.environment[0].value, "overlay2");
+    assert_eq!(
+        docker.volumes,
+        [
+            VolumeSetting::usual_socket(),
+            VolumeSetting::Shared {
+                target: "/cache".into()
+            },
+            VolumeSetting::Bind {
+                source: "/opt/a".into(),
+                target: "/a".into(),
+                read_only: true
+            },
+        ]
+    );
+    assert_eq!(docker.pull_policies, [PullPolicy::IfMissing, PullPolicy::Always]);
+    assert_eq!(docker.extra_hosts[0].0, "db");
+    let said = said(&configuration);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("config.toml:10:5: `privileged` is not needed"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn what_is_unknown_is_a_warning_with_its_place() {
+    let configuration = read(
+        "consurrent = 2\n[[runners]]\nexecutor = \"docker\"\n[runners.docker]\nimagge = \"a\"\nmemory = \"1g\"\n",
+    );
+    let said = said(&configuration);
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[0].starts_with("config.toml:1:1: `consurrent` is not known outside of [[runners]]"));
+    assert!(said[1].starts_with("config.toml:5:1: `imagge` is not known in [runners.docker]"));
+    assert!(said[2].starts_with("config.toml:6:1: `memory` has no effect"));
+    assert!(
+        configuration
+            .findings
+            .iter()
+            .all(|finding| finding.severity == Severity::Warning)
+    );
+}
+
+#[test]
+fn a_wrong_type_and_a_broken_file_are_errors_with_their_places() {
+    let table = [
+        (
+            "[[runners]]\n  limit = \"two\"\n",
+            "config.toml:2:11: `limit` is a whole number from 0, not string",
+        ),
+        ("[[runners]\n", "config.toml:1:11: not TOML"),
+        (
+            "[[runners]]\n[runners.docker]\npull_policy = \"sometimes\"\n",
+            "config.toml:3:15: `sometimes` is no pull policy",
+        ),
+    ];
+    for (text, expected) in table {
+        let error = Configuration::read(Path::new("config.toml"), text)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_had_refuses_its_section_only() {
+    let text = "[[runners]]\nname = \"w\"\nexecutor = \"docker-windows\"\n[[runners]]\nname = \"k\"\n[runners.kubernetes]\n\
+                [[runners]]\nname = \"h\"\nexecutor = \"docker\"\n[runners.docker]\nnetwork_mode = \"host\"\n\
+                [[runners]]\nname = \"s\"\nexecutor = \"docker\"\n";
+    let configuration = read(text);
+    let table = [
+        (
+            "w",
+            "config.toml:3:12: the executor \"docker-windows\" needs Windows containers",
+        ),
+        (
+            "k",
+            "config.toml:6:10: [runners.kubernetes] needs the kubernetes executor",
+        ),
+        ("h", "config.toml:11:16: network_mode = \"host\""),
+    ];
+    for (name, expected) in table {
+        let error = configuration.choose(Some(name)).unwrap_err();
+        assert!(matches!(error, ConfigurationError::Refused(_)), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with(expected) && !text.contains('\n'), "{text}");
+    }
+    assert!(configuration.choose(Some("s")).is_ok());
+    let several = configuration.choose(None).unwrap_err().to_string();
+    assert!(
+        several.contains("4 [[runners]]") && several.contains("`s`"),
+        "{several}"
+    );
+    let none = configuration.choose(Some("x")).unwrap_err().to_string();
+    assert!(none.contains("with the name `x`"), "{none}");
+}
+
+/// The files of GitLab's documentation: which can be worked by, and the one line of the others.
+#[test]
+fn files_of_the_documentation_are_read_as_they_are() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    if !shared.is_dir() {
+        return;
+    }
+    let table = [
+        ("pipelines/09-dind-tls/config.toml", None),
+        ("pipelines/10-dind-unix-socket/config.toml", None),
+        ("pipelines/11-dind-plain/config.toml", None),
+        ("pipelines/15-socket-binding/config.toml", None),
+        (
+            "pipelines/18-windows-pipe/config.toml",
+            Some("config.toml:4:14: the executor \"docker-windows\""),
+        ),
+        ("runner-configs/docker-daemon-json-mount.toml", None),
+        ("runner-configs/docker-services-mirror.toml", None),
+        (
+            "runner-configs/kubernetes-config-map.toml",
+            Some("kubernetes-config-map.toml:3:14: the executor \"kubernetes\""),
+        ),
+        (
+            "runner-configs/kubernetes-services-mirror.toml",
+            Some("[runners.kubernetes] needs"),
+        ),
+        (
+            "runner-configs/environment-driver.toml",
+            Some("has no [[runners]] section"),
+        ),
+    ];
+    for (file, expected) in table {
+        let file = shared.join(file);
+        let configuration = Configuration::load(&file).unwrap();
+        match (configuration.choose(None), expected) {
+            (Ok(_), None) => {}
+            (Err(error), Some(expected)) => {
+                let text = error.to_string();
+                assert!(text.contains(expected) && !text.contains('\n'), "{text}");
+            }
+            (chosen, _) => panic!("{}: {chosen:?}", file.display()),
+        }
+    }
+    let mirror = Configuration::load(&shared.join("runner-configs/docker-services-mirror.toml")).unwrap();
+    let service = &mirror.choose(None).unwrap().settings.docker.services[0];
+    assert_eq!(service.command.as_ref().unwrap()[0], "--registry-mirror");
+}

@@ -1,0 +1,106 @@
+//! `volumes` of `[runners.docker]`: what a job's containers share with each other or with the machine.
+
+use super::document::Placed;
+use super::finding::{Finding, Findings, Severity};
+use std::path::{Path, PathBuf};
+
+/// Where a Docker daemon's socket lies on a machine.
+const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
+
+/// One entry of `volumes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSetting {
+    /// The machine's Docker socket. The job finds its own engine there, whose image names last from job to job.
+    Socket {
+        /// Where the job finds it.
+        target: PathBuf,
+    },
+    /// A directory that the job shares with its services.
+    Shared {
+        /// Where they find it.
+        target: PathBuf,
+    },
+    /// A file or directory of the machine.
+    Bind {
+        /// On the machine.
+        source: PathBuf,
+        /// In the containers.
+        target: PathBuf,
+        /// Whether they may not write to it.
+        read_only: bool,
+    },
+}
+
+impl VolumeSetting {
+    /// The usual socket in its usual place.
+    pub fn usual_socket() -> Self {
+        Self::Socket {
+            target: PathBuf::from(SOCKETS[0]),
+        }
+    }
+
+    /// `TARGET`, `SOURCE:TARGET` or `SOURCE:TARGET:MODE`; what can never be had is the error.
+    pub(super) fn read(text: &Placed<String>, findings: &Findings) -> Result<Self, Finding> {
+        let refuse = |message: String| Err(findings.make(Severity::Error, &text.span, message));
+        let whole = text.value.as_str();
+        if whole.contains("\\.\\pipe\\") || whole.contains("//./pipe/") {
+            return refuse(format!(
+                "the volume `{whole}` is a Windows pipe, and there are no Windows containers here: bind \
+                 /var/run/docker.sock:/var/run/docker.sock on a Linux runner instead"
+            ));
+        }
+        let parts: Vec<&str> = whole.split(':').collect();
+        let (source, target, mode) = match parts.as_slice() {
+            [target] => (None, *target, ""),
+            [source, target] => (Some(*source), *target, ""),
+            [source, target, mode] => (Some(*source), *target, *mode),
+            _ => {
+                return refuse(format!(
+                    "the volume `{whole}` is not TARGET, SOURCE:TARGET or SOURCE:TARGET:MODE"
+                ));
+            }
+        };
+        if !target.starts_with('/') {
+            return refuse(format!(
+                "the volume `{whole}` needs an absolute path in the container"
+            ));
+        }
+        let target = PathBuf::from(target);
+        let Some(source) = source else {
+            return Ok(Self::Shared { target });
+        };
+        let read_only = mode.split(',').any(|word| word == "ro");
+        let strange: Vec<&str> = mode
+            .split(',')
+            .filter(|word| {
+                !matches!(
+                    *word,
+                    "" | "ro" | "rw" | "z" | "Z" | "cached" | "delegated" | "consistent"
+                )
+            })
+            .collect();
+        if !strange.is_empty() {
+            let message = format!("`{}` of the volume `{whole}` has no effect", strange.join(","));
+            findings.add(Severity::Warning, &text.span, message);
+        }
+        if SOCKETS
+            .iter()
+            .any(|socket| Path::new(socket) == Path::new(source))
+        {
+            return Ok(Self::Socket { target });
+        }
+        if !source.starts_with('/') {
+            // A named volume of the daemon: shared by what runs at once, as far as jobs here share anything.
+            let message = format!(
+                "the named volume `{source}` is one for each job: jobs share files by `cache` and `artifacts`"
+            );
+            findings.add(Severity::Warning, &text.span, message);
+            return Ok(Self::Shared { target });
+        }
+        Ok(Self::Bind {
+            source: PathBuf::from(source),
+            target,
+            read_only,
+        })
+    }
+}

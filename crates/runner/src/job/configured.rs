@@ -1,0 +1,92 @@
+//! What `[runners.docker]` adds to every job: services, mounts, volumes, sockets. Pure.
+
+use crate::configuration::{DockerSettings, VolumeSetting};
+use crate::outcome::JobError;
+use shipway_container::VolumeMount;
+use shipway_pipeline::job::{JobPayload, JobService};
+use shipway_pipeline::variables::Variable;
+use shipway_sandbox::{Mount, MountSource};
+use std::path::PathBuf;
+
+/// The mode of a shared directory: services and jobs run as any user.
+const SHARED_MEMORY_MODE: u32 = 0o1777;
+
+/// The services of every job, then the job's own, as gitlab-runner starts them.
+pub(super) fn services(docker: &DockerSettings, payload: &JobPayload) -> Vec<JobService> {
+    let configured = docker.services.iter().map(|service| JobService {
+        name: service.name.clone(),
+        alias: service.alias.clone(),
+        entrypoint: service.entrypoint.clone(),
+        command: service.command.clone(),
+        variables: service
+            .environment
+            .iter()
+            .map(|(name, value)| Variable::public(name, value))
+            .collect(),
+        ..JobService::default()
+    });
+    configured.chain(payload.services.iter().cloned()).collect()
+}
+
+/// Files and directories of the machine, and `/dev/shm` where its size is set.
+pub(super) fn mounts(docker: &DockerSettings) -> Result<Vec<Mount>, JobError> {
+    let mut mounts = Vec::new();
+    for volume in &docker.volumes {
+        let VolumeSetting::Bind {
+            source,
+            target,
+            read_only,
+        } = volume
+        else {
+            continue;
+        };
+        if !source.exists() {
+            return Err(JobError::Configuration {
+                message: format!(
+                    "the runner's volume `{}` is not on this machine: make it, or take it out of [runners.docker] volumes",
+                    source.display()
+                ),
+            });
+        }
+        mounts.push(Mount {
+            target: target.clone(),
+            source: MountSource::Host(source.clone()),
+            read_only: *read_only,
+        });
+    }
+    mounts.extend(docker.shm_size.map(|size| Mount {
+        target: PathBuf::from("/dev/shm"),
+        source: MountSource::Temporary {
+            size: Some(size),
+            mode: SHARED_MEMORY_MODE,
+        },
+        read_only: false,
+    }));
+    Ok(mounts)
+}
+
+/// Directories that a job shares with its services. Where something of the job's own lies already, such as the engine's
+/// certificates in `/certs/client`, it stays.
+pub(super) fn volumes(docker: &DockerSettings, taken: &[Mount]) -> Vec<VolumeMount> {
+    let shared = docker.volumes.iter().filter_map(|volume| match volume {
+        VolumeSetting::Shared { target } => Some(target),
+        VolumeSetting::Socket { .. } | VolumeSetting::Bind { .. } => None,
+    });
+    shared
+        .filter(|target| !taken.iter().any(|mount| mount.target == **target))
+        .map(|target| VolumeMount {
+            name: format!("runner:{}", target.display()),
+            target: target.clone(),
+            read_only: false,
+        })
+        .collect()
+}
+
+/// Where jobs find the machine's Docker socket.
+pub(super) fn sockets(docker: &DockerSettings) -> Vec<PathBuf> {
+    let sockets = docker.volumes.iter().filter_map(|volume| match volume {
+        VolumeSetting::Socket { target } => Some(target.clone()),
+        VolumeSetting::Shared { .. } | VolumeSetting::Bind { .. } => None,
+    });
+    sockets.collect()
+}

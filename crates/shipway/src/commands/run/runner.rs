@@ -1,0 +1,43 @@
+//! The section of a `config.toml` that `shipway run` works by.
+
+use std::path::Path;
+
+use shipway_runner::configuration::{Configuration, ConfigurationError, RunnerSettings, Severity};
+
+use crate::failure::{Failure, FailureKind};
+use crate::screen;
+
+/// What a section says about a run.
+pub(super) struct ChosenRunner {
+    pub(super) settings: RunnerSettings,
+    /// How many jobs run at once.
+    pub(super) concurrency: usize,
+}
+
+/// Reads the file, says what there is to say about it, and takes the section of that name, or the only one.
+pub(super) fn choose(file: &Path, name: Option<&str>) -> Result<ChosenRunner, Failure> {
+    let failed = |error: ConfigurationError| {
+        let kind = match error {
+            ConfigurationError::Refused(_) => FailureKind::Place,
+            _ => FailureKind::Use,
+        };
+        Failure::new(kind, crate::failure::chain(&error))
+    };
+    let configuration = Configuration::load(file).map_err(failed)?;
+    // A refusal is the one line that counts.
+    let runner = configuration.choose(name).map_err(failed)?;
+    for finding in &configuration.findings {
+        match finding.severity {
+            Severity::Note => screen::error_line(&format!("note: {finding}")),
+            Severity::Warning | Severity::Error => screen::warning(&finding.to_string()),
+        }
+    }
+    let limit = match usize::try_from(runner.limit) {
+        Ok(0) | Err(_) => usize::MAX,
+        Ok(limit) => limit,
+    };
+    Ok(ChosenRunner {
+        settings: runner.settings.clone(),
+        concurrency: configuration.concurrent.min(limit),
+    })
+}
