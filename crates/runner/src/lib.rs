@@ -11,6 +11,7 @@
 //! - `services` runs what stands beside a job, `engine` takes the place of a Docker daemon, `registry` gives the
 //!   registry its name inside.
 //! - [`configuration`](mod@configuration) reads gitlab-runner's `config.toml`.
+//! - [`registration`](mod@registration) makes a runner known to a GitLab and writes it into that file.
 //! - `job` walks through the stages and closes everything, whatever happened.
 
 mod artifacts;
@@ -25,6 +26,7 @@ mod execution;
 mod images;
 mod job;
 mod outcome;
+pub mod registration;
 mod registry;
 pub mod script;
 mod selection;

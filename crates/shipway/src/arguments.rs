@@ -34,6 +34,8 @@ pub(crate) struct GlobalArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(commands::run::RunArguments),
+    #[command(subcommand)]
+    Runner(commands::runner::RunnerCommand),
     Serve(commands::serve::ServeArguments),
     Build(commands::build::BuildArguments),
     Engine(commands::engine::EngineArguments),

@@ -6,6 +6,7 @@ pub(crate) mod engine;
 pub(crate) mod image;
 pub(crate) mod login;
 pub(crate) mod run;
+pub(crate) mod runner;
 pub(crate) mod serve;
 pub(crate) mod upkeep;
 pub(crate) mod user;
@@ -32,6 +33,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Image(command) => wait(image::execute(command, Installation::open(&global)?)),
         Command::Build(command) => wait(build::execute(command, Installation::open(&global)?)),
         Command::Engine(command) => wait(engine::execute(command, Installation::open(&global)?)),
+        Command::Runner(command) => wait(runner::execute(command)),
         Command::Run(command) => wait(run::execute(command, Installation::open(&global)?)),
     }
 }

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     shipway_sandbox::enter_keeper_if_asked();
     raise_descriptor_limit();
 
-    let arguments = match arguments::Arguments::try_parse() {
+    let arguments = match arguments::Arguments::try_parse_from(words()) {
         Ok(arguments) => arguments,
         Err(help_or_error) => return failure::usage(&help_or_error),
     };
@@ -25,6 +25,19 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
+}
+
+/// The command line. Called by the name `gitlab-runner`, this is `shipway runner`, so that its scripts run unchanged.
+fn words() -> Vec<std::ffi::OsString> {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    let name = words
+        .first()
+        .map(std::path::Path::new)
+        .and_then(std::path::Path::file_name);
+    if name.is_some_and(|name| name == "gitlab-runner") {
+        words.insert(1, "runner".into());
+    }
+    words
 }
 
 /// Takes as many descriptors as this place allows: the usual 1024 are used up by one busy pod, at the cost of all others.

@@ -13,6 +13,7 @@ mod harness;
 mod image_tree;
 mod interruption;
 mod pipelines;
+mod registration;
 mod registry;
 mod static_binary;
 mod workloads;

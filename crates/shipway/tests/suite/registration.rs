@@ -1,0 +1,183 @@
+//! Runners registered by the scripts of GitLab's documentation, with a listener in GitLab's place that speaks real HTTP.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread::JoinHandle;
+
+use shipway_testkit::workspace;
+
+/// Answers one question and gives back its first line and its body.
+fn gitlab(status: &'static str, answer: &'static str) -> (String, JoinHandle<(String, serde_json::Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let served = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut first = String::new();
+        reader.read_line(&mut first).unwrap();
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let text = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{answer}",
+            answer.len()
+        );
+        reader.get_mut().write_all(text.as_bytes()).unwrap();
+        (first.trim().to_owned(), serde_json::from_slice(&body).unwrap())
+    });
+    (url, served)
+}
+
+/// Runs a script in which `gitlab-runner` is Shipway and `sudo` does nothing, writing `file`.
+fn run(script: &str, directory: &Path, file: &Path) -> Output {
+    let programs = directory.join("bin");
+    if !programs.exists() {
+        std::fs::create_dir(&programs).unwrap();
+        symlink(env!("CARGO_BIN_EXE_shipway"), programs.join("gitlab-runner")).unwrap();
+        // Written by another process: one that this process has open for writing while a test forks would be busy.
+        let sudo = programs.join("sudo");
+        let made = Command::new("sh")
+            .args([
+                "-c",
+                "printf '#!/bin/sh\\nexec \"$@\"\\n' > \"$0\" && chmod 755 \"$0\"",
+            ])
+            .arg(&sudo)
+            .status()
+            .unwrap();
+        assert!(made.success());
+    }
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    Command::new("sh")
+        .args(["-c", script])
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", directory)
+        .env("CONFIG_FILE", file)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_scripts_of_the_documentation_register_runners() {
+    let shared = workspace().join("../shared/runner-configs");
+    if !shared.is_dir() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let table = [
+        (
+            "register-dind-tls.sh",
+            "tls-docker-runner",
+            "volumes = [\"/certs/client\", \"/cache\"]",
+        ),
+        (
+            "register-dind-plain.sh",
+            "no-tls-docker-runner",
+            "privileged = true",
+        ),
+        (
+            "register-socket.sh",
+            "socket-binding-docker-runner",
+            "volumes = [\"/var/run/docker.sock:/var/run/docker.sock\", \"/cache\"]",
+        ),
+        ("register-shell.sh", "", "executor = \"shell\""),
+    ];
+    for (number, (script, tags, expected)) in table.into_iter().enumerate() {
+        let (url, served) = gitlab(
+            "201 Created",
+            r#"{"id": 7, "token": "kept-token", "token_expires_at": null}"#,
+        );
+        let text = std::fs::read_to_string(shared.join(script)).unwrap();
+        let output = run(
+            &text.replace("https://gitlab.com/", &url),
+            directory.path(),
+            &file,
+        );
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{script}: {said}");
+        let (first, body) = served.join().unwrap();
+        assert_eq!(first, "POST /api/v4/runners HTTP/1.1");
+        assert_eq!(body["token"], "REGISTRATION_TOKEN");
+        assert_eq!(body["tag_list"], tags);
+        assert_eq!(body["run_untagged"], tags.is_empty());
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert!(written.contains(expected), "{script}: {written}");
+        assert_eq!(written.matches("[[runners]]").count(), number + 1);
+        assert!(!written.contains("REGISTRATION_TOKEN") && written.contains("kept-token"));
+        assert_eq!(
+            said.contains("the executor \"shell\" is not there yet"),
+            script == "register-shell.sh",
+            "{said}"
+        );
+    }
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_token_of_gitlabs_pages_is_verified_and_a_refusal_writes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let script = |url: &str, more: &str| {
+        format!(
+            "gitlab-runner register -n --url {url} --token glrt-secret --executor docker --docker-image alpine:3 {more}"
+        )
+    };
+    let (url, served) = gitlab("403 Forbidden", "{}");
+    let output = run(&script(&url, ""), directory.path(), &file);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("does not accept the token (403)") && !said.contains("glrt-secret"),
+        "{said}"
+    );
+    assert!(!file.exists());
+    assert_eq!(served.join().unwrap().0, "POST /api/v4/runners/verify HTTP/1.1");
+
+    // The listener of before is gone.
+    let output = run(&script(&url, ""), directory.path(), &file);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(1) && said.contains("cannot be reached"),
+        "{said}"
+    );
+
+    let output = run(&script(&url, "--tag-list a"), directory.path(), &file);
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "what GitLab's pages hold is not a flag"
+    );
+
+    let (url, served) = gitlab("200 OK", r#"{"id": 8, "token": "glrt-secret"}"#);
+    let output = run(&script(&url, ""), directory.path(), &file);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let (_, body) = served.join().unwrap();
+    assert!(
+        body.get("tag_list").is_none() && body["info"]["name"] == "shipway",
+        "{body}"
+    );
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .contains("token = \"glrt-secret\"")
+    );
+}
