@@ -9,6 +9,7 @@
 mod architecture;
 mod clients;
 mod disk_full;
+mod escapes;
 mod harness;
 mod image_tree;
 mod interruption;

@@ -1,0 +1,138 @@
+//! A hostile job, with the real docker CLI: what it tries against the machine, and what it gets instead.
+//!
+//! Every attack writes a line `NAME: kept in` or `NAME: ESCAPED`, so that an attack that was not made at all fails the
+//! test as well. None would do harm if it worked: what is written is what was there.
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::{Context as _, Result, ensure};
+use shipway_testkit::{Account, git_repository};
+
+use crate::harness::{SUITES, User, assert_nothing_left, finish, text};
+
+/// `verdict NAME COMMAND…` runs an attack, which succeeds if it got out.
+const ATTACKS: &str = r#"
+verdict() {
+  name=$1; shift
+  if "$@" >/tmp/said 2>&1; then echo "$name: ESCAPED"; cat /tmp/said; else echo "$name: kept in"; fi
+}
+# Writes to a setting of the machine what it already says.
+rewrite() { value=$(cat "$1") && echo "$value" > "$1"; }
+verdict core-pattern rewrite /proc/sys/kernel/core_pattern
+verdict sysctl rewrite /proc/sys/vm/swappiness
+verdict privileged docker run --rm --privileged busybox:1.36 sh -c \
+  'v=$(cat /proc/sys/kernel/core_pattern) && echo "$v" > /proc/sys/kernel/core_pattern'
+verdict privileged-device docker run --rm --privileged busybox:1.36 mknod /tmp/null c 1 3
+verdict root-by-bind docker run --rm -v /:/h busybox:1.36 cat "/h$MARKER"
+verdict directory-by-bind docker run --rm -v "$(dirname "$MARKER"):/h" busybox:1.36 cat "/h/$(basename "$MARKER")"
+verdict pid-host docker run --rm --pid=host busybox:1.36 true
+verdict network-host docker run --rm --network=host busybox:1.36 true
+verdict device docker run --rm --device /dev/kmsg busybox:1.36 true
+# What the kernel lets a process see of its parent's parents must not hold the runner's environment.
+verdict environment sh -c 'cat /proc/*/environ 2>/dev/null | grep -q runner-only-word'
+heard() { for address in 127.0.0.1 localhost "$HOST"; do nc -w 3 "$address" "$PORT" </dev/null | grep . && return; done; return 1; }
+verdict loopback heard
+verdict metadata sh -c 'echo | nc -w 3 169.254.169.254 80 | grep .'
+printf 'FROM scratch\nADD http://127.0.0.1:%s/file /file\n' "$PORT" | verdict add-loopback docker build -
+printf 'FROM scratch\nADD http://%s:%s/file /file\n' "$HOST" "$PORT" | verdict add-host docker build -
+printf 'FROM scratch\nADD http://169.254.169.254/file /file\n' | verdict add-metadata docker build -
+verdict pull-loopback docker pull "127.0.0.1:$PORT/a/b:1"
+verdict pull-host docker pull "$HOST:$PORT/a/b:1"
+verdict remote-context docker build "http://127.0.0.1:$PORT/context.tar"
+# The socket's directory is the job's to exchange; a mode that the engine gives by path would follow.
+socket=$(ls /var/run/docker.sock /run/docker.sock 2>/dev/null | head -n 1)
+verdict socket-exchange sh -c "rm -f $socket && ln -s $MARKER $socket"
+echo "all was tried"
+"#;
+
+/// The attacks, by the names that the script gives them.
+const NAMES: [&str; 19] = [
+    "core-pattern",
+    "sysctl",
+    "privileged",
+    "privileged-device",
+    "root-by-bind",
+    "directory-by-bind",
+    "pid-host",
+    "network-host",
+    "device",
+    "environment",
+    "loopback",
+    "metadata",
+    "add-loopback",
+    "add-host",
+    "add-metadata",
+    "pull-loopback",
+    "pull-host",
+    "remote-context",
+    "socket-exchange",
+];
+
+const PIPELINE: &str = "\
+attack:
+  image: docker:24.0.5-cli
+  script:
+    - sh attacks
+";
+
+#[test]
+fn a_hostile_job_reaches_nothing_of_the_machine() -> Result<()> {
+    for account in Account::all() {
+        let user = User::with_base_images(account, SUITES[0])?;
+        let marker = user.home.path().join("marker");
+        std::fs::write(&marker, "of the machine")?;
+        std::fs::set_permissions(&marker, std::fs::Permissions::from_mode(0o644))?;
+        let victim = TcpListener::bind("0.0.0.0:0")?;
+        victim.set_nonblocking(true)?;
+        let host = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+            // Sends nothing: it asks for the address that would be sent from.
+            socket.connect("192.0.2.1:9")?;
+            socket.local_addr()
+        });
+        let host = host.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string());
+
+        let files = tempfile::tempdir()?;
+        std::fs::write(files.path().join(".gitlab-ci.yml"), PIPELINE)?;
+        let settings = format!(
+            "MARKER={}\nPORT={}\nHOST={host}\n",
+            marker.display(),
+            victim.local_addr()?.port()
+        );
+        std::fs::write(files.path().join("attacks"), settings + ATTACKS)?;
+        std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755))?;
+        let repository = git_repository(&user.home, files.path(), "group/hostile", "main")?;
+        let mut run = user.shipway(&["run"]);
+        run.env("ONLY_THE_RUNNER_HAS", "runner-only-word");
+        let trace = text(&finish(run.current_dir(&repository))?);
+
+        ensure!(trace.contains("all was tried"), "as {}:\n{trace}", account.name());
+        for name in NAMES {
+            ensure!(
+                trace.contains(&format!("{name}: kept in")),
+                "as {}: {name} got out:\n{trace}",
+                account.name()
+            );
+        }
+        let reached = victim.accept();
+        ensure!(
+            reached
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+            "as {}: the machine was reached: {reached:?}",
+            account.name()
+        );
+        let mode = std::fs::metadata(&marker)
+            .context("the marker")?
+            .permissions()
+            .mode();
+        ensure!(
+            mode & 0o7777 == 0o644,
+            "as {}: the marker has mode {mode:o}",
+            account.name()
+        );
+        assert_nothing_left(&user.home)?;
+    }
+    Ok(())
+}
