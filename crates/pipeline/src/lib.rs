@@ -32,6 +32,7 @@ pub use pipeline::{
     Pipeline, Retry, Service, When,
 };
 pub use situation::{
-    CommitFacts, PipelineFacts, PipelineSource, ProjectFacts, RefKind, ServerFacts, Situation, UserFacts,
+    CommitFacts, MergeRequestFacts, PipelineFacts, PipelineSource, ProjectFacts, RefKind, ServerFacts,
+    Situation, UserFacts,
 };
 pub use source::{Directory, FileSource};

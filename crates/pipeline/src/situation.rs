@@ -28,6 +28,8 @@ pub enum PipelineSource {
     Chat,
     /// An external service.
     External,
+    /// A merge request was opened or pushed to.
+    MergeRequestEvent,
     /// A parent pipeline.
     ParentPipeline,
     /// Another project's pipeline.
@@ -53,6 +55,7 @@ impl PipelineSource {
             Self::Api => "api",
             Self::Chat => "chat",
             Self::External => "external",
+            Self::MergeRequestEvent => "merge_request_event",
             Self::ParentPipeline => "parent_pipeline",
             Self::Pipeline => "pipeline",
             Self::Push => "push",
@@ -138,6 +141,26 @@ pub struct PipelineFacts {
     pub created_at: String,
 }
 
+/// The merge request that a pipeline is for. Source and target are branches of the same project.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MergeRequestFacts {
+    /// Number within the installation.
+    pub id: u64,
+    /// Number within the project.
+    pub iid: u64,
+    /// What it is called.
+    pub title: String,
+    /// What it says.
+    pub description: String,
+    /// The branch to merge into.
+    pub target_branch: String,
+    /// Whether that is a protected one.
+    pub target_protected: bool,
+    /// Where the branches parted.
+    pub diff_base_sha: String,
+}
+
 /// Everything a compilation may know.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -156,6 +179,11 @@ pub struct Situation {
     pub tag_message: String,
     /// Why there is a pipeline.
     pub source: PipelineSource,
+    /// The merge request that it is for; `ref_name` is then the source branch, and `source` is
+    /// [`PipelineSource::MergeRequestEvent`].
+    pub merge_request: Option<MergeRequestFacts>,
+    /// What the schedule is called that started it.
+    pub schedule_description: String,
     /// The pipeline itself.
     pub pipeline: PipelineFacts,
     /// Who asked.
@@ -173,4 +201,16 @@ pub struct Situation {
     pub pipeline_variables: Vec<Variable>,
     /// Pipeline inputs.
     pub inputs: BTreeMap<String, String>,
+}
+
+impl Situation {
+    /// Whether the pipeline is a branch's: neither a tag's nor a merge request's.
+    pub fn is_for_branch(&self) -> bool {
+        self.ref_kind == RefKind::Branch && self.merge_request.is_none()
+    }
+
+    /// Whether the pipeline is a tag's.
+    pub fn is_for_tag(&self) -> bool {
+        self.ref_kind == RefKind::Tag
+    }
 }

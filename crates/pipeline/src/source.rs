@@ -16,7 +16,8 @@ pub trait FileSource {
     /// Paths of all files, relative and with slashes, for `rules:exists`.
     fn paths(&self) -> io::Result<Vec<String>>;
 
-    /// Files that differ from `compare_to`, or from what was there before the push; `None` when there is nothing to compare
+    /// Files that differ from `compare_to`, or from what was there before the push, or for a merge request from where
+    /// its branches parted; `None` when there is nothing to compare
     /// with, in which case `rules:changes` holds.
     fn changed(&self, compare_to: Option<&str>) -> io::Result<Option<Vec<String>>>;
 

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::Context;
-use crate::{diagnostic::Span, situation::RefKind};
+use crate::diagnostic::Span;
 
 /// GitLab's bound: past it, `exists` and `changes` hold.
 const CHECKS: usize = 50_000;
@@ -40,11 +40,12 @@ impl Context<'_> {
     }
 
     /// Whether a changed file matches one of the patterns; true when there is nothing to compare with: only a push to a
-    /// branch that was there before changes anything, as GitLab sees it.
+    /// branch that was there before, or a merge request, changes anything, as GitLab sees it.
     pub(super) fn changed(&mut self, span: Span, patterns: &[String], compare_to: Option<&str>) -> bool {
         let before = &self.situation.commit.before_sha;
         let new = before.chars().all(|digit| digit == '0');
-        if compare_to.is_none() && (new || self.situation.ref_kind == RefKind::Tag) {
+        let unknown = self.situation.is_for_tag() || (new && self.situation.merge_request.is_none());
+        if compare_to.is_none() && unknown {
             return true;
         }
         let key = compare_to.map(str::to_owned);

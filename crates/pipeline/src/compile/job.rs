@@ -408,10 +408,11 @@ fn selected(context: &mut Context<'_>, root: &Root, mapping: &Mapping, draft: &m
             Verdict::Matched(_) | Verdict::NoMatch => false,
         };
     }
-    let mut included = true;
-    if let Some(node) = given(mapping, "only") {
-        included &= only::only(context, node, &values, &all);
-    }
+    let mut included = match given(mapping, "only") {
+        Some(node) => only::only(context, node, &values, &all),
+        // With `workflow:rules` it is they who decide.
+        None => root.has_workflow_rules || only::by_default(context.situation),
+    };
     if let Some(node) = given(mapping, "except") {
         included &= !only::except(context, node, &values, &all);
     }

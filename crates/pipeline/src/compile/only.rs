@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     expression::Pattern,
-    situation::{PipelineSource, RefKind, Situation},
+    situation::Situation,
     variables::{Variable, expand_existing},
     yaml::{Node, Value},
 };
@@ -26,6 +26,11 @@ pub(super) fn only(
     keys(context, node, "only", values, all)
         .into_iter()
         .all(|holds| holds)
+}
+
+/// `only: [branches, tags]`, which a job has that says nothing else: it is no part of merge requests.
+pub(super) fn by_default(situation: &Situation) -> bool {
+    situation.is_for_branch() || situation.is_for_tag()
 }
 
 /// Whether `except` keeps it out.
@@ -55,8 +60,7 @@ fn keys(
     if let Some(node) = given(mapping, "refs") {
         holds.push(refs(context, node, what));
     } else if what == "only" {
-        // Branches and tags, which is what there is.
-        holds.push(true);
+        holds.push(by_default(context.situation));
     }
     if let Some(node) = given(mapping, "variables")
         && let Some(items) = context.list(node, "variables")
@@ -70,8 +74,9 @@ fn keys(
     if let Some(node) = given(mapping, "changes")
         && let Some(paths) = context.texts(node, "changes")
     {
-        // Without a diff `only:changes` holds and `except:changes` does not: GitLab asks for pipelines of branches only.
-        let comparable = context.situation.ref_kind == RefKind::Branch;
+        // Without a diff `only:changes` holds and `except:changes` does not: GitLab asks for pipelines of branches and
+        // merge requests only.
+        let comparable = !context.situation.is_for_tag();
         let paths: Vec<String> = paths.iter().map(|path| expand_existing(path, all)).collect();
         holds.push(match (what, comparable) {
             ("only", false) => true,
@@ -99,13 +104,15 @@ fn one_ref(context: &mut Context<'_>, node: &Node, what: &str, pattern: &str) ->
         }
         _ => (pattern, None),
     };
+    // A merge request's pipeline has no ref that could be named: only the word for its source lets it in.
+    let has_ref = situation.merge_request.is_none();
     let here = project.is_none_or(|project| project == situation.project.path);
     let matches = match pattern {
-        "branches" => situation.ref_kind == RefKind::Branch,
-        "tags" => situation.ref_kind == RefKind::Tag,
+        "branches" => situation.is_for_branch(),
+        "tags" => situation.is_for_tag(),
         _ if is_source(pattern, situation) => true,
         _ => match Pattern::parse(pattern) {
-            Some(Ok(regex)) => regex.is_match(&situation.ref_name),
+            Some(Ok(regex)) => has_ref && regex.is_match(&situation.ref_name),
             Some(Err(error)) => {
                 let message = format!(
                     "`{what}`: the pattern `{}` is not valid: {error}",
@@ -114,24 +121,18 @@ fn one_ref(context: &mut Context<'_>, node: &Node, what: &str, pattern: &str) ->
                 context.reports.error(node.span, message);
                 false
             }
-            None => pattern == situation.ref_name,
+            None => has_ref && pattern == situation.ref_name,
         },
     };
     here && matches
 }
 
-/// The words that stand for where a pipeline comes from.
+/// The words that stand for where a pipeline comes from: its source, or the plural of that.
 fn is_source(pattern: &str, situation: &Situation) -> bool {
-    match situation.source {
-        PipelineSource::Api => pattern == "api",
-        PipelineSource::Chat => matches!(pattern, "chat" | "chats"),
-        PipelineSource::External => pattern == "external",
-        PipelineSource::ParentPipeline => pattern == "parent_pipelines",
-        PipelineSource::Pipeline => pattern == "pipelines",
-        PipelineSource::Push => pattern == "pushes",
-        PipelineSource::Schedule => pattern == "schedules",
-        PipelineSource::Trigger => pattern == "triggers",
-        PipelineSource::Web => pattern == "web",
-        PipelineSource::WebIde => pattern == "webides",
-    }
+    let source = situation.source.as_str();
+    let source = source.strip_suffix("_event").unwrap_or(source);
+    let plural = if source.ends_with("sh") { "es" } else { "s" };
+    pattern
+        .strip_prefix(source)
+        .is_some_and(|rest| rest.is_empty() || rest == plural)
 }

@@ -30,6 +30,8 @@ pub(super) struct Root {
     pub(super) variables: Vec<Variable>,
     /// Those of the workflow rule that holds.
     pub(super) workflow_variables: Vec<Variable>,
+    /// Whether `workflow:rules` is given, without which jobs are for branches and tags only.
+    pub(super) has_workflow_rules: bool,
     pub(super) predefined: Vec<Variable>,
     pub(super) name: Option<String>,
     pub(super) on_job_failure: OnJobFailure,
@@ -48,6 +50,7 @@ pub(super) fn read(context: &mut Context<'_>, node: &Node, config_path: &str) ->
             .map(|node| yaml_variables::read(context, node, Level::Root))
             .unwrap_or_default(),
         workflow_variables: Vec::new(),
+        has_workflow_rules: false,
         predefined: predefined::pipeline(context.situation, config_path),
         name: None,
         on_job_failure: OnJobFailure::None,
@@ -181,6 +184,7 @@ fn workflow(context: &mut Context<'_>, mapping: &Mapping, root: &mut Root) -> bo
     all.extend(context.situation.variables.iter().cloned());
     all.extend(context.situation.pipeline_variables.iter().cloned());
     if let Some(node) = given(workflow, "rules") {
+        root.has_workflow_rules = true;
         let values = variables::values(&all);
         match rules::evaluate(context, node, Place::WorkflowRule, &values, &all) {
             Verdict::Matched(rule) if !rule.never => {

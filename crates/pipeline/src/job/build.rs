@@ -164,9 +164,13 @@ impl Pipeline {
     fn git_info(&self, facts: &PayloadFacts) -> GitInfo {
         let situation = &self.situation;
         let name = &situation.ref_name;
-        let (ref_type, refspec) = match situation.ref_kind {
-            RefKind::Branch => ("branch", format!("+refs/heads/{name}:refs/remotes/origin/{name}")),
-            RefKind::Tag => ("tag", format!("+refs/tags/{name}:refs/tags/{name}")),
+        let (ref_type, refspec) = match (situation.ref_kind, &situation.merge_request) {
+            (RefKind::Branch, Some(request)) => {
+                let path = format!("refs/merge-requests/{}/head", request.iid);
+                ("branch", format!("+{path}:{path}"))
+            }
+            (RefKind::Branch, None) => ("branch", format!("+refs/heads/{name}:refs/remotes/origin/{name}")),
+            (RefKind::Tag, _) => ("tag", format!("+refs/tags/{name}:refs/tags/{name}")),
         };
         let before = &situation.commit.before_sha;
         GitInfo {

@@ -2,7 +2,7 @@
 //! only while a job runs is added with the payload (`job::build`).
 
 use super::{Variable, slug};
-use crate::situation::{RefKind, Situation};
+use crate::situation::{MergeRequestFacts, RefKind, Situation};
 
 const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
 
@@ -55,6 +55,13 @@ pub(crate) fn pipeline(situation: &Situation, config_path: &str) -> Vec<Variable
     if situation.source == crate::situation::PipelineSource::Trigger {
         list.add("CI_PIPELINE_TRIGGERED", "true");
     }
+    list.add_some(
+        "CI_PIPELINE_SCHEDULE_DESCRIPTION",
+        &situation.schedule_description,
+    );
+    if let Some(request) = &situation.merge_request {
+        merge_request(&mut list, situation, request);
+    }
     list.add("CI_CONFIG_PATH", config_path);
     project(&mut list, situation);
     server(&mut list, &situation.server);
@@ -96,7 +103,10 @@ fn commit(list: &mut List, situation: &Situation) {
     list.add("CI_COMMIT_REF_PROTECTED", situation.ref_protected.to_string());
     let legacy_tag = match situation.ref_kind {
         RefKind::Branch => {
-            list.add_raw("CI_COMMIT_BRANCH", &situation.ref_name);
+            // A merge request's pipeline belongs to no branch.
+            if situation.merge_request.is_none() {
+                list.add_raw("CI_COMMIT_BRANCH", &situation.ref_name);
+            }
             None
         }
         RefKind::Tag => {
@@ -119,6 +129,46 @@ fn commit(list: &mut List, situation: &Situation) {
     if let Some(tag) = legacy_tag {
         list.add_raw("CI_BUILD_TAG", tag);
     }
+}
+
+/// Of a merge request whose branches are in one project.
+fn merge_request(list: &mut List, situation: &Situation, request: &MergeRequestFacts) {
+    let (path, url) = (&situation.project.path, project_url(situation));
+    let (project, iid) = (situation.project.id.to_string(), request.iid);
+    list.add("CI_MERGE_REQUEST_ID", request.id.to_string());
+    list.add("CI_MERGE_REQUEST_IID", iid.to_string());
+    list.add(
+        "CI_MERGE_REQUEST_REF_PATH",
+        format!("refs/merge-requests/{iid}/head"),
+    );
+    list.add("CI_MERGE_REQUEST_PROJECT_ID", &project);
+    list.add("CI_MERGE_REQUEST_PROJECT_PATH", path);
+    list.add("CI_MERGE_REQUEST_PROJECT_URL", &url);
+    list.add("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", project);
+    list.add("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH", path);
+    list.add("CI_MERGE_REQUEST_SOURCE_PROJECT_URL", url);
+    list.add_raw("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", &situation.ref_name);
+    list.add(
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_PROTECTED",
+        situation.ref_protected.to_string(),
+    );
+    list.add_raw("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", &request.target_branch);
+    list.add(
+        "CI_MERGE_REQUEST_TARGET_BRANCH_PROTECTED",
+        request.target_protected.to_string(),
+    );
+    // Shas of the branches belong to pipelines of merged results.
+    list.add("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "");
+    list.add("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "");
+    list.add_some("CI_MERGE_REQUEST_DIFF_BASE_SHA", &request.diff_base_sha);
+    list.add_raw("CI_MERGE_REQUEST_TITLE", &request.title);
+    list.add_raw("CI_MERGE_REQUEST_DESCRIPTION", &request.description);
+    list.add(
+        "CI_MERGE_REQUEST_DRAFT",
+        request.title.starts_with("Draft:").to_string(),
+    );
+    list.add("CI_MERGE_REQUEST_EVENT_TYPE", "detached");
+    list.add_raw("CI_OPEN_MERGE_REQUESTS", format!("{path}!{iid}"));
 }
 
 /// Title and description, as GitLab divides a message: at the first line, or at the first empty one when the first line is
