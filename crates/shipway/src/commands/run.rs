@@ -12,6 +12,7 @@ mod lines;
 mod numbers;
 mod runner;
 mod selection;
+mod situation;
 mod summary;
 mod variables;
 mod view;
@@ -25,10 +26,7 @@ use std::time::Duration;
 use clap::Args;
 use shipway_build::Builder;
 use shipway_oci::RegistryName;
-use shipway_pipeline::{
-    Compiled, Diagnostic, Options, PipelineFacts, PipelineSource, ProjectFacts, ServerFacts, Situation,
-    compile, parse_duration,
-};
+use shipway_pipeline::{Compiled, Diagnostic, Options, Situation, compile, parse_duration};
 use shipway_registry::client::RegistryCredentials;
 use shipway_runner::configuration::RunnerSettings;
 use shipway_runner::{
@@ -44,6 +42,7 @@ use crate::screen;
 use drive::{Drive, HISTORY};
 use git::WorkTreeFacts;
 use selection::Selection;
+use situation::SituationArguments;
 
 /// Pipelines whose traces and artifacts stay.
 const PIPELINES_KEPT: usize = 50;
@@ -62,12 +61,8 @@ pub(crate) struct RunArguments {
     /// The pipeline's file, relative to the top of the work tree
     #[arg(short, long, value_name = "PATH", default_value = ".gitlab-ci.yml")]
     file: String,
-    /// Set a variable for this pipeline; it overrides every other
-    #[arg(long, value_name = "NAME=VALUE")]
-    variable: Vec<String>,
-    /// Read variables of the project, one NAME=VALUE in a line
-    #[arg(long, value_name = "FILE")]
-    variable_file: Vec<PathBuf>,
+    #[command(flatten)]
+    situation: SituationArguments,
     /// How many jobs run at once [default: the number of processors]
     #[arg(long, value_name = "NUMBER")]
     concurrency: Option<usize>,
@@ -110,7 +105,9 @@ pub(crate) async fn execute(
         .map_err(|error| Failure::caused(FailureKind::Place, "finding the current directory", &error))?;
     let facts = WorkTreeFacts::read(&directory)?;
     let number = numbers::take(&installation.data, 1)?;
-    let situation = situation(&arguments, &facts, number, &installation.registry_name)?;
+    let situation = arguments
+        .situation
+        .situation(&facts, number, &installation.registry_name)?;
     let compiled = plan(&arguments, &facts, &situation)?;
     let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;
     let pace = Pace { timeout, concurrency };
@@ -213,7 +210,11 @@ fn retire(directory: &Path) {
 
 /// Compiles the file; what is wrong with it is shown with its place.
 fn plan(arguments: &RunArguments, facts: &WorkTreeFacts, situation: &Situation) -> Result<Compiled, Failure> {
-    let source = files::WorkTreeFiles::new(&facts.root);
+    let target = situation
+        .merge_request
+        .as_ref()
+        .map(|request| request.diff_base_sha.as_str());
+    let source = files::WorkTreeFiles::new(&facts.root, target);
     let options = Options {
         allow_unsupported: arguments.allow_unsupported,
     };
@@ -242,51 +243,6 @@ fn show(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
         screen::error_line(&format!("{diagnostic}\n"));
     }
-}
-
-fn situation(
-    arguments: &RunArguments,
-    facts: &WorkTreeFacts,
-    number: u64,
-    registry: &RegistryName,
-) -> Result<Situation, Failure> {
-    let mut project_variables = Vec::new();
-    for path in &arguments.variable_file {
-        project_variables.extend(variables::read_file(path)?);
-    }
-    let pipeline_variables = arguments
-        .variable
-        .iter()
-        .map(|text| variables::parse(text))
-        .collect::<Result<_, _>>()?;
-    Ok(Situation {
-        project: ProjectFacts {
-            id: 1,
-            path: facts.project_path.clone(),
-            default_branch: facts.default_branch.clone(),
-            ..ProjectFacts::default()
-        },
-        commit: facts.commit.clone(),
-        ref_name: facts.ref_name.clone(),
-        ref_kind: facts.ref_kind,
-        ref_protected: facts.ref_name == facts.default_branch,
-        tag_message: facts.tag_message.clone(),
-        source: PipelineSource::Push,
-        pipeline: PipelineFacts {
-            id: number,
-            iid: number,
-            created_at: now(),
-        },
-        user: facts.user.clone(),
-        server: ServerFacts {
-            url: facts.server_url.clone(),
-            ..ServerFacts::default()
-        },
-        registry: Some(registry.to_string()),
-        variables: project_variables,
-        pipeline_variables,
-        ..Situation::default()
-    })
 }
 
 async fn context(

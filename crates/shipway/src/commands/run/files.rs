@@ -10,13 +10,16 @@ use super::git::git;
 /// Files of a work tree.
 pub(super) struct WorkTreeFiles<'a> {
     root: &'a Path,
+    /// Where the branches of the merge request parted.
+    parting: Option<&'a str>,
     directory: Directory,
 }
 
 impl<'a> WorkTreeFiles<'a> {
-    pub(super) fn new(root: &'a Path) -> Self {
+    pub(super) fn new(root: &'a Path, parting: Option<&'a str>) -> Self {
         Self {
             root,
+            parting,
             directory: Directory::new(root),
         }
     }
@@ -35,13 +38,16 @@ impl FileSource for WorkTreeFiles<'_> {
         Ok(names(git(self.root, &["ls-files", "-z"]).unwrap_or_default()))
     }
 
-    /// What a push of the work tree as it is would change: since the commit before, or since the branches parted.
+    /// What a push of the work tree as it is would change: since the commit before, or since the branches
+    /// parted.
     fn changed(&self, compare_to: Option<&str>) -> io::Result<Option<Vec<String>>> {
         let base = match compare_to {
-            None => git(
-                self.root,
-                &["rev-parse", "--verify", "--quiet", "HEAD~1^{commit}"],
-            ),
+            None => self.parting.map(str::to_owned).or_else(|| {
+                git(
+                    self.root,
+                    &["rev-parse", "--verify", "--quiet", "HEAD~1^{commit}"],
+                )
+            }),
             // A name that begins with a dash would be an option.
             Some(reference) if reference.starts_with('-') => None,
             Some(reference) => git(self.root, &["merge-base", reference, "HEAD"])
@@ -78,7 +84,7 @@ mod tests {
         .unwrap();
         let said = |file: &str| {
             let found = compile(
-                &WorkTreeFiles::new(root),
+                &WorkTreeFiles::new(root, None),
                 file,
                 &Situation::default(),
                 Options::default(),

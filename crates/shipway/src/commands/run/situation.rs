@@ -1,0 +1,323 @@
+//! What the pipeline is made for: the work tree as it stands, or as if a tag had been pushed, a merge request opened, a
+//! schedule come due or the button been pressed.
+//!
+//! Apart from `git`, which tells what is: here is what the user says is to be. Nothing in the repository changes; what
+//! contradicts it (a tag of another commit, a merge request of a branch into itself) is an error of use.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use shipway_oci::RegistryName;
+use shipway_pipeline::{
+    CommitFacts, MergeRequestFacts, PipelineFacts, PipelineSource, ProjectFacts, RefKind, ServerFacts,
+    Situation,
+};
+
+use super::git::{WorkTreeFacts, git};
+use super::{now, variables};
+use crate::failure::{Failure, FailureKind};
+
+/// Which event the pipeline answers, and with which variables.
+#[derive(Debug, Default, Args)]
+pub(super) struct SituationArguments {
+    /// Run the pipeline of a tag; one that does not exist yet is taken for a tag of the commit that is checked out
+    #[arg(long, value_name = "TAG", conflicts_with = "merge_request")]
+    tag: Option<String>,
+    /// Run the pipeline of a merge request into a branch [default: the default branch]
+    #[arg(
+        long,
+        value_name = "TARGET",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with_all = ["schedule", "web"]
+    )]
+    merge_request: Option<String>,
+    /// Run the pipeline of a schedule
+    #[arg(
+        long,
+        value_name = "DESCRIPTION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with = "web"
+    )]
+    schedule: Option<String>,
+    /// Run the pipeline that somebody starts on the web page
+    #[arg(long)]
+    web: bool,
+    /// Set a variable for this pipeline; it overrides every other
+    #[arg(long, value_name = "NAME=VALUE")]
+    variable: Vec<String>,
+    /// Read variables of the project, one NAME=VALUE in a line
+    #[arg(long, value_name = "FILE")]
+    variable_file: Vec<PathBuf>,
+}
+
+impl SituationArguments {
+    /// The situation of pipeline `number`.
+    pub(super) fn situation(
+        &self,
+        facts: &WorkTreeFacts,
+        number: u64,
+        registry: &RegistryName,
+    ) -> Result<Situation, Failure> {
+        let mut situation = pushed(facts, number, registry);
+        for path in &self.variable_file {
+            situation.variables.extend(variables::read_file(path)?);
+        }
+        for text in &self.variable {
+            situation.pipeline_variables.push(variables::parse(text)?);
+        }
+        if let Some(tag) = &self.tag {
+            tagged(&mut situation, facts, tag)?;
+        }
+        if let Some(target) = &self.merge_request {
+            requested(&mut situation, facts, target)?;
+        }
+        if let Some(description) = &self.schedule {
+            situation.source = PipelineSource::Schedule;
+            situation.schedule_description.clone_from(description);
+        }
+        if self.web {
+            situation.source = PipelineSource::Web;
+        }
+        if situation.source != PipelineSource::Push {
+            // Only a push has a before.
+            situation.commit.before_sha.clear();
+        }
+        Ok(situation)
+    }
+}
+
+/// The work tree as it stands, pushed.
+fn pushed(facts: &WorkTreeFacts, number: u64, registry: &RegistryName) -> Situation {
+    Situation {
+        project: ProjectFacts {
+            id: 1,
+            path: facts.project_path.clone(),
+            default_branch: facts.default_branch.clone(),
+            ..ProjectFacts::default()
+        },
+        commit: facts.commit.clone(),
+        ref_name: facts.ref_name.clone(),
+        ref_kind: facts.ref_kind,
+        ref_protected: facts.ref_name == facts.default_branch,
+        tag_message: facts.tag_message.clone(),
+        source: PipelineSource::Push,
+        pipeline: PipelineFacts {
+            id: number,
+            iid: number,
+            created_at: now(),
+        },
+        user: facts.user.clone(),
+        server: ServerFacts {
+            url: facts.server_url.clone(),
+            ..ServerFacts::default()
+        },
+        registry: Some(registry.to_string()),
+        ..Situation::default()
+    }
+}
+
+fn tagged(situation: &mut Situation, facts: &WorkTreeFacts, tag: &str) -> Result<(), Failure> {
+    let reference = format!("refs/tags/{tag}");
+    if git(&facts.root, &["check-ref-format", "--normalize", &reference]).as_deref() != Some(&reference) {
+        return Err(Failure::new(
+            FailureKind::Use,
+            format!("`{tag}` is no name for a tag"),
+        ));
+    }
+    let commit = git(
+        &facts.root,
+        &[
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            &format!("{reference}^{{commit}}"),
+        ],
+    );
+    if let Some(commit) = commit
+        && commit != facts.commit.sha
+    {
+        let message = format!("the tag `{tag}` is of commit {commit}, which is not checked out");
+        let hint = format!("`git checkout {tag}` first, or name a tag that does not exist yet");
+        return Err(Failure::new(FailureKind::Use, message).hint(hint));
+    }
+    situation.tag_message =
+        git(&facts.root, &["for-each-ref", "--format=%(contents)", &reference]).unwrap_or_default();
+    tag.clone_into(&mut situation.ref_name);
+    situation.ref_kind = RefKind::Tag;
+    situation.ref_protected = false;
+    situation.commit.before_sha.clear();
+    Ok(())
+}
+
+fn requested(situation: &mut Situation, facts: &WorkTreeFacts, target: &str) -> Result<(), Failure> {
+    let target = if target.is_empty() {
+        &facts.default_branch
+    } else {
+        target
+    };
+    if facts.ref_kind == RefKind::Tag {
+        let message = format!(
+            "a merge request is of a branch, and the tag `{}` is checked out",
+            facts.ref_name
+        );
+        return Err(Failure::new(FailureKind::Use, message).hint("`git switch` to the branch"));
+    }
+    if facts.ref_name == target {
+        let message = format!("the branch `{target}` cannot be merged into itself");
+        return Err(Failure::new(FailureKind::Use, message)
+            .hint("check out the branch to be merged, or name another one: --merge-request=BRANCH"));
+    }
+    let base = parting(facts, target).ok_or_else(|| {
+        Failure::new(
+            FailureKind::Use,
+            format!("there is no branch `{target}` with commits in common"),
+        )
+        .hint("`git fetch origin` it, or name another one: --merge-request=BRANCH")
+    })?;
+    let (title, description) = words(&facts.commit);
+    situation.source = PipelineSource::MergeRequestEvent;
+    situation.merge_request = Some(MergeRequestFacts {
+        id: 1,
+        iid: 1,
+        title,
+        description,
+        target_protected: *target == facts.default_branch,
+        target_branch: target.to_owned(),
+        diff_base_sha: base,
+    });
+    Ok(())
+}
+
+/// Where the branch and its target parted.
+fn parting(facts: &WorkTreeFacts, target: &str) -> Option<String> {
+    ["refs/heads", "refs/remotes/origin"]
+        .iter()
+        .find_map(|place| git(&facts.root, &["merge-base", &format!("{place}/{target}"), "HEAD"]))
+}
+
+/// Title and description that a merge request of one commit has at first.
+fn words(commit: &CommitFacts) -> (String, String) {
+    let (title, rest) = commit
+        .message
+        .split_once('\n')
+        .unwrap_or((commit.message.as_str(), ""));
+    (title.trim().to_owned(), rest.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SituationArguments;
+    use crate::commands::run::git::{WorkTreeFacts, git};
+    use shipway_pipeline::{PipelineSource, RefKind, Situation};
+
+    /// Two commits on `main`, the first with the tag `v1`, and a branch `topic` with one more, which is checked out.
+    fn repository() -> (tempfile::TempDir, WorkTreeFacts) {
+        let directory = tempfile::tempdir().unwrap();
+        let run = |arguments: &[&str]| {
+            let identity = ["-c", "user.name=n", "-c", "user.email=e@example.com"];
+            let _ = git(directory.path(), &[&identity, arguments].concat());
+        };
+        run(&["init", "--quiet", "--initial-branch=main"]);
+        run(&["commit", "--quiet", "--allow-empty", "--message=one"]);
+        run(&["tag", "--annotate", "--message=first", "v1"]);
+        run(&["commit", "--quiet", "--allow-empty", "--message=two"]);
+        run(&["switch", "--quiet", "--create", "topic"]);
+        run(&["commit", "--quiet", "--allow-empty", "--message=three\n\nlong"]);
+        let facts = WorkTreeFacts::read(directory.path()).unwrap();
+        (directory, facts)
+    }
+
+    fn situation(facts: &WorkTreeFacts, arguments: SituationArguments) -> Result<Situation, String> {
+        arguments
+            .situation(facts, 3, &"registry.example.com".parse().unwrap())
+            .map_err(|failure| format!("{failure:?}"))
+    }
+
+    #[test]
+    fn a_tag_need_not_exist_but_must_not_be_elsewhere() {
+        let (_directory, facts) = repository();
+        let tag = |name: &str| SituationArguments {
+            tag: Some(name.to_owned()),
+            ..SituationArguments::default()
+        };
+        let found = situation(&facts, tag("v2")).unwrap();
+        assert_eq!((found.ref_name.as_str(), found.ref_kind), ("v2", RefKind::Tag));
+        assert_eq!(found.source, PipelineSource::Push);
+        assert_eq!(found.commit.before_sha, "");
+        assert!(
+            situation(&facts, tag("v1"))
+                .unwrap_err()
+                .contains("git checkout v1")
+        );
+        assert!(situation(&facts, tag("a b")).unwrap_err().contains("no name"));
+        git(&facts.root, &["checkout", "--quiet", "v1"]);
+        let facts = WorkTreeFacts::read(&facts.root).unwrap();
+        assert_eq!(situation(&facts, tag("v1")).unwrap().tag_message, "first");
+    }
+
+    #[test]
+    fn a_merge_request_is_of_a_branch_into_another() {
+        let (_directory, facts) = repository();
+        let request = |target: &str| SituationArguments {
+            merge_request: Some(target.to_owned()),
+            ..SituationArguments::default()
+        };
+        let found = situation(&facts, request("")).unwrap();
+        assert_eq!(found.source, PipelineSource::MergeRequestEvent);
+        assert_eq!(found.commit.before_sha, "");
+        let merge_request = found.merge_request.unwrap();
+        assert_eq!(merge_request.target_branch, "main");
+        assert_eq!(
+            Some(merge_request.diff_base_sha),
+            git(&facts.root, &["rev-parse", "main"])
+        );
+        assert_eq!(
+            (merge_request.title, merge_request.description),
+            ("three".into(), "long".into())
+        );
+        assert!(
+            situation(&facts, request("topic"))
+                .unwrap_err()
+                .contains("into itself")
+        );
+        assert!(
+            situation(&facts, request("gone"))
+                .unwrap_err()
+                .contains("no branch `gone`")
+        );
+    }
+
+    #[test]
+    fn schedules_and_the_web_have_no_before() {
+        let (_directory, facts) = repository();
+        assert_ne!(
+            situation(&facts, SituationArguments::default())
+                .unwrap()
+                .commit
+                .before_sha,
+            ""
+        );
+        let schedule = SituationArguments {
+            schedule: Some("nightly".to_owned()),
+            ..SituationArguments::default()
+        };
+        let found = situation(&facts, schedule).unwrap();
+        assert_eq!(found.source, PipelineSource::Schedule);
+        assert_eq!(
+            (
+                found.schedule_description.as_str(),
+                found.commit.before_sha.as_str()
+            ),
+            ("nightly", "")
+        );
+        let web = SituationArguments {
+            web: true,
+            ..SituationArguments::default()
+        };
+        assert_eq!(situation(&facts, web).unwrap().source, PipelineSource::Web);
+    }
+}
