@@ -66,6 +66,22 @@ impl Access {
         }
     }
 
+    /// Somebody who was known a while ago, with the rights of now; `None` when the user was removed or the job's token
+    /// is no longer valid. A short read.
+    pub fn current(&self, principal: &Principal) -> Result<Option<Principal>, StoreError> {
+        Ok(match principal {
+            Principal::Anonymous => Some(Principal::Anonymous),
+            Principal::Job { project, job } => self
+                .store
+                .job_has_token(project.as_str(), *job)?
+                .then(|| principal.clone()),
+            Principal::User { name, .. } => self.store.user(name.as_str())?.map(|user| Principal::User {
+                name: name.clone(),
+                administrator: user.administrator,
+            }),
+        })
+    }
+
     /// Whether somebody may do something in a repository.
     pub fn allows(&self, principal: &Principal, repository: &RepositoryName, action: Action) -> bool {
         rights::allows(self.strangers, principal, repository, action)

@@ -264,25 +264,15 @@ impl Access {
         if unix(now) >= claims.exp {
             return Err(VerifyTokenError::Expired);
         }
-        let principal = match claims.sub {
+        let claimed = match claims.sub {
             Subject::Anonymous => Principal::Anonymous,
-            Subject::Job(job, project) => {
-                if !self.store.job_has_token(project.as_str(), job)? {
-                    return Err(VerifyTokenError::OwnerGone);
-                }
-                Principal::Job { project, job }
-            }
-            Subject::User(name) => {
-                let user = self
-                    .store
-                    .user(name.as_str())?
-                    .ok_or(VerifyTokenError::OwnerGone)?;
-                Principal::User {
-                    name,
-                    administrator: user.administrator,
-                }
-            }
+            Subject::Job(job, project) => Principal::Job { project, job },
+            Subject::User(name) => Principal::User {
+                name,
+                administrator: false,
+            },
         };
+        let principal = self.current(&claimed)?.ok_or(VerifyTokenError::OwnerGone)?;
         let scopes = claims.access.iter().filter_map(|access| {
             format!("{}:{}:{}", access.r#type, access.name, access.actions.join(","))
                 .parse()

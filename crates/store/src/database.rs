@@ -119,7 +119,10 @@ fn connect(path: &Path, usage: Use) -> rusqlite::Result<Connection> {
 }
 
 /// The layout of the tables; a store with a higher one was made by a newer program.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// From version 1: uploads know who began them.
+const UPLOADS_HAVE_OWNERS: &str = "ALTER TABLE uploads ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    CREATE INDEX uploads_by_owner ON uploads (owner);";
 
 /// What [`create`] found.
 pub(crate) enum Layout {
@@ -145,6 +148,12 @@ pub(crate) fn create(path: &Path) -> rusqlite::Result<Layout> {
     match version {
         0 => {
             transaction.execute_batch(include_str!("schema.sql"))?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+            Ok(Layout::Ready)
+        }
+        1 => {
+            transaction.execute_batch(UPLOADS_HAVE_OWNERS)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
             Ok(Layout::Ready)

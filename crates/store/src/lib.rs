@@ -47,7 +47,7 @@ pub use image::NamedImage;
 pub use manifest::{ManifestSelector, ManifestWrite, PutManifestError, StoredManifest};
 pub use space::{Scope, ScopeError};
 pub use store::{OpenError, Store, StoreId};
-pub use upload::{OpenUploadError, UploadId, UploadIdError, UploadWriter};
+pub use upload::{BeginUploadError, OpenUploadError, UploadId, UploadIdError, UploadWriter};
 pub use usage::Usage;
 
 /// What most calls give.

@@ -1,4 +1,4 @@
--- Version 1. Times are milliseconds since 1970, digests are canonical texts.
+-- Version 2. Times are milliseconds since 1970, digests are canonical texts.
 
 -- Facts about the store itself: its id, its secrets.
 CREATE TABLE facts (
@@ -82,8 +82,11 @@ CREATE TABLE uploads (
     offset     INTEGER NOT NULL,
     algorithm  TEXT NOT NULL,
     hash       BLOB NOT NULL,
-    touched    INTEGER NOT NULL
+    touched    INTEGER NOT NULL,
+    -- Who began it: how many one may have is limited.
+    owner      TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID, STRICT;
+CREATE INDEX uploads_by_owner ON uploads (owner);
 
 -- The build cache: opaque records that keep blobs alive.
 CREATE TABLE cache_records (

@@ -22,6 +22,10 @@ use crate::{BlobInfo, CommitError, Result, Store, StoreError};
 
 /// Uploads that nobody went on with for this long are given up.
 const IDLE: i64 = 24 * 60 * 60 * 1000;
+/// Uploads that one owner may have begun and not ended.
+const MOST_EACH: i64 = 1024;
+/// And all owners together.
+const MOST: i64 = 16 * 1024;
 
 /// The name of an upload, which nobody can guess.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +62,26 @@ impl FromStr for UploadId {
             Err(UploadIdError)
         }
     }
+}
+
+/// Why an upload cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginUploadError {
+    /// There are too many that were begun and not ended.
+    #[error(
+        "too many uploads were begun and not ended (at most {each} of one user or job): end or cancel some"
+    )]
+    TooMany {
+        /// How many one owner may have.
+        each: i64,
+    },
+    /// The disk or the database failed.
+    #[error("cannot begin an upload")]
+    Store {
+        /// Why not.
+        #[from]
+        source: StoreError,
+    },
 }
 
 /// Why an upload cannot go on.
@@ -104,20 +128,57 @@ struct Saved {
 
 impl Store {
     /// Begins an upload into a repository, hashed by SHA-256 as it comes.
-    pub fn begin_upload(&self, repository: &RepositoryName) -> Result<UploadId> {
+    pub fn begin_upload(&self, repository: &RepositoryName) -> Result<UploadId, BeginUploadError> {
         self.begin_upload_as(repository, Algorithm::Sha256)
     }
 
     /// Begins an upload that will be committed under the given hash; under another one its bytes are read again.
-    pub fn begin_upload_as(&self, repository: &RepositoryName, algorithm: Algorithm) -> Result<UploadId> {
+    pub fn begin_upload_as(
+        &self,
+        repository: &RepositoryName,
+        algorithm: Algorithm,
+    ) -> Result<UploadId, BeginUploadError> {
+        self.begin_upload_of("", repository, algorithm)
+    }
+
+    /// Begins an upload that counts for an owner, whatever that is to the caller: neither one of them nor all together
+    /// fill the disk with uploads that nobody ends. Those that idled for a day make room.
+    pub fn begin_upload_of(
+        &self,
+        owner: &str,
+        repository: &RepositoryName,
+        algorithm: Algorithm,
+    ) -> Result<UploadId, BeginUploadError> {
+        if let Some(id) = self.try_begin_upload(owner, repository, algorithm)? {
+            return Ok(id);
+        }
+        self.give_up_idle_uploads()?;
+        self.try_begin_upload(owner, repository, algorithm)?
+            .ok_or(BeginUploadError::TooMany { each: MOST_EACH })
+    }
+
+    fn try_begin_upload(
+        &self,
+        owner: &str,
+        repository: &RepositoryName,
+        algorithm: Algorithm,
+    ) -> Result<Option<UploadId>> {
         let id = UploadId(uuid::Uuid::new_v4().to_string().into());
         self.files().create_upload(id.as_str())?;
-        self.database().write_quick(|db| -> Result<usize> {
-            let sql = "INSERT INTO uploads (id, repository, offset, algorithm, hash, touched) VALUES (?1, ?2, 0, ?3, ?4, ?5)";
+        let begun = self.database().write_quick(|db| -> Result<usize> {
+            let sql = "INSERT INTO uploads (id, repository, offset, algorithm, hash, touched, owner)
+                SELECT ?1, ?2, 0, ?3, ?4, ?5, ?6
+                WHERE (SELECT count(*) FROM uploads WHERE owner = ?6) < ?7 AND (SELECT count(*) FROM uploads) < ?8";
             let hash = Hasher::new(algorithm).save();
-            Ok(change(db, sql, (id.as_str(), repository.as_str(), algorithm.name(), hash, now()))?)
+            let (repository, algorithm) = (repository.as_str(), algorithm.name());
+            let parameters = (id.as_str(), repository, algorithm, hash, now(), owner, MOST_EACH, MOST);
+            Ok(change(db, sql, parameters)?)
         })?;
-        Ok(id)
+        if begun == 1 {
+            return Ok(Some(id));
+        }
+        self.files().remove_upload(id.as_str())?;
+        Ok(None)
     }
 
     /// How many bytes of an upload are kept; `None` if this repository has no such upload.
@@ -180,8 +241,7 @@ impl Store {
         })?)
     }
 
-    /// Gives up idle uploads, and removes files whose row is gone.
-    pub(crate) fn sweep_uploads(&self) -> Result<()> {
+    fn give_up_idle_uploads(&self) -> Result<()> {
         let sql = "DELETE FROM uploads WHERE touched < ?1 RETURNING id";
         let idle: Vec<String> = self
             .database()
@@ -189,6 +249,12 @@ impl Store {
         for id in &idle {
             self.files().remove_upload(id)?;
         }
+        Ok(())
+    }
+
+    /// Gives up idle uploads, and removes files whose row is gone.
+    pub(crate) fn sweep_uploads(&self) -> Result<()> {
+        self.give_up_idle_uploads()?;
         for name in self.files().upload_names()? {
             let sql = "SELECT 1 FROM uploads WHERE id = ?1";
             let is_known = self

@@ -36,6 +36,16 @@ impl Authority {
             .map_err(RegistryError::internal)
     }
 
+    /// Refuses somebody who was known when the request or the upload began and is not any more. A short read.
+    pub fn still(&self, principal: &Principal) -> Result<Principal, RegistryError> {
+        self.access
+            .current(principal)
+            .map_err(RegistryError::internal)?
+            .ok_or_else(|| {
+                RegistryError::with_message(ErrorCode::Unauthorized, VerifyTokenError::OwnerGone.to_string())
+            })
+    }
+
     /// What a token stands for. Short: one keyed hash.
     pub fn verify(&self, token: &str) -> Result<Grant, VerifyTokenError> {
         self.access.verify(token)

@@ -5,7 +5,7 @@
 
 use shipway_access::{Action, Principal};
 use shipway_oci::{Algorithm, Digest, RepositoryName};
-use shipway_store::{BlobInfo, CommitError, OpenUploadError, UploadId, UploadWriter};
+use shipway_store::{BeginUploadError, BlobInfo, CommitError, OpenUploadError, UploadId, UploadWriter};
 
 use super::Authority;
 use crate::wire::{ErrorCode, RegistryError};
@@ -19,10 +19,15 @@ impl Authority {
         repository: &RepositoryName,
         algorithm: Algorithm,
     ) -> Result<UploadId, RegistryError> {
-        self.check(principal, repository, Action::Push)?;
+        self.pusher(principal, repository)?;
         self.store
-            .begin_upload_as(repository, algorithm)
-            .map_err(RegistryError::internal)
+            .begin_upload_of(&principal.to_string(), repository, algorithm)
+            .map_err(|error| match error {
+                BeginUploadError::TooMany { .. } => {
+                    RegistryError::with_message(ErrorCode::TooManyRequests, error.to_string())
+                }
+                BeginUploadError::Store { source } => RegistryError::internal(source),
+            })
     }
 
     /// Goes on with an upload. One writer at a time.
@@ -32,7 +37,7 @@ impl Authority {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<UploadWriter, RegistryError> {
-        self.check(principal, repository, Action::Push)?;
+        self.pusher(principal, repository)?;
         match self.store.open_upload(repository, id) {
             Ok(Some(upload)) => Ok(upload),
             Ok(None) => Err(RegistryError::new(ErrorCode::BlobUploadUnknown)),
@@ -52,7 +57,7 @@ impl Authority {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<u64, RegistryError> {
-        self.check(principal, repository, Action::Push)?;
+        self.pusher(principal, repository)?;
         let offset = self
             .store
             .upload_offset(repository, id)
@@ -60,9 +65,16 @@ impl Authority {
         offset.ok_or_else(|| RegistryError::new(ErrorCode::BlobUploadUnknown))
     }
 
-    /// Ends an upload: its bytes become a blob of its repository, if they are the promised ones. The right was checked
-    /// when the writer was opened.
-    pub fn finish_upload(upload: UploadWriter, digest: &Digest) -> Result<BlobInfo, RegistryError> {
+    /// Ends an upload: its bytes become a blob of its repository, if they are the promised ones. The bytes may have taken
+    /// hours, so whoever sent them is looked up again; refused, the upload stays where it is.
+    pub fn finish_upload(
+        &self,
+        principal: &Principal,
+        repository: &RepositoryName,
+        upload: UploadWriter,
+        digest: &Digest,
+    ) -> Result<BlobInfo, RegistryError> {
+        self.pusher(principal, repository)?;
         upload.commit(Some(digest)).map_err(|error| match error {
             CommitError::DigestMismatch { .. } => {
                 RegistryError::with_message(ErrorCode::DigestInvalid, error.to_string())
@@ -81,7 +93,7 @@ impl Authority {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<(), RegistryError> {
-        self.check(principal, repository, Action::Push)?;
+        self.pusher(principal, repository)?;
         match self
             .store
             .cancel_upload(repository, id)
@@ -90,5 +102,12 @@ impl Authority {
             true => Ok(()),
             false => Err(RegistryError::new(ErrorCode::BlobUploadUnknown)),
         }
+    }
+
+    /// Refuses who may not push, or is not known any more: an upload outlives the token that began it, but not the user
+    /// or the job.
+    fn pusher(&self, principal: &Principal, repository: &RepositoryName) -> Result<(), RegistryError> {
+        let principal = self.still(principal)?;
+        self.check(&principal, repository, Action::Push)
     }
 }

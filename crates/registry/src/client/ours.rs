@@ -129,7 +129,9 @@ impl Ours {
                 let _ = authority.cancel_upload(who, &repository, &id);
                 return Ok(Err(ClientError::store(error)));
             }
-            Authority::finish_upload(upload, &digest).map(|_| Ok(true))
+            authority
+                .finish_upload(who, &repository, upload, &digest)
+                .map(|_| Ok(true))
         });
         put.await?
     }

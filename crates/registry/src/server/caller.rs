@@ -234,10 +234,15 @@ impl Refusal {
         }
         let mut response = respond::json(self.error.status, &self.error.to_body());
         response.headers_mut().extend(self.headers);
-        if self.error.status == StatusCode::SERVICE_UNAVAILABLE {
+        let seconds = match self.error.status {
+            StatusCode::SERVICE_UNAVAILABLE => Some("1"),
+            StatusCode::TOO_MANY_REQUESTS => Some("10"),
+            _ => None,
+        };
+        if let Some(seconds) = seconds {
             response
                 .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                .insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         response
     }

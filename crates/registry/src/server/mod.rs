@@ -19,6 +19,7 @@ mod origin;
 mod request_body;
 mod respond;
 mod sessions;
+mod streams;
 mod token;
 mod uploads;
 
@@ -44,6 +45,7 @@ use crate::authority::Authority;
 use crate::wire::{ErrorCode, ManifestReference, Query, RegistryError, Route, SHIPWAY_STORE};
 use caller::{Caller, Refusal};
 use sessions::Sessions;
+use streams::Streams;
 
 /// Passwords are checked one at a time, since that is made to be slow. Of those that wait, no more than these hold a
 /// blocking thread: strangers with wrong passwords must leave some to those who push.
@@ -62,9 +64,15 @@ pub struct ServerOptions {
     pub shutdown_timeout: Duration,
     /// How many connections may be open.
     pub max_connections: usize,
-    /// How many large uploads are taken at the same time; others wait. Each holds one of tokio's blocking threads (512
+    /// How many large uploads are taken at the same time; others wait for a while, then get 429. Each holds one of tokio's blocking threads (512
     /// unless the runtime is told otherwise).
     pub max_streams: usize,
+    /// How many of these one principal may have.
+    pub max_streams_each: usize,
+    /// How long an upload waits for its place before it is refused with 429.
+    pub stream_patience: Duration,
+    /// How many bytes per second a body must bring, over windows of `body_timeout`.
+    pub least_bytes_per_second: u64,
     /// The largest blob that is taken.
     pub max_blob_bytes: u64,
 }
@@ -78,6 +86,9 @@ impl Default for ServerOptions {
             shutdown_timeout: Duration::from_secs(10),
             max_connections: 4096,
             max_streams: 256,
+            max_streams_each: 32,
+            stream_patience: Duration::from_secs(30),
+            least_bytes_per_second: 1024,
             max_blob_bytes: 256 << 30,
         }
     }
@@ -94,7 +105,7 @@ struct Inner {
     options: ServerOptions,
     sessions: Sessions,
     /// Uploads that are too large to be gathered first.
-    streams: Semaphore,
+    streams: Streams,
     /// Passwords that are being checked, or wait for it on a blocking thread.
     logins: Semaphore,
 }
@@ -114,7 +125,11 @@ impl Server {
             inner: Arc::new(Inner {
                 authority,
                 sessions: Sessions::default(),
-                streams: Semaphore::new(options.max_streams),
+                streams: Streams::new(
+                    options.max_streams,
+                    options.max_streams_each,
+                    options.stream_patience,
+                ),
                 logins: Semaphore::new(MOST_LOGINS),
                 options,
             }),

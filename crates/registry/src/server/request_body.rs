@@ -1,13 +1,16 @@
 //! Bodies of requests: bounded, with a limit on silence, and handed to a blocking thread.
 
 use std::pin::pin;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use http_body_util::BodyExt;
+use shipway_access::Principal;
 use tokio::time::timeout;
 
+use super::streams::Pace;
 use super::{Inner, ServerOptions};
 use crate::transfer::{Chunks, Feed, chunks};
 use crate::wire::{ErrorCode, RegistryError};
@@ -21,7 +24,7 @@ const DRAINED: u64 = 16 * 1024 * 1024;
 enum Ended {
     /// At its end.
     Done,
-    /// Cut, or silent for too long.
+    /// Cut, silent for too long, or too slow.
     Interrupted,
     /// Longer than allowed.
     TooLarge,
@@ -36,6 +39,7 @@ enum Ended {
 pub(super) async fn with_chunks<B, T>(
     body: B,
     inner: &Inner,
+    principal: &Principal,
     work: impl FnOnce(Chunks) -> Result<T, RegistryError> + Send + 'static,
 ) -> Result<T, RegistryError>
 where
@@ -46,9 +50,17 @@ where
     let mut body = pin!(body);
     let mut gathered = BytesMut::new();
     let mut ended = None;
+    let mut pace = Pace::new(options.least_bytes_per_second, options.body_timeout);
     while ended.is_none() && gathered.len() < SMALL && body.size_hint().lower() < SMALL as u64 {
+        let asked = Instant::now();
         match timeout(options.body_timeout, body.frame()).await {
-            Ok(Some(Ok(frame))) => gathered.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Ok(Some(Ok(frame))) => {
+                let data = frame.data_ref().map_or(&[][..], |data| data);
+                gathered.extend_from_slice(data);
+                if !pace.keeps_up(asked.elapsed(), data.len() as u64) {
+                    ended = Some(Ended::Interrupted);
+                }
+            }
             Ok(None) => ended = Some(Ended::Done),
             Ok(Some(Err(_))) | Err(_) => ended = Some(Ended::Interrupted),
         }
@@ -58,7 +70,7 @@ where
         return blocking(move || work(Chunks::whole(gathered))).await;
     }
     // Each of these holds a blocking thread for as long as its client takes; there must be some left for others.
-    let _place = inner.streams.acquire().await.map_err(RegistryError::internal)?;
+    let _place = inner.streams.place(principal).await?;
     let (feed, chunks) = chunks();
     let working = tokio::spawn(blocking(move || work(chunks)));
     let mut total = gathered.len() as u64;
@@ -66,7 +78,7 @@ where
     let ended = match ended {
         Some(ended) => ended,
         None if !wanted => Ended::Unwanted,
-        None => feed_rest(&mut body, &feed, options, &mut total).await,
+        None => feed_rest(&mut body, &feed, options, &mut pace, &mut total).await,
     };
     if let Ended::Done = ended {
         feed.end().await;
@@ -87,12 +99,17 @@ async fn feed_rest<B: Body<Data = Bytes> + Unpin>(
     body: &mut B,
     feed: &Feed,
     options: &ServerOptions,
+    pace: &mut Pace,
     total: &mut u64,
 ) -> Ended {
     loop {
+        let asked = Instant::now();
         match timeout(options.body_timeout, body.frame()).await {
             Ok(Some(Ok(frame))) => {
-                let Ok(data) = frame.into_data() else { continue };
+                let data = frame.into_data().unwrap_or_default();
+                if !pace.keeps_up(asked.elapsed(), data.len() as u64) {
+                    return Ended::Interrupted;
+                }
                 *total += data.len() as u64;
                 if *total > options.max_blob_bytes {
                     return Ended::TooLarge;

@@ -17,7 +17,6 @@ use super::Call;
 use super::caller::Refusal;
 use super::request_body::{drain, with_chunks};
 use super::respond::{Answer, ResponseBody};
-use crate::authority::Authority;
 use crate::transfer::Chunks;
 use crate::wire::{ContentRange, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, ErrorCode, RegistryError};
 
@@ -95,7 +94,7 @@ impl Call<'_> {
         let (authority, who) = (self.authority().clone(), self.caller.principal.clone());
         let repository = name.clone();
         let expected = digest.parse::<Digest>().map_err(|error| digest_invalid(&error));
-        let put = with_chunks(body, self.inner, move |chunks| {
+        let put = with_chunks(body, self.inner, &self.caller.principal, move |chunks| {
             let expected = expected?;
             let id = authority.begin_upload(&who, &repository, expected.algorithm())?;
             let writer = authority.open_upload(&who, &repository, &id)?;
@@ -104,7 +103,7 @@ impl Call<'_> {
                 let _ = authority.cancel_upload(&who, &repository, &id);
             })?;
             match added {
-                Added::Done(writer) => Authority::finish_upload(writer, &expected),
+                Added::Done(writer) => authority.finish_upload(&who, &repository, writer, &expected),
                 Added::OutOfPlace { .. } => Err(RegistryError::new(ErrorCode::BlobUploadInvalid)),
             }
         });
@@ -135,7 +134,7 @@ impl Call<'_> {
         let place = self.place(&body);
         let (authority, who) = (self.authority().clone(), self.caller.principal.clone());
         let (repository, upload) = (name.clone(), id.clone());
-        let added = with_chunks(body, self.inner, move |chunks| {
+        let added = with_chunks(body, self.inner, &self.caller.principal, move |chunks| {
             let place = place?;
             let writer = authority.open_upload(&who, &repository, &upload)?;
             match append(writer, place, chunks)? {
@@ -173,11 +172,13 @@ impl Call<'_> {
         let (authority, who) = (self.authority().clone(), self.caller.principal.clone());
         let (repository, upload) = (name.clone(), id.clone());
         // What is wrong with the head is found inside, where the body is read to its end either way.
-        let added = with_chunks(body, self.inner, move |chunks| {
+        let added = with_chunks(body, self.inner, &self.caller.principal, move |chunks| {
             let (expected, place): (Digest, _) = (expected?, place?);
             let writer = authority.open_upload(&who, &repository, &upload)?;
             match append(writer, place, chunks)? {
-                Added::Done(writer) => Authority::finish_upload(writer, &expected).map(Added::Done),
+                Added::Done(writer) => authority
+                    .finish_upload(&who, &repository, writer, &expected)
+                    .map(Added::Done),
                 Added::OutOfPlace { offset } => Ok(Added::OutOfPlace { offset }),
             }
         });

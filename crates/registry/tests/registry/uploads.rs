@@ -1,8 +1,19 @@
 //! Bytes coming in, in all the shapes that clients send, and going out in ranges.
 
-use shipway_oci::{Algorithm, Digest};
+use std::io::Write as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use crate::fixture::{Ask, Registry};
+use bytes::Bytes;
+use http::Request;
+use http_body::Frame;
+use shipway_access::Credentials;
+use shipway_oci::{Algorithm, Digest};
+use shipway_registry::wire::ErrorCode;
+use shipway_registry::{RegistryCredentials, Server, ServerOptions};
+
+use crate::fixture::{Ask, Registry, basic, eventually};
 
 #[tokio::test]
 async fn in_one_piece_by_post_and_by_put() {
@@ -196,4 +207,108 @@ async fn ranges_of_blobs() {
     assert_eq!(registry.ask(&job, Ask::delete(&path)).await.status, 202);
     assert_eq!(registry.ask(&job, Ask::get(&path)).await.code(), "BLOB_UNKNOWN");
     assert_eq!(registry.ask(&job, Ask::delete(&path)).await.status, 404);
+}
+
+#[tokio::test]
+async fn an_upload_ends_with_whoever_began_it() {
+    let registry = Registry::new();
+    let job = registry.job("a");
+    let who = registry.authority.authenticate(Some(&Credentials {
+        username: job.username.clone(),
+        password: job.password.clone(),
+    }));
+    let (who, name) = (who.unwrap(), "a".parse().unwrap());
+    let authority = &registry.authority;
+    let begin = || authority.begin_upload(&who, &name, Algorithm::Sha256);
+    let (idle, open) = (begin().unwrap(), begin().unwrap());
+    let mut writer = authority.open_upload(&who, &name, &open).unwrap();
+    writer.write_all(b"late").unwrap();
+
+    assert!(authority.access().revoke_job_token(&job.password).unwrap());
+
+    let digest = Digest::sha256(b"late");
+    let refused = [
+        authority.finish_upload(&who, &name, writer, &digest).map(drop),
+        authority.open_upload(&who, &name, &idle).map(drop),
+        authority.upload_offset(&who, &name, &idle).map(drop),
+        authority.cancel_upload(&who, &name, &idle),
+        begin().map(drop),
+    ];
+    for outcome in refused {
+        assert_eq!(outcome.unwrap_err().code, ErrorCode::Unauthorized);
+    }
+    assert_eq!(registry.store().usage().unwrap().blobs, 0);
+}
+
+/// Large uploads that never end: their client has sent something and says no more.
+#[tokio::test]
+async fn one_client_does_not_take_all_places() {
+    let options = ServerOptions {
+        max_streams: 3,
+        max_streams_each: 2,
+        stream_patience: Duration::from_millis(50),
+        ..ServerOptions::default()
+    };
+    let registry = Registry::new();
+    let server = Server::new(registry.authority.clone(), options);
+    let (greedy, other) = (registry.job("a"), registry.job("b"));
+    let put = |who: &RegistryCredentials, repository: &str, body| {
+        let digest = Digest::sha256(&LARGE);
+        let request = Request::post(format!("/v2/{repository}/blobs/uploads/?digest={digest}"))
+            .header("host", "registry.test")
+            .header("authorization", basic(who))
+            .body(body)
+            .unwrap();
+        let server = server.clone();
+        async move { server.handle(request).await }
+    };
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let (end, body) = Unfinished::new();
+        ends.push(end);
+        tokio::spawn(put(&greedy, "a", body));
+    }
+    let store = registry.store();
+    eventually("two uploads are under way", async || {
+        store.usage().unwrap().uploads == 2
+    })
+    .await;
+
+    let (_end, body) = Unfinished::new();
+    let refused = put(&greedy, "a", body).await;
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    let (end, body) = Unfinished::new();
+    drop(end);
+    assert_eq!(put(&other, "b", body).await.status(), 201);
+}
+
+static LARGE: [u8; 512 * 1024] = [7; 512 * 1024];
+
+/// A body of [`LARGE`] whose end comes when the other half is dropped.
+struct Unfinished {
+    sent: bool,
+    end: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Unfinished {
+    fn new() -> (tokio::sync::oneshot::Sender<()>, Self) {
+        let (sender, end) = tokio::sync::oneshot::channel();
+        (sender, Self { sent: false, end })
+    }
+}
+
+impl http_body::Body for Unfinished {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        if !std::mem::replace(&mut self.sent, true) {
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&LARGE)))));
+        }
+        Pin::new(&mut self.end).poll(context).map(|_| None)
+    }
 }

@@ -1,6 +1,6 @@
 use shipway_store::{OpenError, Store};
 
-use crate::support::place;
+use crate::support::{place, repository};
 
 #[test]
 fn a_store_stays_itself() {
@@ -47,6 +47,20 @@ fn a_newer_layout_is_left_alone() {
         Store::open(place.store.directory()),
         Err(OpenError::Newer { found: 99, .. })
     ));
+}
+
+#[test]
+fn the_layout_before_uploads_had_owners_is_brought_up() {
+    let place = place();
+    let id = place.store.begin_upload(&repository("a")).unwrap();
+    let db = rusqlite::Connection::open(place.store.directory().join("store.sqlite")).unwrap();
+    db.execute_batch(
+        "DROP INDEX uploads_by_owner; ALTER TABLE uploads DROP COLUMN owner; PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    let again = Store::open(place.store.directory()).unwrap();
+    assert_eq!(again.upload_offset(&repository("a"), &id).unwrap(), Some(0));
+    again.begin_upload(&repository("a")).unwrap();
 }
 
 /// Needs root: only root can make a directory that belongs to somebody else.

@@ -2,7 +2,7 @@ use std::io::Write;
 
 use proptest::prelude::*;
 use shipway_oci::{Algorithm, Digest};
-use shipway_store::{CommitError, OpenUploadError, Store, UploadId};
+use shipway_store::{BeginUploadError, CommitError, OpenUploadError, Store, UploadId};
 
 use crate::support::{content, place, repository};
 
@@ -198,6 +198,35 @@ fn idle_uploads_are_given_up() {
             .count(),
         1
     );
+}
+
+#[test]
+fn nobody_begins_uploads_without_end() {
+    let place = place();
+    let name = repository("a");
+    let path = place.store.directory().join("store.sqlite");
+    let db = rusqlite::Connection::open(path).unwrap();
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
+        INSERT INTO uploads (id, repository, offset, algorithm, hash, touched, owner)
+        SELECT ?1 || i, 'a', 0, 'sha256', x'', ?3, ?1 FROM n";
+    let begin = |owner: &str| place.store.begin_upload_of(owner, &name, Algorithm::Sha256);
+    let far = i64::MAX;
+
+    db.execute(fill, ("ann", 1023, far)).unwrap();
+    let last = begin("ann").unwrap();
+    assert!(matches!(begin("ann"), Err(BeginUploadError::TooMany { .. })));
+    begin("bob").unwrap();
+    place.store.cancel_upload(&name, &last).unwrap();
+    begin("ann").unwrap();
+
+    db.execute(fill, ("many", 16 * 1024, far)).unwrap();
+    assert!(begin("bob").is_err(), "all together are limited, too");
+    // Idle ones make room without a collection.
+    db.execute("UPDATE uploads SET touched = 0 WHERE owner = 'many'", [])
+        .unwrap();
+    begin("bob").unwrap();
+    let files = std::fs::read_dir(place.store.directory().join("uploads")).unwrap();
+    assert_eq!(files.count(), 3, "a refused upload leaves no file");
 }
 
 proptest! {
