@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Run(commands::run::RunArguments),
     #[command(subcommand)]
     Runner(commands::runner::RunnerCommand),
+    Lint(commands::lint::LintArguments),
     Serve(commands::serve::ServeArguments),
     Build(commands::build::BuildArguments),
     Engine(commands::engine::EngineArguments),

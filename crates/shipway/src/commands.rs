@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod doctor;
 pub(crate) mod engine;
 pub(crate) mod image;
+pub(crate) mod lint;
 pub(crate) mod login;
 pub(crate) mod run;
 pub(crate) mod runner;
@@ -23,6 +24,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     let global = arguments.global;
     match arguments.command {
         Command::Doctor(command) => doctor::execute(&command, &global),
+        Command::Lint(command) => lint::execute(&command, &global),
         Command::User(command) => user::execute(command, &Installation::open(&global)?),
         Command::Login(command) => wait(login::login(command, Installation::open(&global)?)),
         Command::Logout(command) => login::logout(&command),

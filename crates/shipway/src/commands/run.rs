@@ -10,6 +10,7 @@ mod git;
 mod interrupt;
 mod lines;
 mod numbers;
+mod plan;
 mod runner;
 mod selection;
 mod situation;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use clap::Args;
 use shipway_build::Builder;
 use shipway_oci::RegistryName;
-use shipway_pipeline::{Compiled, Diagnostic, Options, Situation, compile, parse_duration};
+use shipway_pipeline::{Compiled, parse_duration};
 use shipway_registry::client::RegistryCredentials;
 use shipway_runner::configuration::RunnerSettings;
 use shipway_runner::{
@@ -38,11 +39,10 @@ use time::format_description::well_known::Rfc3339;
 use crate::credentials::DockerCredentials;
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
-use crate::screen;
 use drive::{Drive, HISTORY};
-use git::WorkTreeFacts;
+pub(super) use git::WorkTreeFacts;
+pub(super) use plan::{PlanArguments, show};
 use selection::Selection;
-use situation::SituationArguments;
 
 /// Pipelines whose traces and artifacts stay.
 const PIPELINES_KEPT: usize = 50;
@@ -58,20 +58,14 @@ pub(crate) struct RunArguments {
     /// Run only these jobs and those that their `needs` name; manual jobs run when they are named here
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
-    /// The pipeline's file, relative to the top of the work tree
-    #[arg(short, long, value_name = "PATH", default_value = ".gitlab-ci.yml")]
-    file: String,
     #[command(flatten)]
-    situation: SituationArguments,
+    plan: PlanArguments,
     /// How many jobs run at once [default: the number of processors]
     #[arg(long, value_name = "NUMBER")]
     concurrency: Option<usize>,
     /// How long a job may run that does not say, such as `90m` or `2h 30m`
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     timeout: String,
-    /// Go on, with a warning, where the file uses what is not supported
-    #[arg(long)]
-    allow_unsupported: bool,
     /// Refuse jobs that ask for a Docker service instead of giving them Shipway's engine
     #[arg(long)]
     no_substitute: bool,
@@ -105,10 +99,7 @@ pub(crate) async fn execute(
         .map_err(|error| Failure::caused(FailureKind::Place, "finding the current directory", &error))?;
     let facts = WorkTreeFacts::read(&directory)?;
     let number = numbers::take(&installation.data, 1)?;
-    let situation = arguments
-        .situation
-        .situation(&facts, number, &installation.registry_name)?;
-    let compiled = plan(&arguments, &facts, &situation)?;
+    let compiled = plan(&arguments, &facts, number, &installation.registry_name)?;
     let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;
     let pace = Pace { timeout, concurrency };
     prepare_and_drive((arguments, settings), installation, facts, selection, pace).await
@@ -209,39 +200,31 @@ fn retire(directory: &Path) {
 }
 
 /// Compiles the file; what is wrong with it is shown with its place.
-fn plan(arguments: &RunArguments, facts: &WorkTreeFacts, situation: &Situation) -> Result<Compiled, Failure> {
-    let target = situation
-        .merge_request
-        .as_ref()
-        .map(|request| request.diff_base_sha.as_str());
-    let source = files::WorkTreeFiles::new(&facts.root, target);
-    let options = Options {
-        allow_unsupported: arguments.allow_unsupported,
-    };
-    match compile(&source, &arguments.file, situation, options) {
+fn plan(
+    arguments: &RunArguments,
+    facts: &WorkTreeFacts,
+    number: u64,
+    registry: &RegistryName,
+) -> Result<Compiled, Failure> {
+    let file = &arguments.plan.file;
+    match arguments.plan.compile(facts, number, registry)? {
         Ok(compiled) => {
             if arguments.json && !compiled.warnings.is_empty() {
-                view::tell_diagnostics(&arguments.file, true, &compiled.warnings);
+                view::tell_diagnostics(file, true, &compiled.warnings);
             }
             show(&compiled.warnings);
             Ok(compiled)
         }
         Err(diagnostics) => {
             if arguments.json {
-                view::tell_diagnostics(&arguments.file, false, &diagnostics);
+                view::tell_diagnostics(file, false, &diagnostics);
             }
             show(&diagnostics);
             Err(Failure::new(
                 FailureKind::Use,
-                format!("`{}` gives no pipeline", arguments.file),
+                format!("`{file}` gives no pipeline"),
             ))
         }
-    }
-}
-
-fn show(diagnostics: &[Diagnostic]) {
-    for diagnostic in diagnostics {
-        screen::error_line(&format!("{diagnostic}\n"));
     }
 }
 

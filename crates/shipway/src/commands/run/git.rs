@@ -11,7 +11,7 @@ use crate::failure::{Failure, FailureKind};
 
 /// A work tree and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct WorkTreeFacts {
+pub(crate) struct WorkTreeFacts {
     /// Its top directory.
     pub(super) root: PathBuf,
     /// The commit.
@@ -36,7 +36,7 @@ pub(super) struct WorkTreeFacts {
 
 impl WorkTreeFacts {
     /// Reads the facts of the work tree that a directory is in.
-    pub(super) fn read(directory: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(directory: &Path) -> Result<Self, Failure> {
         let root = git(directory, &["rev-parse", "--show-toplevel"]).ok_or_else(|| {
             Failure::new(
                 FailureKind::Use,
