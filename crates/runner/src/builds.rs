@@ -2,6 +2,9 @@
 //!
 //! Apart because only the pod's keeper may touch the files: their owners are ids that exist in the pod alone.
 //! Everything goes in and out as a tar stream through the keeper, so it works alike as root and as an ordinary user.
+//! A job of the shell executor has its directory on the machine instead, and the same streams ([`machine`]).
+
+mod machine;
 
 use crate::outcome::{Doing, JobError};
 use shipway_container::Pod;
@@ -11,8 +14,8 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// Where jobs find their project, as on every GitLab runner.
-const BUILDS: &str = "/builds";
+/// Where jobs in containers find their project, as on every GitLab runner.
+pub(crate) const BUILDS: &str = "/builds";
 /// Everybody in the job may write: jobs run as any user.
 const DIRECTORY_MODE: u32 = 0o777;
 const FILE_MODE: u32 = 0o644;
@@ -21,32 +24,36 @@ const ROOT: (u32, u32) = (0, 0);
 /// The builds volume of a pod.
 #[derive(Clone)]
 pub(crate) struct Builds {
-    pod: Pod,
-    /// Relative to the keepers' directory.
-    directory: PathBuf,
+    ground: Ground,
     /// The project's path below `/builds`.
     project: PathBuf,
+}
+
+#[derive(Clone)]
+enum Ground {
+    /// In a pod; the directory is relative to the keepers'.
+    Pod { pod: Pod, directory: PathBuf },
+    /// On the machine.
+    Machine { directory: PathBuf },
 }
 
 impl Builds {
     /// Makes the volume with an empty project directory, and one for its secrets beside it.
     pub(crate) async fn create(pod: &Pod, project: &str) -> Result<Self, JobError> {
         let directory = pod.scratch("builds");
-        let project: PathBuf = project
-            .split('/')
-            .filter(|part| !matches!(*part, "" | "." | ".."))
-            .collect();
         let builds = Self {
-            pod: pod.clone(),
-            directory,
-            project,
+            ground: Ground::Pod {
+                pod: pod.clone(),
+                directory: directory.clone(),
+            },
+            project: below(project),
         };
-        let mut directories = vec![builds.directory.clone()];
+        let mut directories = vec![directory.clone()];
         for component in builds.project.components() {
             let last = directories.last().cloned().unwrap_or_default();
             directories.push(last.join(component));
         }
-        directories.push(builds.directory.join(with_suffix(&builds.project)));
+        directories.push(directory.join(with_suffix(&builds.project)));
         let keeper = pod.keeper().clone();
         blocking("making the project's directory", move || {
             for directory in &directories {
@@ -58,69 +65,115 @@ impl Builds {
         Ok(builds)
     }
 
+    /// A directory of the machine with an empty project directory in it. The caller removes it.
+    pub(crate) async fn create_on_machine(directory: PathBuf, project: &str) -> Result<Self, JobError> {
+        let project = below(project);
+        let (made, private) = (directory.join(&project), directory.join(with_suffix(&project)));
+        blocking("making the project's directory", move || {
+            machine::make(&made)?;
+            Ok(machine::make(&private)?)
+        })
+        .await?;
+        Ok(Self {
+            ground: Ground::Machine { directory },
+            project,
+        })
+    }
+
     /// `CI_PROJECT_DIR`.
     pub(crate) fn project_directory(&self) -> String {
-        format!("{BUILDS}/{}", self.project.display())
+        match &self.ground {
+            Ground::Pod { .. } => format!("{BUILDS}/{}", self.project.display()),
+            Ground::Machine { directory } => directory.join(&self.project).display().to_string(),
+        }
     }
 
     /// What containers mount.
-    pub(crate) fn mount(&self) -> Mount {
-        Mount {
+    pub(crate) fn mount(&self) -> Option<Mount> {
+        let Ground::Pod { directory, .. } = &self.ground else {
+            return None;
+        };
+        Some(Mount {
             target: BUILDS.into(),
-            source: MountSource::Keeper(self.directory.clone()),
+            source: MountSource::Keeper(directory.clone()),
             read_only: false,
-        }
+        })
     }
 
     /// Extracts a tar into the project's directory.
     pub(crate) async fn extract(&self, stream: OwnedFd) -> Result<(), JobError> {
-        let keeper = self.pod.keeper().clone();
-        let target = Path::new("/").join(&self.project);
-        let request = ApplyRequest::new(stream, ArchiveRoot::Directory(self.directory.clone()), target);
-        blocking("putting files into the project's directory", move || {
-            Ok(keeper.apply(request)?)
-        })
-        .await?;
-        Ok(())
+        const DOING: &str = "putting files into the project's directory";
+        match &self.ground {
+            Ground::Pod { pod, directory } => {
+                let keeper = pod.keeper().clone();
+                let target = Path::new("/").join(&self.project);
+                let request = ApplyRequest::new(stream, ArchiveRoot::Directory(directory.clone()), target);
+                blocking(DOING, move || Ok(keeper.apply(request)?)).await?;
+                Ok(())
+            }
+            Ground::Machine { directory } => {
+                let project = directory.join(&self.project);
+                blocking(DOING, move || Ok(machine::extract(stream, &project)?)).await
+            }
+        }
     }
 
     /// Writes these paths of the project, all of them existing, as a tar with names relative to the project.
     pub(crate) async fn archive(&self, paths: &[String], output: OwnedFd) -> Result<(), JobError> {
-        let keeper = self.pod.keeper().clone();
-        let project = Path::new("/").join(&self.project);
-        let paths = paths.iter().map(|path| project.join(path)).collect();
-        let root = ArchiveRoot::Directory(self.directory.clone());
-        let request = ArchiveRequest {
-            relative_to: project,
-            ..ArchiveRequest::new(root, paths, output)
-        };
-        blocking("reading the project's directory", move || {
-            Ok(keeper.archive(request)?)
-        })
-        .await?;
-        Ok(())
+        const DOING: &str = "reading the project's directory";
+        match &self.ground {
+            Ground::Pod { pod, directory } => {
+                let keeper = pod.keeper().clone();
+                let project = Path::new("/").join(&self.project);
+                let paths = paths.iter().map(|path| project.join(path)).collect();
+                let root = ArchiveRoot::Directory(directory.clone());
+                let request = ArchiveRequest {
+                    relative_to: project,
+                    ..ArchiveRequest::new(root, paths, output)
+                };
+                blocking(DOING, move || Ok(keeper.archive(request)?)).await?;
+                Ok(())
+            }
+            Ground::Machine { directory } => {
+                let (project, paths) = (directory.join(&self.project), paths.to_vec());
+                blocking(DOING, move || Ok(machine::archive(&project, &paths, output)?)).await
+            }
+        }
     }
 
     /// What is at each of these paths of the project.
     pub(crate) async fn kinds(&self, paths: &[String]) -> Result<Vec<Option<FileKind>>, JobError> {
-        let keeper = self.pod.keeper().clone();
+        const DOING: &str = "looking into the project's directory";
+        let (pod, directory) = match &self.ground {
+            Ground::Pod { pod, directory } => (pod, directory),
+            Ground::Machine { directory } => {
+                let (project, paths) = (directory.join(&self.project), paths.to_vec());
+                return blocking(DOING, move || Ok(machine::kinds(&project, &paths))).await;
+            }
+        };
+        let keeper = pod.keeper().clone();
         let root = RootSpec {
-            layers: vec![self.directory.clone()],
+            layers: vec![directory.clone()],
             upper: None,
         };
         let paths: Vec<PathBuf> = paths
             .iter()
             .map(|path| Path::new("/").join(&self.project).join(path))
             .collect();
-        let found = blocking("looking into the project's directory", move || {
-            Ok(keeper.stat(&root, &paths)?)
-        })
-        .await?;
+        let found = blocking(DOING, move || Ok(keeper.stat(&root, &paths)?)).await?;
         Ok(found
             .into_iter()
             .map(|status| status.map(|status| status.kind))
             .collect())
     }
+}
+
+/// A project's path, with nothing in it that leads upwards.
+fn below(project: &str) -> PathBuf {
+    project
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "." | ".."))
+        .collect()
 }
 
 fn with_suffix(project: &Path) -> PathBuf {

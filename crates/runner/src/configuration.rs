@@ -17,7 +17,7 @@ mod finding;
 mod volume;
 
 pub use docker::{DockerSettings, ServiceSettings};
-pub use entry::{RunnerEntry, RunnerSettings};
+pub use entry::{Executor, RunnerEntry, RunnerSettings};
 pub use finding::{Finding, Place, Severity};
 pub use volume::VolumeSetting;
 

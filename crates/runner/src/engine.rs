@@ -21,7 +21,7 @@ use shipway_sandbox::{Mount, MountSource};
 use shipway_store::Scope;
 use socket::SocketDirectory;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::task::JoinHandle;
 
 const DOING: &str = "starting the job's engine";
@@ -42,6 +42,7 @@ impl JobEngine {
         pod: &Pod,
         plan: &EnginePlan,
         scopes: (Scope, Scope),
+        host_paths: HostPaths,
         trace: &Trace,
     ) -> Result<Self, JobError> {
         let (scope, cache_scope) = scopes;
@@ -56,7 +57,7 @@ impl JobEngine {
             builder: context.builder.clone(),
             scope,
             cache_scope,
-            host_paths: HostPaths::Unset,
+            host_paths,
             name: "shipway".to_owned(),
             address: Some(address),
         });
@@ -78,6 +79,11 @@ impl JobEngine {
     /// What the job's container and its services have to see.
     pub(crate) fn mounts(&self) -> &[Mount] {
         &self.mounts
+    }
+
+    /// Its socket as this machine sees it, if it has one.
+    pub(crate) fn socket_on_machine(&self) -> Option<PathBuf> {
+        self.sockets.first().map(SocketDirectory::socket)
     }
 
     /// Paths in `docker run -v` are the job's from here on.

@@ -10,6 +10,7 @@
 
 mod configured;
 mod fetch;
+mod on_machine;
 mod prepare;
 mod state;
 mod workplace;
@@ -18,7 +19,7 @@ pub(crate) use workplace::Workplace;
 
 use crate::artifacts::{self, Kept};
 use crate::cache;
-use crate::execution::run_script;
+use crate::configuration::Executor;
 use crate::outcome::{JobError, JobOutcome, JobStatus, chain};
 use crate::script::ScriptSource;
 use crate::variables::Variables;
@@ -146,8 +147,37 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Pod, registry, images, services, engine, container.
     async fn prepare(&mut self) -> Result<(), JobError> {
+        match self.context.settings.executor {
+            Executor::Container => self.prepare_container().await?,
+            Executor::Shell => self.prepare_shell().await?,
+        }
+        self.begin(Stage::PrepareScript);
+        self.run.trace.say(format!(
+            "Running on job-{} via {}...",
+            self.run.payload.id,
+            prepare::host_name()
+        ));
+        Ok(())
+    }
+
+    /// A directory on the machine; an engine where no Docker daemon answers.
+    async fn prepare_shell(&mut self) -> Result<(), JobError> {
+        self.begin(Stage::PrepareShell);
+        let trace = self.run.trace.clone();
+        on_machine::say_what_is_not_followed(self.run.payload, &trace);
+        if on_machine::wants_engine(self.context, &self.variables) {
+            let pod = prepare::pod(self.context, self.run.payload);
+            self.pod = Some(bounded(self.deadline, self.limit, self.run.cancellation, pod).await?);
+        }
+        let preparing = Workplace::on_machine(self.context, &self.run, self.pod.clone(), &mut self.variables);
+        let prepared = bounded(self.deadline, self.limit, self.run.cancellation, preparing).await?;
+        self.workplace = Some(prepared);
+        Ok(())
+    }
+
+    /// Pod, registry, images, services, engine, container.
+    async fn prepare_container(&mut self) -> Result<(), JobError> {
         self.begin(Stage::PrepareExecutor);
         let trace = self.run.trace.clone();
         if let Some(notice) = self.default_image_notice() {
@@ -180,12 +210,6 @@ impl<'a> Job<'a> {
         }));
         let prepared = bounded(self.deadline, self.limit, self.run.cancellation, preparing).await?;
         self.workplace = Some(prepared);
-        self.begin(Stage::PrepareScript);
-        trace.say(format!(
-            "Running on job-{} via {}...",
-            self.run.payload.id,
-            prepare::host_name()
-        ));
         Ok(())
     }
 
@@ -345,7 +369,7 @@ impl<'a> Job<'a> {
             commands: &commands,
         }
         .text();
-        run_script(workplace.container(), script, self.run.trace, stop).await
+        workplace.run(script, self.run.trace, stop).await
     }
 
     /// Everything the job started ends here, in an order in which nothing outlives what it needs.

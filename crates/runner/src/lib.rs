@@ -8,6 +8,7 @@
 //! - [`trace`](mod@trace) is the one way to the job's log; secrets end there.
 //! - [`Sources`] fill the project's directory, [`ArtifactStore`]s carry files from job to job, [`CacheStore`]s from
 //!   pipeline to pipeline.
+//! - `shell` runs scripts on the machine itself, where a runner is told to.
 //! - `services` runs what stands beside a job, `engine` takes the place of a Docker daemon, `registry` gives the
 //!   registry its name inside.
 //! - [`configuration`](mod@configuration) reads gitlab-runner's `config.toml`.
@@ -31,6 +32,7 @@ mod registry;
 pub mod script;
 mod selection;
 mod services;
+mod shell;
 mod sources;
 mod token;
 pub mod trace;

@@ -4,10 +4,27 @@ use super::docker::{self, DockerSettings};
 use super::document::Section;
 use super::finding::{Finding, Severity};
 use shipway_pipeline::variables::Variable;
+use std::path::PathBuf;
+
+/// How jobs are run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Executor {
+    /// Each in a container of its own.
+    #[default]
+    Container,
+    /// By the user's own shell on this machine, without any isolation.
+    Shell,
+}
 
 /// What a runner does with every job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunnerSettings {
+    /// How.
+    pub executor: Executor,
+    /// The shell executor's directory for projects; one of the installation's without.
+    pub builds_directory: Option<PathBuf>,
+    /// The shell executor's `bash` or `sh`; the first of them that there is without.
+    pub shell: Option<String>,
     /// Variables for every job; a job may override them.
     pub environment: Vec<Variable>,
     /// Put before the first command of every job.
@@ -35,7 +52,7 @@ pub struct RunnerEntry {
 
 /// Reads a section.
 pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
-    let mut refusal = executor(&mut section);
+    let (executor, mut refusal) = executor(&mut section);
     let mut docker = DockerSettings {
         // Without a word about volumes, a job of gitlab-runner finds no socket.
         volumes: Vec::new(),
@@ -61,6 +78,9 @@ pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
         url: section.text("url"),
         limit: section.number("limit").unwrap_or_default(),
         settings: RunnerSettings {
+            executor,
+            builds_directory: builds_directory(&mut section, executor),
+            shell: shell(&mut section, executor),
             environment: environment(&mut section),
             pre_build_script: section.text("pre_build_script"),
             post_build_script: section.text("post_build_script"),
@@ -73,9 +93,7 @@ pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
 }
 
 /// Settings of gitlab-runner that change nothing here, and why.
-const WITHOUT_MEANING: [(&str, &str); 32] = [
-    ("builds_dir", "projects lie in /builds"),
-    ("shell", "bash runs the scripts where an image has it, else sh"),
+const WITHOUT_MEANING: [(&str, &str); 30] = [
     ("id", "GitLab knows the runner by its token"),
     ("cache_dir", "caches are kept in the data directory"),
     ("request_concurrency", "jobs are asked for one at a time"),
@@ -131,24 +149,25 @@ const CACHE_WITHOUT_MEANING: [(&str, &str); 8] = [
 /// What GitLab calls the metadata that `register` leaves behind: known, and nobody's business.
 const REGISTERED: [&str; 2] = ["token_obtained_at", "token_expires_at"];
 
-/// Why the section's executor cannot be had, if so.
-fn executor(section: &mut Section<'_>) -> Option<Finding> {
+/// The executor, and why it cannot be had, if so.
+fn executor(section: &mut Section<'_>) -> (Executor, Option<Finding>) {
     for key in REGISTERED {
         section.know(key);
     }
     let Some(named) = section.placed_text("executor") else {
         // The Helm chart's files leave the executor out: theirs is always the same.
-        return section.has("kubernetes").then(|| {
+        let refusal = section.has("kubernetes").then(|| {
             let message = "[runners.kubernetes] needs the kubernetes executor, which is not there yet: use executor = \
                            \"docker\" on one machine";
             section
                 .findings
                 .make(Severity::Error, &section.place("kubernetes"), message)
         });
+        return (Executor::Container, refusal);
     };
     let why = match named.value.as_str() {
-        "docker" => return None,
-        "shell" => "is not there yet: use \"docker\"",
+        "docker" => return (Executor::Container, None),
+        "shell" => return (Executor::Shell, None),
         "docker-windows" => {
             "needs Windows containers, which there are none of here: use \"docker\" with Linux images"
         }
@@ -157,12 +176,13 @@ fn executor(section: &mut Section<'_>) -> Option<Finding> {
             "makes machines, which Shipway does not: use \"docker\" on one machine"
         }
         "docker-ssh" | "docker-ssh+machine" | "ssh" | "virtualbox" | "parallels" | "custom" => {
-            "is none of Shipway's: use \"docker\""
+            "is none of Shipway's: use \"docker\" or \"shell\""
         }
-        _ => "is not known: use \"docker\"",
+        _ => "is not known: use \"docker\" or \"shell\"",
     };
     let message = format!("the executor \"{}\" {why}", named.value);
-    Some(section.findings.make(Severity::Error, &named.span, message))
+    let refusal = section.findings.make(Severity::Error, &named.span, message);
+    (Executor::Container, Some(refusal))
 }
 
 /// `environment = ["NAME=value"]`
@@ -181,6 +201,38 @@ fn environment(section: &mut Section<'_>) -> Vec<Variable> {
         }
     }
     variables
+}
+
+fn builds_directory(section: &mut Section<'_>, executor: Executor) -> Option<PathBuf> {
+    if executor == Executor::Container {
+        section.without_meaning(&[("builds_dir", "projects lie in /builds")]);
+        return None;
+    }
+    let directory = section
+        .placed_text("builds_dir")
+        .filter(|text| !text.value.is_empty())?;
+    if !directory.value.starts_with('/') {
+        let message = "`builds_dir` is an absolute path";
+        section.findings.add(Severity::Error, &directory.span, message);
+    }
+    Some(PathBuf::from(directory.value))
+}
+
+fn shell(section: &mut Section<'_>, executor: Executor) -> Option<String> {
+    if executor == Executor::Container {
+        let why = "bash runs the scripts where an image has it, else sh";
+        section.without_meaning(&[("shell", why)]);
+        return None;
+    }
+    let shell = section
+        .placed_text("shell")
+        .filter(|shell| !shell.value.is_empty())?;
+    if matches!(shell.value.as_str(), "bash" | "sh") {
+        return Some(shell.value);
+    }
+    let message = format!("the shell {} is not known here: use bash or sh", shell.value);
+    section.findings.add(Severity::Error, &shell.span, message);
+    None
 }
 
 fn feature_flags(section: &mut Section<'_>) {

@@ -1,4 +1,4 @@
-use super::{Configuration, ConfigurationError, Severity, VolumeSetting};
+use super::{Configuration, ConfigurationError, Executor, Severity, VolumeSetting};
 use shipway_container::PullPolicy;
 use std::path::Path;
 
@@ -101,7 +101,7 @@ fn a_wrong_type_and_a_broken_file_are_errors_with_their_places() {
 fn what_cannot_be_had_refuses_its_section_only() {
     let text = "[[runners]]\nname = \"w\"\nexecutor = \"docker-windows\"\n[[runners]]\nname = \"k\"\n[runners.kubernetes]\n\
                 [[runners]]\nname = \"h\"\nexecutor = \"docker\"\n[runners.docker]\nnetwork_mode = \"host\"\n\
-                [[runners]]\nname = \"s\"\nexecutor = \"docker\"\n";
+                [[runners]]\nname = \"s\"\nexecutor = \"shell\"\nshell = \"sh\"\nbuilds_dir = \"/b\"\n";
     let configuration = read(text);
     let table = [
         (
@@ -120,7 +120,12 @@ fn what_cannot_be_had_refuses_its_section_only() {
         let text = error.to_string();
         assert!(text.starts_with(expected) && !text.contains('\n'), "{text}");
     }
-    assert!(configuration.choose(Some("s")).is_ok());
+    let shell = &configuration.choose(Some("s")).unwrap().settings;
+    assert_eq!(
+        (shell.executor, shell.shell.as_deref()),
+        (Executor::Shell, Some("sh"))
+    );
+    assert_eq!(shell.builds_directory.as_deref(), Some(Path::new("/b")));
     let several = configuration.choose(None).unwrap_err().to_string();
     assert!(
         several.contains("4 [[runners]]") && several.contains("`s`"),

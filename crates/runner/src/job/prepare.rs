@@ -1,5 +1,7 @@
 //! What a job needs before there is anything to run in.
 
+use crate::builds::BUILDS;
+use crate::configuration::Executor;
 use crate::outcome::{Doing, JobError};
 use crate::variables::{Variables, fact};
 use crate::{RunnerContext, Sources, Trace};
@@ -7,6 +9,7 @@ use shipway_container::{Pod, PodOptions};
 use shipway_pipeline::job::JobPayload;
 use shipway_pipeline::variables::Variable;
 use shipway_store::Scope;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,14 +41,15 @@ pub(super) async fn pod(context: &RunnerContext, payload: &JobPayload) -> Result
 
 /// The job's variables with what only the runner knows.
 pub(super) fn variables(context: &RunnerContext, payload: &JobPayload, limit: Duration) -> Variables {
-    let project = &payload.job_info.project_full_path;
+    let builds = builds_directory(context, payload).display().to_string();
+    let project = format!("{builds}/{}", payload.job_info.project_full_path);
     let mut before = vec![
         Variable {
             file: true,
             ..fact("CI_SERVER_TLS_CA_FILE", context.certificates.ca_pem())
         },
-        fact("CI_BUILDS_DIR", "/builds"),
-        fact("CI_PROJECT_DIR", format!("/builds/{project}")),
+        fact("CI_BUILDS_DIR", builds),
+        fact("CI_PROJECT_DIR", &project),
         fact("CI_CONCURRENT_ID", "0"),
         fact("CI_CONCURRENT_PROJECT_ID", "0"),
         fact("CI_SERVER", "yes"),
@@ -54,23 +58,34 @@ pub(super) fn variables(context: &RunnerContext, payload: &JobPayload, limit: Du
         // The files belong to the container's root; git refuses other users' repositories unless told.
         fact("GIT_CONFIG_COUNT", "1"),
         fact("GIT_CONFIG_KEY_0", "safe.directory"),
-        fact("GIT_CONFIG_VALUE_0", format!("/builds/{project}")),
+        fact("GIT_CONFIG_VALUE_0", &project),
     ];
     before.extend(context.settings.environment.iter().cloned());
+    let environment = match context.settings.executor {
+        Executor::Container => "CI_DISPOSABLE_ENVIRONMENT",
+        Executor::Shell => "CI_SHARED_ENVIRONMENT",
+    };
     let mut after = vec![
-        fact("CI_DISPOSABLE_ENVIRONMENT", "true"),
+        fact(environment, "true"),
         fact("CI_RUNNER_VERSION", env!("CARGO_PKG_VERSION")),
         fact("CI_RUNNER_EXECUTABLE_ARCH", format!("linux/{}", architecture())),
     ];
     if !payload.image.name.is_empty() {
         after.push(fact("CI_JOB_IMAGE", payload.image.name.clone()));
     }
-    Variables::new(
-        before,
-        &payload.variables,
-        after,
-        &format!("/builds/{project}.tmp"),
-    )
+    Variables::new(before, &payload.variables, after, &format!("{project}.tmp"))
+}
+
+/// Where the job finds its project's directory below.
+pub(super) fn builds_directory(context: &RunnerContext, payload: &JobPayload) -> PathBuf {
+    match context.settings.executor {
+        Executor::Container => PathBuf::from(BUILDS),
+        Executor::Shell => {
+            let configured = context.settings.builds_directory.clone();
+            let all = configured.unwrap_or_else(|| context.runtime.data().join("builds"));
+            all.join(format!("job-{}", payload.id))
+        }
+    }
 }
 
 fn architecture() -> &'static str {

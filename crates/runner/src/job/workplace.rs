@@ -2,34 +2,52 @@
 
 use super::configured;
 use super::fetch::{Fetched, fetch};
+use super::on_machine::OwnDirectory;
 use super::prepare::Preparation;
 use crate::builds::{Builds, directory_of};
 use crate::configuration::DockerSettings;
 use crate::credentials::JobCredentials;
 use crate::engine::{EnginePlan, JobEngine, is_docker_daemon};
+use crate::execution::run_script;
 use crate::images::{Wanted, check_allowed, pull};
 use crate::outcome::{Doing, JobError};
 use crate::registry::{RegistryEndpoint, trust_directories};
 use crate::script::shell_command;
 use crate::services::{self, Names, Service, effective_entrypoint};
+use crate::shell::Shell;
 use crate::variables::Variables;
 use crate::{RunnerContext, Substitution, Trace};
 use futures::future::try_join_all;
 use shipway_container::{Container, ContainerOptions, Image, Pod, VolumeMount};
+use shipway_engine::HostPaths;
 use shipway_pipeline::job::{JobPayload, JobService};
 use shipway_sandbox::{Mount, MountSource};
 use shipway_store::Scope;
 
 /// Where a job runs.
 pub(crate) struct Workplace {
-    builds: Builds,
-    container: Container,
-    engine: Option<JobEngine>,
-    /// Held: a container that nobody holds is forgotten.
-    _services: Vec<Service>,
-    _registry: RegistryEndpoint,
+    pub(super) builds: Builds,
+    pub(super) ground: Ground,
+    pub(super) engine: Option<JobEngine>,
     /// What fetching gave, until its stage says so.
-    fetched: Option<Result<Fetched, JobError>>,
+    pub(super) fetched: Option<Result<Fetched, JobError>>,
+}
+
+/// What its scripts run in.
+pub(super) enum Ground {
+    /// A container of the pod.
+    Container {
+        container: Container,
+        /// Held: a container that nobody holds is forgotten.
+        _services: Vec<Service>,
+        _registry: RegistryEndpoint,
+    },
+    /// This machine.
+    Shell {
+        shell: Shell,
+        /// Held: its files go with it.
+        _directory: OwnDirectory,
+    },
 }
 
 /// A service with its image's name, as it will be started or replaced.
@@ -51,16 +69,20 @@ impl Workplace {
             variables,
         } = preparation;
         let docker = &context.settings.docker;
-        check_allowed(image, &docker.allowed_images, "allowed_images")?;
+        if !variables.expand(&payload.image.name).is_empty() {
+            check_allowed(image, &docker.allowed_images, "allowed_images")?;
+        }
         let all_services = configured::services(docker, payload);
         let services = sort(context, &all_services, variables)?;
-        for beside in &services {
-            let (Beside::Daemon(_, name) | Beside::Container(_, name)) = beside;
-            check_allowed(name, &docker.allowed_services, "allowed_services")?;
+        for Beside::Daemon(_, name) | Beside::Container(_, name) in &services {
+            // What the administrator has every job use needs no leave.
+            if !docker.services.iter().any(|service| service.name == *name) {
+                check_allowed(name, &docker.allowed_services, "allowed_services")?;
+            }
         }
         let registry = RegistryEndpoint::open(context, &pod).await?;
         let builds = Builds::create(&pod, &payload.job_info.project_full_path).await?;
-        let mut mounts = vec![builds.mount()];
+        let mut mounts = Vec::from_iter(builds.mount());
         mounts.extend(trust(context, &pod).await?);
         mounts.extend(configured::mounts(docker)?);
 
@@ -90,10 +112,12 @@ impl Workplace {
         let fetched = Some(fetched);
         Ok(Self {
             builds,
-            container,
+            ground: Ground::Container {
+                container,
+                _services: started,
+                _registry: registry,
+            },
             engine,
-            _services: started,
-            _registry: registry,
             fetched,
         })
     }
@@ -103,9 +127,17 @@ impl Workplace {
         &self.builds
     }
 
-    /// Where the scripts run.
-    pub(crate) fn container(&self) -> &Container {
-        &self.container
+    /// Runs a script; when `stop` returns first, its processes are killed and what `stop` says is the error.
+    pub(crate) async fn run(
+        &self,
+        script: String,
+        trace: &Trace,
+        stop: impl Future<Output = JobError>,
+    ) -> Result<(), JobError> {
+        match &self.ground {
+            Ground::Container { container, .. } => run_script(container, script, trace, stop).await,
+            Ground::Shell { shell, .. } => shell.run(script, trace, stop).await,
+        }
     }
 
     /// What fetching the sources gave; asked for once.
@@ -245,20 +277,26 @@ async fn start_engine(
             (EnginePlan::for_sockets(sockets), kept.clone())
         }
     };
-    if !shipway_engine::OFFERS_BUILDKIT && variables.get_filled("DOCKER_BUILDKIT").is_none() {
-        variables.set("DOCKER_BUILDKIT", "0");
-        if daemon.is_some() {
-            trace.say("DOCKER_BUILDKIT=0 is set: the engine builds through the classic API.");
-        }
+    if choose_builder(variables) && daemon.is_some() {
+        trace.say("DOCKER_BUILDKIT=0 is set: the engine builds through the classic API.");
     }
-    JobEngine::start(context, pod, &plan, (scope, kept), trace)
+    JobEngine::start(context, pod, &plan, (scope, kept), HostPaths::Unset, trace)
         .await
         .map(Some)
 }
 
+/// Has the docker CLI build in the way that the engine understands; says whether it had to be told.
+pub(super) fn choose_builder(variables: &mut Variables) -> bool {
+    let told = !shipway_engine::OFFERS_BUILDKIT && variables.get_filled("DOCKER_BUILDKIT").is_none();
+    if told {
+        variables.set("DOCKER_BUILDKIT", "0");
+    }
+    told
+}
+
 /// Where a project keeps images and build steps from job to job. What unprotected branches write, protected ones do not
 /// read.
-fn kept_scope(payload: &JobPayload) -> Result<Scope, JobError> {
+pub(super) fn kept_scope(payload: &JobPayload) -> Result<Scope, JobError> {
     let class = if payload.git_info.protected == Some(false) {
         "unprotected"
     } else {

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Stage {
     /// Images, pod, services, engine.
     PrepareExecutor,
+    /// The same for the shell executor.
+    PrepareShell,
     /// The job's container.
     PrepareScript,
     /// The project's files.
@@ -34,7 +36,7 @@ impl Stage {
     /// The section's name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::PrepareExecutor => "prepare_executor",
+            Self::PrepareExecutor | Self::PrepareShell => "prepare_executor",
             Self::PrepareScript => "prepare_script",
             Self::GetSources => "get_sources",
             Self::RestoreCache => "restore_cache",
@@ -52,6 +54,7 @@ impl Stage {
     pub fn heading(self) -> &'static str {
         match self {
             Self::PrepareExecutor => "Preparing the \"container\" executor",
+            Self::PrepareShell => "Preparing the \"shell\" executor",
             Self::PrepareScript => "Preparing environment",
             Self::GetSources => "Getting source from Git repository",
             Self::RestoreCache => "Restoring cache",

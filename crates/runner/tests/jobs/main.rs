@@ -4,11 +4,12 @@
 
 mod beside;
 mod files;
+mod machine;
 mod place;
 mod runner;
 mod script;
 
 fn main() -> std::process::ExitCode {
     shipway_sandbox::enter_keeper_if_asked();
-    runner::run(&[script::TESTS, files::TESTS, beside::TESTS])
+    runner::run(&[script::TESTS, files::TESTS, beside::TESTS, machine::TESTS])
 }

@@ -75,6 +75,10 @@ pub(crate) struct RunArguments {
     /// Which [[runners]] section of it, by its name
     #[arg(long, value_name = "NAME", requires = "runner_config")]
     runner: Option<String>,
+    /// How jobs are run: `docker`, each in a container of its own, or `shell`, by your own shell and without any
+    /// isolation [default: docker, or what the configuration of the runner says]
+    #[arg(long, value_name = "EXECUTOR", conflicts_with = "runner_config")]
+    executor: Option<runner::ExecutorName>,
     /// Print what happens as lines of JSON
     #[arg(long)]
     json: bool,
@@ -94,7 +98,13 @@ pub(crate) async fn execute(
         Some(runner) if arguments.concurrency.is_none() => runner.concurrency,
         _ => concurrency(arguments.concurrency)?,
     };
-    let settings = runner.map_or_else(RunnerSettings::default, |runner| runner.settings);
+    let settings = match (runner, arguments.executor) {
+        (Some(runner), _) => runner.settings,
+        (None, executor) => RunnerSettings {
+            executor: executor.map(Into::into).unwrap_or_default(),
+            ..RunnerSettings::default()
+        },
+    };
     let directory = std::env::current_dir()
         .map_err(|error| Failure::caused(FailureKind::Place, "finding the current directory", &error))?;
     let facts = WorkTreeFacts::read(&directory)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use shipway_runner::configuration::Configuration;
+use shipway_runner::configuration::{Configuration, ConfigurationError};
 use shipway_runner::registration::{
     Description, NewRunner, RegistrationError, add_section, is_authentication_token, register,
 };
@@ -176,7 +176,7 @@ fn sets_what_gitlab_holds(arguments: &RegisterArguments) -> bool {
 /// A runner may be registered for a place that can run it although this one cannot.
 fn say_what_is_refused(file: &Path, name: &str) {
     if let Ok(configuration) = Configuration::load(file)
-        && let Err(problem) = configuration.choose(Some(name))
+        && let Err(problem @ ConfigurationError::Refused(_)) = configuration.choose(Some(name))
     {
         screen::warning(&problem.to_string());
     }

@@ -24,7 +24,8 @@ pub(crate) fn suites() -> Vec<Suite> {
     suites
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+/// Where a program is that this process would start.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|directory| directory.join(name))

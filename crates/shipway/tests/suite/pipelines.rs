@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, git_repository, workspace};
 
 use crate::harness::{
-    Suite, User, assert_nothing_left, finish, shared_images, shared_pipeline, succeed, suites, text,
+    Suite, User, assert_nothing_left, finish, on_path, shared_images, shared_pipeline, succeed, suites, text,
 };
 use crate::image_tree::{self, Tree};
 
@@ -56,8 +56,14 @@ impl Project {
     }
 
     fn run(&self) -> Result<String> {
+        self.run_with(&[])
+    }
+
+    fn run_with(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.user.shipway(&["run"]);
-        Ok(text(&succeed(command.current_dir(&self.repository))?))
+        Ok(text(&succeed(
+            command.args(arguments).current_dir(&self.repository),
+        )?))
     }
 
     /// What the image must hold: the base, and what the Dockerfile of the fixture does to it.
@@ -227,6 +233,25 @@ fn a_failing_step_ends_the_job_with_its_line() {
             trace.contains("exit 42") && trace.contains("42"),
             "the failing line is not shown:\n{trace}"
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn the_shell_executor_builds_with_the_docker_cli_of_the_machine() {
+    // A daemon of this machine would be asked instead, and would not know the images of the test.
+    let answers = std::os::unix::net::UnixStream::connect("/var/run/docker.sock").is_ok();
+    if answers || on_path("docker").is_none() {
+        return;
+    }
+    everywhere("08-shell-executor", |project, _| {
+        let trace = project.run_with(&["--executor", "shell"])?;
+        for expected in [
+            "DOCKER_HOST leads to Shipway's engine".to_owned(),
+            format!("tests of {}", project.nonce),
+        ] {
+            ensure!(trace.contains(&expected), "{expected}:\n{trace}");
+        }
         Ok(())
     });
 }

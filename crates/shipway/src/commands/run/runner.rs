@@ -2,10 +2,27 @@
 
 use std::path::Path;
 
-use shipway_runner::configuration::{Configuration, ConfigurationError, RunnerSettings, Severity};
+use clap::ValueEnum;
+use shipway_runner::configuration::{Configuration, ConfigurationError, Executor, RunnerSettings, Severity};
 
 use crate::failure::{Failure, FailureKind};
 use crate::screen;
+
+/// The executors by gitlab-runner's names.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ExecutorName {
+    Docker,
+    Shell,
+}
+
+impl From<ExecutorName> for Executor {
+    fn from(name: ExecutorName) -> Self {
+        match name {
+            ExecutorName::Docker => Self::Container,
+            ExecutorName::Shell => Self::Shell,
+        }
+    }
+}
 
 /// What a section says about a run.
 pub(super) struct ChosenRunner {
