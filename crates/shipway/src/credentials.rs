@@ -1,13 +1,15 @@
 //! The user's docker credentials: `$DOCKER_CONFIG/config.json`, read and written as the docker CLI does.
 //!
 //! One file for both tools, so that a `docker login` is good for Shipway and the other way round. A broken entry is no
-//! reason to fail a build that does not need it: reading warns and goes on, writing refuses.
+//! reason to fail a build that does not need it: reading warns and goes on, writing refuses. Where the file names a credential
+//! helper, passwords go there and never into the file.
+
+mod helper;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +18,7 @@ use shipway_access::Secret;
 use shipway_oci::RegistryName;
 use shipway_registry::client::RegistryCredentials;
 
+use self::helper::Helper;
 use crate::failure::{Failure, FailureKind};
 use crate::{screen, settings};
 
@@ -49,12 +52,15 @@ struct Entry {
     other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What a credential helper prints for `get`.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HelperAnswer {
-    username: String,
-    secret: String,
+impl DockerConfiguration {
+    /// The helper that keeps the credentials of a registry: its own, else the one for all. An empty name switches it off.
+    fn helper(&self, keys: &[String]) -> Option<&str> {
+        keys.iter()
+            .find_map(|key| self.cred_helpers.get(key))
+            .or(self.creds_store.as_ref())
+            .map(String::as_str)
+            .filter(|name| !name.is_empty())
+    }
 }
 
 /// The credentials of the user who runs this.
@@ -86,16 +92,17 @@ impl DockerCredentials {
                 return None;
             }
         };
-        let helper = configuration
-            .cred_helpers
-            .get(&registry.to_string())
-            .or(configuration.creds_store.as_ref());
-        for key in keys(registry) {
-            if let Some(helper) = helper
-                && let Some(found) = ask_helper(helper, &key)
-            {
-                return Some(found);
+        let keys = keys(registry);
+        if let Some(name) = configuration.helper(&keys) {
+            match Helper::named(name).and_then(|helper| first_known(&helper, &keys)) {
+                Ok(None) => {}
+                Ok(found) => return found,
+                Err(problem) => screen::warning(&format!(
+                    "no credentials for {registry} from its helper: {problem}"
+                )),
             }
+        }
+        for key in keys {
             if let Some(entry) = configuration.auths.get(&key)
                 && let Some(found) = decode(entry)
             {
@@ -113,24 +120,47 @@ impl DockerCredentials {
         password: &Secret,
     ) -> Result<(), Failure> {
         let mut configuration = self.read_to_change()?;
-        let auth = STANDARD.encode(format!("{username}:{}", password.expose()));
-        let key = keys(registry).remove(0);
-        configuration.auths.insert(
-            key,
-            Entry {
-                auth,
+        let keys = keys(registry);
+        let entry = match configuration.helper(&keys) {
+            Some(name) => {
+                Helper::named(name)
+                    .and_then(|helper| helper.store(&keys[0], username, password))
+                    .map_err(|error| unhelpful("keeping the credentials", &error))?;
+                // As docker writes it: the registry is known, its password is elsewhere.
+                Entry::default()
+            }
+            None => Entry {
+                auth: STANDARD.encode(format!("{username}:{}", password.expose())),
                 ..Entry::default()
             },
-        );
+        };
+        // An older entry under another spelling may hold a password in plain text.
+        for key in &keys[1..] {
+            configuration.auths.remove(key);
+        }
+        configuration.auths.insert(keys[0].clone(), entry);
         self.write(&configuration)
     }
 
     /// Forgets the credentials of a registry; says whether there were any.
     pub(crate) fn forget(&self, registry: &RegistryName) -> Result<bool, Failure> {
         let mut configuration = self.read_to_change()?;
+        let keys = keys(registry);
         let mut found = false;
-        for key in keys(registry) {
-            found |= configuration.auths.remove(&key).is_some();
+        if let Some(name) = configuration.helper(&keys) {
+            let erased = Helper::named(name).and_then(|helper| {
+                for key in &keys {
+                    if helper.get(key)?.is_some() {
+                        helper.erase(key)?;
+                        found = true;
+                    }
+                }
+                Ok(())
+            });
+            erased.map_err(|error| unhelpful("forgetting the credentials", &error))?;
+        }
+        for key in &keys {
+            found |= configuration.auths.remove(key).is_some();
         }
         if found {
             self.write(&configuration)?;
@@ -214,31 +244,19 @@ fn decode(entry: &Entry) -> Option<RegistryCredentials> {
     })
 }
 
-/// Asks `docker-credential-NAME`, which talks to the user's key store.
-fn ask_helper(helper: &str, key: &str) -> Option<RegistryCredentials> {
-    let plain = helper
-        .chars()
-        .all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character));
-    if !plain {
-        return None;
+/// What a helper knows under the first of these keys that it knows.
+fn first_known(helper: &Helper, keys: &[String]) -> Result<Option<RegistryCredentials>, helper::HelperError> {
+    for key in keys {
+        if let Some(found) = helper.get(key)? {
+            return Ok(Some(found));
+        }
     }
-    let mut process = Command::new(format!("docker-credential-{helper}"))
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    process.stdin.take()?.write_all(key.as_bytes()).ok()?;
-    let output = process.wait_with_output().ok()?;
-    let answer: HelperAnswer = serde_json::from_slice(&output.stdout).ok()?;
-    // Helpers mark a refresh token by this user name.
-    let identity_token = (answer.username == "<token>").then(|| Secret::from(answer.secret.clone()));
-    Some(RegistryCredentials {
-        username: answer.username,
-        password: Secret::from(answer.secret),
-        identity_token,
-    })
+    Ok(None)
+}
+
+fn unhelpful(doing: &str, error: &helper::HelperError) -> Failure {
+    Failure::caused(FailureKind::Place, doing, error)
+        .hint("`credsStore` and `credHelpers` in docker's configuration name the helper")
 }
 
 #[cfg(test)]

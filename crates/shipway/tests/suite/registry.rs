@@ -208,3 +208,50 @@ fn a_wrong_password_is_refused_at_login() -> Result<()> {
     );
     Ok(())
 }
+
+/// With a helper in docker's configuration, the password goes there and `docker login`'s file holds none.
+#[test]
+fn login_keeps_the_password_where_the_configuration_says() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let registry = user.serve()?;
+    let (docker, programs) = (
+        user.home.path().join(".docker"),
+        user.home.path().join("programs"),
+    );
+    std::fs::create_dir(&docker)?;
+    std::fs::create_dir(&programs)?;
+    let file = docker.join("config.json");
+    std::fs::write(&file, r#"{"credsStore":"test"}"#)?;
+    let helper = programs.join("docker-credential-test");
+    let script = r#"#!/bin/sh
+kept=$HOME/kept
+case $1 in
+store) cat > "$kept" ;;
+get) cat "$kept" 2>/dev/null || { echo "credentials not found in native keychain"; exit 1; } ;;
+erase) rm "$kept" ;;
+esac
+"#;
+    std::fs::write(&helper, script)?;
+    std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH")?);
+
+    let mut login = user.shipway(&["login", "--username", "tester", "--password-stdin"]);
+    login.arg(&registry.address).env("PATH", &path);
+    let mut process = login.stdin(Stdio::piped()).spawn()?;
+    std::io::Write::write_all(
+        &mut process.stdin.take().context("standard input")?,
+        b"correct horse\n",
+    )?;
+    ensure!(process.wait()?.success());
+    let kept = std::fs::read_to_string(user.home.path().join("kept"))?;
+    ensure!(kept.contains(r#""Secret":"correct horse""#), "{kept}");
+    let configuration: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    ensure!(
+        configuration["auths"][&registry.address] == serde_json::json!({}),
+        "{configuration}"
+    );
+
+    succeed(user.shipway(&["logout", &registry.address]).env("PATH", &path))?;
+    ensure!(!user.home.path().join("kept").exists());
+    Ok(())
+}
