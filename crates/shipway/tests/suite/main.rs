@@ -13,6 +13,7 @@ mod escapes;
 mod harness;
 mod image_tree;
 mod interruption;
+mod keywords;
 mod pipelines;
 mod registration;
 mod registry;
