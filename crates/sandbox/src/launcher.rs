@@ -18,6 +18,7 @@ use rustix::process::{DumpableBehavior, PidfdFlags, Signal, WaitOptions, pidfd_o
 use rustix::thread::UnshareFlags;
 
 use crate::error::{Doing as _, KeeperError, Result};
+use crate::filter;
 use crate::keeper;
 use crate::protocol::{LaunchPlan, LaunchStep, Mapped};
 use crate::sys::{self, Fork};
@@ -169,6 +170,7 @@ fn prepare(plan: &LaunchPlan) -> Result<OwnedFd> {
     rustix::process::umask(Mode::empty());
     // Whoever started us may hold keys in theirs, and what inherits a keyring may use it.
     sys::leave_keyring();
+    filter::lay()?;
     open_directory(Path::new("."))
 }
 

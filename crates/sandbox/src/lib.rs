@@ -18,6 +18,7 @@ mod archive;
 mod beneath;
 mod client;
 mod error;
+mod filter;
 mod id_map;
 mod ids;
 mod image;

@@ -205,6 +205,24 @@ pub(crate) fn leave_keyring() {
     }
 }
 
+/// Lays a filter of system calls over this process and what it will start.
+pub(crate) fn filter_system_calls(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let program = libc::sock_fprog {
+        len: program.len().try_into().map_err(|_| Errno::INVAL)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: `program` names as many initialised instructions as it says, which the kernel copies and does not change.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
 /// Makes a device node; overlayfs's whiteout is the one with number 0:0.
 pub(crate) fn make_whiteout(directory: impl AsFd, name: impl rustix::path::Arg) -> Result<(), Errno> {
     use rustix::fs::{FileType, Mode, makedev, mknodat};

@@ -43,6 +43,10 @@ pub(crate) const TESTS: &[Test] = &[
         the_binary_cannot_be_changed_from_inside,
     ),
     (
+        "escapes::calls_that_open_the_kernel_are_denied",
+        calls_that_open_the_kernel_are_denied,
+    ),
+    (
         "escapes::ids_that_mean_no_change_are_refused",
         ids_that_mean_no_change_are_refused,
     ),
@@ -57,6 +61,7 @@ pub(crate) fn attack() -> Option<()> {
     match asked.as_str() {
         "--attack-descriptors" => take_descriptors(),
         "--attack-binary" => change_own_binary(),
+        "--attack-calls" => make_denied_calls(),
         _ => return None,
     }
     Some(())
@@ -425,6 +430,85 @@ fn change_own_binary() {
             .open("/proc/self/exe");
         if opened.is_ok_and(|mut file| std::io::Write::write_all(&mut file, b"x").is_ok()) {
             println!("written");
+        }
+    }
+}
+
+fn calls_that_open_the_kernel_are_denied() {
+    let house = House::with_busybox();
+    own_binary_in(&house);
+    let inside = running(&house, "running", "true");
+    let new = container(house.root("new"), &[]);
+    for user in ["", "1000"] {
+        let mut spec = process(&["/bin/attacker", "--attack-calls"]);
+        spec.user = user.into();
+        for result in both(&house, &new, &inside, &spec) {
+            assert_eq!(result.as_deref(), Ok("tried\n"), "as {user:?}");
+            house.keeper.remove_tree(Path::new("new")).unwrap();
+            house.root("new");
+        }
+    }
+}
+
+/// Makes calls that the kernel answers otherwise, with arguments that can do nothing.
+fn make_denied_calls() {
+    const CALLS: &[(&str, i64, [i64; 3], i32)] = &[
+        ("keyctl", libc::SYS_keyctl, [0, -3, 0], libc::ENOSYS),
+        ("add_key", libc::SYS_add_key, [0, 0, 0], libc::ENOSYS),
+        (
+            "io_uring_setup",
+            libc::SYS_io_uring_setup,
+            [0, 0, 0],
+            libc::ENOSYS,
+        ),
+        ("userfaultfd", libc::SYS_userfaultfd, [-1, 0, 0], libc::EPERM),
+        (
+            "perf_event_open",
+            libc::SYS_perf_event_open,
+            [0, 0, 0],
+            libc::EPERM,
+        ),
+        ("fanotify_init", libc::SYS_fanotify_init, [-1, 0, 0], libc::EPERM),
+        (
+            "open_by_handle_at",
+            libc::SYS_open_by_handle_at,
+            [-1, 0, 0],
+            libc::EPERM,
+        ),
+        (
+            "vsock",
+            libc::SYS_socket,
+            [libc::AF_VSOCK as i64, 1, 0],
+            libc::EPERM,
+        ),
+    ];
+    println!("tried");
+    for (name, number, [first, second, third], expected) in CALLS {
+        // SAFETY: null pointers and numbers that mean nothing; the kernel refuses each or makes a descriptor.
+        let result = unsafe { libc::syscall(*number, *first, *second, *third, 0, 0) };
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        if result != -1 || errno != Some(*expected) {
+            println!("{name}: {result}, {errno:?}");
+        }
+    }
+    #[cfg(target_arch = "x86_64")]
+    for (name, number, expected) in [
+        ("32-bit keyctl", 288, libc::ENOSYS),
+        ("32-bit bpf", 357, libc::EPERM),
+    ] {
+        let mut result: i32 = number;
+        // SAFETY: a system call by the 32-bit convention, with zeroes for its arguments; rbx is the compiler's, so it
+        // is put back.
+        unsafe {
+            std::arch::asm!(
+                "push rbx", "xor ebx, ebx", "int 0x80", "pop rbx",
+                inout("eax") result, in("ecx") 0, in("edx") 0, in("esi") 0, in("edi") 0,
+                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            );
+        }
+        // Kernels without 32-bit programs end the process instead.
+        if result != -expected {
+            println!("{name}: {result}");
         }
     }
 }
