@@ -15,6 +15,7 @@ mod runner;
 mod selection;
 mod situation;
 mod summary;
+mod turns;
 mod variables;
 mod view;
 

@@ -3,7 +3,9 @@
 //!
 //! What the keywords mean is tested in the pipeline crate; here each is looked for in what the jobs of one pipeline said.
 
+use std::io::{BufRead as _, BufReader, Lines};
 use std::path::PathBuf;
+use std::process::{ChildStdout, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -123,6 +125,46 @@ fn keywords_have_their_effect() -> Result<()> {
         assert_nothing_left(&project.user.home)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_resource_group_is_shared_by_runs() -> Result<()> {
+    let project = Project::new(Account::all()[0])?;
+    std::fs::write(
+        project.repository.join("deploy.yml"),
+        "deploy: {image: 'busybox:1.36', resource_group: production, timeout: 2 minutes, script: 'echo deploying; sleep 3600'}\n\
+         after: {image: 'busybox:1.36', resource_group: production, script: echo after}\n",
+    )?;
+    let run = |job: &str| -> Result<_> {
+        let mut command = project
+            .user
+            .shipway(&["run", "--json", "--file", "deploy.yml", job]);
+        let mut process = command
+            .current_dir(&project.repository)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = BufReader::new(process.stdout.take().context("standard output")?).lines();
+        Ok((process, lines))
+    };
+    let said = |lines: &mut Lines<BufReader<ChildStdout>>, words: &str| -> Result<()> {
+        let found = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(words)));
+        found.with_context(|| format!("{words:?} is never said"))??;
+        Ok(())
+    };
+    let (mut first, mut events) = run("deploy")?;
+    let outcome = said(&mut events, "deploying\\n").and_then(|()| {
+        let (mut second, mut events) = run("after")?;
+        said(&mut events, "after waits: another run has the resource group")?;
+        // However the first run ends, the turn is free afterwards.
+        first.kill()?;
+        said(&mut events, "\"event\":\"job_started\"")?;
+        ensure!(second.wait()?.success(), "the second run failed");
+        Ok(())
+    });
+    first.kill()?;
+    first.wait()?;
+    outcome?;
+    assert_nothing_left(&project.user.home)
 }
 
 fn honours_what_ends_jobs(events: &Events) -> Result<()> {

@@ -3,7 +3,7 @@
 //! One loop owns the schedule; jobs run as tasks that know nothing of each other. What a job leaves for later ones
 //! (variables, archives) is handed over here, by job, because only the pipeline knows who may have it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,11 +22,12 @@ use shipway_runner::{
     RunnerContext, Trace, WorkTree, run_job,
 };
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::interrupt::Interrupts;
 use super::selection::Selection;
 use super::summary::{JobLine, Pushes, Summary};
+use super::turns::{PATIENCE, Turn};
 use super::view::{JobEnd, JobLabel, JobListener, View, brief};
 use super::{now, numbers};
 use crate::failure::{Failure, FailureKind, chain};
@@ -84,6 +85,10 @@ struct Course {
     left: HashMap<JobName, Left>,
     told: HashMap<JobName, Told>,
     due: HashMap<JobName, Instant>,
+    /// Turns that jobs of resource groups have.
+    turns: HashMap<JobName, Turn>,
+    /// Jobs whose turn another run has.
+    waiting: HashSet<JobName>,
     cancellation: Cancellation,
 }
 
@@ -112,6 +117,8 @@ impl Drive {
             left: HashMap::new(),
             told: HashMap::new(),
             due: HashMap::new(),
+            turns: HashMap::new(),
+            waiting: HashSet::new(),
             cancellation,
         };
         course.drive.view.started(&course.pipeline);
@@ -176,6 +183,7 @@ impl Course {
                     self.take(ended)?;
                 }
                 () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => self.ripen()?,
+                () = sleep(PATIENCE), if !canceled && !self.waiting.is_empty() => {}
                 () = cancellation.cancelled(), if !canceled => {
                     canceled = true;
                     self.schedule.cancel_all();
@@ -192,12 +200,36 @@ impl Course {
             if self.running.len() >= self.drive.concurrency {
                 break;
             }
+            if !self.has_turn(&name)? {
+                continue;
+            }
             self.schedule
                 .started(&name)
                 .map_err(|error| broken_schedule(&error))?;
             self.start(name)?;
         }
         Ok(())
+    }
+
+    /// Takes the turn that a job of a resource group needs; false while another run has it.
+    fn has_turn(&mut self, name: &JobName) -> Result<bool, Failure> {
+        let job = self.pipeline.job(name);
+        let Some(group) = job.and_then(|job| job.resource_group.as_deref()) else {
+            return Ok(true);
+        };
+        let taken = Turn::take(&self.drive.data, self.project.as_str(), group).map_err(|error| {
+            Failure::caused(FailureKind::Place, "taking the turn of a resource group", &error)
+        })?;
+        if let Some(turn) = taken {
+            self.waiting.remove(name);
+            self.turns.insert(name.clone(), turn);
+            return Ok(true);
+        }
+        if self.waiting.insert(name.clone()) {
+            let note = format!("{name} waits: another run has the resource group `{group}`");
+            self.drive.view.note(&note);
+        }
+        Ok(false)
     }
 
     /// The time of a delayed job has come.
@@ -306,6 +338,7 @@ impl Course {
             outcome,
         } = ended;
         self.stops.remove(&name);
+        self.turns.remove(&name);
         let result = match &outcome.status {
             JobStatus::Success => JobResult::Success,
             JobStatus::Failed {
