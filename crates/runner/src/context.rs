@@ -14,6 +14,10 @@ use std::sync::Arc;
 pub trait HostCredentials: Send + Sync {
     /// What to show this registry, if anything.
     fn find(&self, registry: &RegistryName) -> Option<RegistryCredentials>;
+
+    /// What the credential helper of that name (`docker-credential-NAME`) knows of this registry: a job's
+    /// `DOCKER_AUTH_CONFIG` may name helpers of the machine. May wait for the helper.
+    fn ask_helper(&self, helper: &str, registry: &RegistryName) -> Option<RegistryCredentials>;
 }
 
 /// What to do with a service that is a Docker daemon.

@@ -1,7 +1,8 @@
 //! Which credentials an image of a job is pulled with.
 //!
 //! In GitLab's order: the job's `DOCKER_AUTH_CONFIG`, then what belongs to whom the runner works for, then what the
-//! job itself was given for its project's registry. The longest path that fits an image wins within one source.
+//! job itself was given for its project's registry. The longest path that fits an image wins within one source; a
+//! credential helper that `DOCKER_AUTH_CONFIG` names for a registry is asked before its entries are looked at.
 
 use crate::HostCredentials;
 use base64::Engine;
@@ -22,15 +23,23 @@ const DOCKER_HUB: [&str; 3] = ["index.docker.io", "docker.io", "registry-1.docke
 pub(crate) struct JobCredentials {
     /// From `DOCKER_AUTH_CONFIG`: normalised place, user name, password.
     configured: Vec<(String, String, Secret)>,
+    /// From `DOCKER_AUTH_CONFIG`: normalised registry, helper.
+    helpers: BTreeMap<String, String>,
+    /// The helper for all other registries.
+    store: Option<String>,
     host: Arc<dyn HostCredentials>,
     own: Vec<(String, String, Secret)>,
 }
 
 /// The part of Docker's configuration file that carries credentials.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct AuthConfig {
     #[serde(default)]
     auths: BTreeMap<String, AuthEntry>,
+    #[serde(default, rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+    #[serde(default, rename = "credsStore")]
+    store: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -57,10 +66,10 @@ impl JobCredentials {
         auth_config: Option<&str>,
         host: Arc<dyn HostCredentials>,
     ) -> (Self, Option<AuthConfigError>) {
-        let (configured, error) = match auth_config.map(parse_auth_config) {
-            None => (Vec::new(), None),
-            Some(Ok(configured)) => (configured, None),
-            Some(Err(error)) => (Vec::new(), Some(error)),
+        let read = auth_config.map(serde_json::from_str::<AuthConfig>).transpose();
+        let (config, error) = match read {
+            Ok(config) => (config.unwrap_or_default(), None),
+            Err(source) => (AuthConfig::default(), Some(AuthConfigError { source })),
         };
         let registries = payload
             .credentials
@@ -77,7 +86,13 @@ impl JobCredentials {
             .collect();
         (
             Self {
-                configured,
+                configured: entries(config.auths),
+                helpers: config
+                    .helpers
+                    .into_iter()
+                    .map(|(place, helper)| (normalise(&place), helper))
+                    .collect(),
+                store: config.store.filter(|store| !store.is_empty()),
                 host,
                 own,
             },
@@ -90,8 +105,13 @@ impl JobCredentials {
         let path = format!("{}/{}", image.registry, image.repository);
         let known =
             |(username, password): (&String, &Secret)| RegistryCredentials::new(username, password.clone());
-        longest(&self.configured, &path)
-            .map(known)
+        let helper = self
+            .helpers
+            .get(&image.registry.to_string())
+            .or(self.store.as_ref());
+        helper
+            .and_then(|helper| self.host.ask_helper(helper, &image.registry))
+            .or_else(|| longest(&self.configured, &path).map(known))
             .or_else(|| self.host.find(&image.registry))
             .or_else(|| longest(&self.own, &path).map(known))
     }
@@ -110,9 +130,8 @@ fn longest<'a>(entries: &'a [(String, String, Secret)], path: &str) -> Option<(&
         .map(|(_, username, password)| (username, password))
 }
 
-fn parse_auth_config(text: &str) -> Result<Vec<(String, String, Secret)>, AuthConfigError> {
-    let config: AuthConfig = serde_json::from_str(text).map_err(|source| AuthConfigError { source })?;
-    let entries = config.auths.into_iter().filter_map(|(place, entry)| {
+fn entries(auths: BTreeMap<String, AuthEntry>) -> Vec<(String, String, Secret)> {
+    let entries = auths.into_iter().filter_map(|(place, entry)| {
         let (username, password) = if entry.auth.is_empty() {
             (entry.username, entry.password)
         } else {
@@ -122,7 +141,7 @@ fn parse_auth_config(text: &str) -> Result<Vec<(String, String, Secret)>, AuthCo
         };
         (!username.is_empty()).then(|| (normalise(&place), username, Secret::from(password)))
     });
-    Ok(entries.collect())
+    entries.collect()
 }
 
 /// `https://index.docker.io/v1/` → `docker.io`, `https://registry.example.com/` → `registry.example.com`.
@@ -157,6 +176,41 @@ mod tests {
         fn find(&self, _: &RegistryName) -> Option<RegistryCredentials> {
             None
         }
+
+        fn ask_helper(&self, _: &str, _: &RegistryName) -> Option<RegistryCredentials> {
+            None
+        }
+    }
+
+    /// Says by its user names who was asked.
+    struct Everybody;
+
+    impl HostCredentials for Everybody {
+        fn find(&self, _: &RegistryName) -> Option<RegistryCredentials> {
+            Some(RegistryCredentials::new("host", "".to_owned().into()))
+        }
+
+        fn ask_helper(&self, helper: &str, registry: &RegistryName) -> Option<RegistryCredentials> {
+            let known = registry.to_string() != "unknown.example.com";
+            known.then(|| RegistryCredentials::new(helper, "".to_owned().into()))
+        }
+    }
+
+    #[test]
+    fn sources_are_asked_in_gitlabs_order() {
+        let config = r#"{"credHelpers":{"https://helped.example.com/":"one"},"credsStore":"all",
+            "auths":{"helped.example.com":{"auth":"YTox"},"unknown.example.com":{"auth":"YTox"}}}"#;
+        let found = |config: Option<&str>, image: &str| {
+            let (credentials, error) =
+                JobCredentials::new(&JobPayload::default(), config, Arc::new(Everybody));
+            assert!(error.is_none());
+            let image = Reference::parse(image).unwrap();
+            credentials.find(&image).map(|found| found.username).unwrap()
+        };
+        assert_eq!(found(Some(config), "helped.example.com/a"), "one");
+        assert_eq!(found(Some(config), "alpine"), "all");
+        assert_eq!(found(Some(config), "unknown.example.com/a"), "a");
+        assert_eq!(found(None, "unknown.example.com/a"), "host");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::configuration::DockerSettings;
 use crate::credentials::JobCredentials;
-use crate::outcome::{JobError, chain, root_cause};
+use crate::outcome::{Doing, JobError, chain, root_cause};
 use crate::selection::Pattern;
 use crate::{ImageFreshness, RunnerContext, Trace};
 use shipway_container::{Image, PullError, PullOptions, PullPolicy, PullSource};
@@ -41,6 +41,13 @@ pub(crate) async fn pull(
         ),
     };
     let policies = policies(wanted.policy, context.freshness, &context.settings.docker)?;
+    // A credential helper is a process that is waited for.
+    let found = {
+        let (credentials, reference) = (credentials.clone(), reference.clone());
+        tokio::task::spawn_blocking(move || credentials.find(&reference))
+            .await
+            .doing("looking for credentials")?
+    };
     let mut last = None;
     for policy in policies {
         trace.say(format!(
@@ -50,7 +57,7 @@ pub(crate) async fn pull(
         ));
         let options = PullOptions {
             platform: platform.clone(),
-            credentials: credentials.find(&reference),
+            credentials: found.clone(),
             policy,
         };
         match context

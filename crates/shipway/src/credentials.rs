@@ -93,14 +93,10 @@ impl DockerCredentials {
             }
         };
         let keys = keys(registry);
-        if let Some(name) = configuration.helper(&keys) {
-            match Helper::named(name).and_then(|helper| first_known(&helper, &keys)) {
-                Ok(None) => {}
-                Ok(found) => return found,
-                Err(problem) => screen::warning(&format!(
-                    "no credentials for {registry} from its helper: {problem}"
-                )),
-            }
+        if let Some(name) = configuration.helper(&keys)
+            && let Some(found) = Self::from_helper(name, registry)
+        {
+            return Some(found);
         }
         for key in keys {
             if let Some(entry) = configuration.auths.get(&key)
@@ -110,6 +106,17 @@ impl DockerCredentials {
             }
         }
         None
+    }
+
+    /// What a credential helper knows of a registry, whatever the file says. One that fails is said and passed over.
+    pub(crate) fn from_helper(helper: &str, registry: &RegistryName) -> Option<RegistryCredentials> {
+        let found = Helper::named(helper).and_then(|helper| first_known(&helper, &keys(registry)));
+        found.unwrap_or_else(|problem| {
+            screen::warning(&format!(
+                "no credentials for {registry} from its helper: {problem}"
+            ));
+            None
+        })
     }
 
     /// Keeps credentials that a registry has accepted.

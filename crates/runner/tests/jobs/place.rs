@@ -30,6 +30,10 @@ impl HostCredentials for Nobody {
     fn find(&self, _: &RegistryName) -> Option<RegistryCredentials> {
         None
     }
+
+    fn ask_helper(&self, _: &str, _: &RegistryName) -> Option<RegistryCredentials> {
+        None
+    }
 }
 
 /// Sources that are a list of files.

@@ -279,6 +279,10 @@ impl HostCredentials for UserCredentials {
     fn find(&self, registry: &RegistryName) -> Option<RegistryCredentials> {
         self.0.find(registry)
     }
+
+    fn ask_helper(&self, helper: &str, registry: &RegistryName) -> Option<RegistryCredentials> {
+        DockerCredentials::from_helper(helper, registry)
+    }
 }
 
 /// The moment, as GitLab writes it.

@@ -15,6 +15,7 @@ mod image_tree;
 mod interruption;
 mod keywords;
 mod pipelines;
+mod private_images;
 mod registration;
 mod registry;
 mod static_binary;
