@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_registry::Client;
-use shipway_sandbox::{IdMap, Keeper, KeeperError, LaunchError, LaunchOptions};
+use shipway_sandbox::{IdMap, Keeper, KeeperError, LaunchError, LaunchOptions, ProcessLimit};
 use shipway_store::Store;
 use tokio::sync::OnceCell;
 
@@ -28,6 +28,8 @@ pub struct RuntimeOptions {
     pub id_map: IdMap,
     /// The binary that becomes the keeper, when it is not the one that runs (see [`LaunchOptions::executable`]).
     pub keeper: Option<PathBuf>,
+    /// How many processes each pod may have.
+    pub processes: ProcessLimit,
 }
 
 impl RuntimeOptions {
@@ -39,6 +41,7 @@ impl RuntimeOptions {
             client,
             id_map,
             keeper: None,
+            processes: ProcessLimit::default(),
         }
     }
 }
@@ -97,6 +100,7 @@ struct Inner {
     client: Client,
     id_map: IdMap,
     keeper: Option<PathBuf>,
+    processes: ProcessLimit,
     images: Images,
     layers: Layers,
     upstream: OnceCell<Upstream>,
@@ -123,6 +127,7 @@ impl Runtime {
             client,
             id_map,
             keeper,
+            processes,
         } = options;
         for directory in [locks(&data), spools(&data)] {
             std::fs::DirBuilder::new()
@@ -145,6 +150,7 @@ impl Runtime {
             client,
             id_map,
             keeper,
+            processes,
         };
         let runtime = Self {
             inner: Arc::new(inner),
@@ -277,6 +283,7 @@ impl Runtime {
     pub(crate) fn launch_keeper(&self, hostname: &str) -> Result<Keeper, LaunchError> {
         let mut options = LaunchOptions::new(self.inner.id_map.clone(), &self.inner.directory, hostname);
         options.executable.clone_from(&self.inner.keeper);
+        options.processes = self.inner.processes;
         Keeper::launch(&options)
     }
 

@@ -18,6 +18,7 @@ use crate::error::{Doing as _, KeeperError};
 use crate::id_map::{IdMap, IdRange, find_helper};
 use crate::image::Image;
 use crate::launcher::KEEPER_NAME;
+use crate::limits::ProcessLimit;
 use crate::protocol::{LaunchPlan, LaunchStep, Mapped};
 use crate::wire;
 
@@ -32,6 +33,8 @@ pub struct LaunchOptions {
     pub hostname: String,
     /// A binary whose `main` begins with [`enter_keeper_if_asked`](crate::enter_keeper_if_asked); this one without.
     pub executable: Option<PathBuf>,
+    /// How many processes the pod may have.
+    pub processes: ProcessLimit,
     /// How long the keeper may take to start before it is killed.
     pub patience: Duration,
 }
@@ -47,6 +50,7 @@ impl LaunchOptions {
             directory: directory.into(),
             hostname: hostname.into(),
             executable: None,
+            processes: ProcessLimit::default(),
             patience: PATIENCE,
         }
     }
@@ -192,6 +196,7 @@ fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<Owned
     let plan = LaunchPlan {
         directory,
         hostname: options.hostname.clone(),
+        processes: options.processes,
     };
     wire::send(socket, &plan, &[]).map_err(setup)?;
     let (LaunchStep::Unshared, _) = next_step()? else {

@@ -20,6 +20,7 @@ use rustix::thread::UnshareFlags;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::filter;
 use crate::keeper;
+use crate::limits;
 use crate::protocol::{LaunchPlan, LaunchStep, Mapped};
 use crate::sys::{self, Fork};
 use crate::wire;
@@ -170,6 +171,7 @@ fn prepare(plan: &LaunchPlan) -> Result<OwnedFd> {
     rustix::process::umask(Mode::empty());
     // Whoever started us may hold keys in theirs, and what inherits a keyring may use it.
     sys::leave_keyring();
+    limits::bound_processes(plan.processes)?;
     filter::lay()?;
     open_directory(Path::new("."))
 }

@@ -27,6 +27,7 @@ mod keeper;
 mod launch;
 mod launcher;
 mod layout;
+mod limits;
 mod net;
 mod overlay;
 mod owner;
@@ -46,6 +47,7 @@ pub use crate::id_map::{IdMap, IdMapError, IdRange};
 pub use crate::ids::{ContainerId, ProcessId};
 pub use crate::launch::{LaunchError, LaunchOptions};
 pub use crate::launcher::enter_keeper_if_asked;
+pub use crate::limits::{ProcessLimit, ProcessLimitError};
 pub use crate::probe::{Finding, ProbeReport, Tier, probe, probe_in};
 pub use crate::requests::{
     ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, ArchiveRoot, Conflict, DiffReport, DiffRequest,

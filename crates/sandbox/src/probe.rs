@@ -16,6 +16,7 @@ use crate::error::{Doing as _, KeeperError, Result};
 use crate::id_map::IdMap;
 use crate::keeper::Workplace;
 use crate::launch::LaunchOptions;
+use crate::limits;
 use crate::net;
 use crate::overlay::{self, Access};
 use crate::spec::{NetworkPlan, RootSpec};
@@ -74,6 +75,7 @@ pub(crate) enum Question {
     Proc,
     Bridge,
     Redirect,
+    Processes,
 }
 
 impl Question {
@@ -83,6 +85,7 @@ impl Question {
             Self::Proc => "fresh /proc",
             Self::Bridge => "network of a pod",
             Self::Redirect => "outgoing connections of a pod",
+            Self::Processes => "processes of a pod are bounded together",
         }
     }
 
@@ -97,6 +100,9 @@ impl Question {
                  Unmasked); without it steps see the masked /proc"
             }
             Self::Bridge => "load the modules `bridge` and `veth`",
+            Self::Processes => {
+                "use Linux 6.14 or newer with a writable /proc/sys; without it every user id of a pod is bounded by itself"
+            }
             Self::Redirect => "load the modules `nf_tables`, `nft_redir` and `nft_chain_nat`",
         }
     }
@@ -151,6 +157,8 @@ fn examine_place(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
     // Containers without network, and builds, do without these.
     ask(Question::Bridge);
     ask(Question::Redirect);
+    // Without it there is a weaker bound.
+    ask(Question::Processes);
     keeper.close();
     match (overlay, proc) {
         (true, true) => Tier::A,
@@ -191,13 +199,14 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// A worker's part: tries one thing in namespaces that end with it.
 pub(crate) fn examine(place: &Workplace<'_>, question: Question) -> Finding {
     let tried = match question {
-        Question::Overlay => try_overlay(place),
-        Question::Proc => try_proc(),
-        Question::Bridge => try_network(None),
-        Question::Redirect => try_network(Some(1)),
+        Question::Processes => limits::examine(),
+        Question::Overlay => try_overlay(place).map(str::to_owned),
+        Question::Proc => try_proc().map(str::to_owned),
+        Question::Bridge => try_network(None).map(str::to_owned),
+        Question::Redirect => try_network(Some(1)).map(str::to_owned),
     };
     match tried {
-        Ok(detail) => worked(question.name(), detail.into()),
+        Ok(detail) => worked(question.name(), detail),
         Err(error) => failed(question.name(), chain(&error), question.remedy()),
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::KeeperError;
 use crate::id_map::IdMap;
 use crate::ids::{ContainerId, ProcessId};
+use crate::limits::ProcessLimit;
 use crate::probe::{Finding, Question};
 use crate::requests::{
     ApplyReport, ArchiveReport, ArchiveRoot, Conflict, DiffReport, FileStatus, UnpackLimits, UnpackReport,
@@ -19,6 +20,7 @@ use crate::spec::{ContainerSpec, ExitStatus, NetworkPlan, ProcessSpec, RootSpec}
 pub(crate) struct LaunchPlan {
     pub(crate) directory: PathBuf,
     pub(crate) hostname: String,
+    pub(crate) processes: ProcessLimit,
 }
 
 /// From the launcher, in this order, or `Failed` at any point.

@@ -121,7 +121,8 @@ impl Installation {
             Failure::caused(FailureKind::Place, "running containers", &error)
                 .hint("`shipway doctor` says what this place can do")
         })?;
-        let options = RuntimeOptions::new(self.data.clone(), self.store.clone(), client, id_map);
+        let mut options = RuntimeOptions::new(self.data.clone(), self.store.clone(), client, id_map);
+        options.processes = self.settings.limits.processes;
         Runtime::open(options)
             .await
             .map_err(|error| Failure::caused(FailureKind::Place, "running containers", &error))

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use shipway_container::EgressException;
+use shipway_sandbox::ProcessLimit;
 
 use crate::failure::{Failure, FailureKind};
 
@@ -19,6 +20,15 @@ pub(crate) struct Settings {
     pub(crate) data: Option<PathBuf>,
     pub(crate) registry: RegistrySettings,
     pub(crate) egress: EgressSettings,
+    pub(crate) limits: LimitSettings,
+}
+
+/// `[limits]`: what a pod (a job with its services and engine, or a build) may use.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitSettings {
+    /// Processes and threads together: 512 to 4194304.
+    pub(crate) processes: ProcessLimit,
 }
 
 /// `[registry]`
@@ -123,6 +133,21 @@ mod tests {
         let settings = read("").unwrap();
         assert_eq!(settings.registry.name, "registry.shipway.internal");
         assert_eq!(settings.registry.listen.port(), 5000);
+    }
+
+    #[test]
+    fn limits_are_read_and_bounded() {
+        assert_eq!(read("").unwrap().limits.processes.get(), 8192);
+        assert_eq!(
+            read("[limits]\nprocesses = 600\n")
+                .unwrap()
+                .limits
+                .processes
+                .get(),
+            600
+        );
+        let failure = read("[limits]\nprocesses = 5\n").unwrap_err();
+        assert!(format!("{failure:?}").contains("choose between 512"));
     }
 
     #[test]

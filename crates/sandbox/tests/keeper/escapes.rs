@@ -47,6 +47,10 @@ pub(crate) const TESTS: &[Test] = &[
         calls_that_open_the_kernel_are_denied,
     ),
     (
+        "escapes::a_fork_bomb_ends_in_its_own_pod",
+        a_fork_bomb_ends_in_its_own_pod,
+    ),
+    (
         "escapes::ids_that_mean_no_change_are_refused",
         ids_that_mean_no_change_are_refused,
     ),
@@ -511,6 +515,25 @@ fn make_denied_calls() {
             println!("{name}: {result}");
         }
     }
+}
+
+/// Where the kernel bounds a pod as a whole, changing ids and raising the container's own limit do not help either.
+fn a_fork_bomb_ends_in_its_own_pod() {
+    let house = House::limited(512.try_into().unwrap()).furnished();
+    let other = House::with_busybox();
+    let bomb = "echo 100000 > /proc/sys/kernel/pid_max; ulimit -u unlimited
+        i=0
+        while [ $i -lt 1000 ]; do
+          sleep 1000 & i=$((i+1))
+        done
+        echo all of them";
+    let (status, said) = house.script("bomb", bomb);
+    assert!(!said.contains("all of them"), "{said}");
+    assert!(said.contains("can't fork"), "{said}");
+    assert_ne!(status, ExitStatus::Code(0));
+    // The bomb's own pod serves on once it is gone, and other pods never noticed.
+    assert_eq!(other.script("beside", "exit 3").0, ExitStatus::Code(3));
+    assert_eq!(house.script("after", "exit 4").0, ExitStatus::Code(4));
 }
 
 fn ids_that_mean_no_change_are_refused() {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use shipway_sandbox::{
-    ContainerNetwork, ContainerSpec, ExitStatus, IdMap, Keeper, LaunchOptions, ProcessSpec, RootSpec,
-    Started, Stdio,
+    ContainerNetwork, ContainerSpec, ExitStatus, IdMap, Keeper, LaunchOptions, ProcessLimit, ProcessSpec,
+    RootSpec, Started, Stdio,
 };
 
 /// A test and its name.
@@ -77,9 +77,16 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new() -> Self {
+        Self::limited(ProcessLimit::default())
+    }
+
+    /// Whose pod may have only so many processes.
+    pub(crate) fn limited(processes: ProcessLimit) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let id_map = IdMap::detect().unwrap();
-        let keeper = launch(&id_map, directory.path());
+        let mut options = LaunchOptions::new(id_map.clone(), directory.path().join("keeper"), "pod");
+        options.processes = processes;
+        let keeper = Keeper::launch(&options).unwrap();
         Self {
             keeper,
             id_map,
@@ -94,7 +101,12 @@ impl House {
 
     /// A layer with busybox under every name that the tests use.
     pub(crate) fn with_busybox() -> Self {
-        let house = Self::new();
+        Self::new().furnished()
+    }
+
+    /// Adds the busybox layer.
+    pub(crate) fn furnished(self) -> Self {
+        let house = self;
         let keeper = &house.keeper;
         for path in ["base", "base/bin", "base/etc", "base/tmp", "base/root"] {
             keeper.make_directory(Path::new(path), 0o755, (0, 0)).unwrap();

@@ -1,0 +1,94 @@
+//! How many processes a pod may have.
+//!
+//! No cgroup is needed for it: since Linux 6.14 the highest process number is a setting of each pid namespace, and what is
+//! started in a namespace below (every container is one) takes a number in those above as well. So the pod's own setting bounds
+//! all that it starts, threads included, whatever a container's root writes into the setting of its own.
+//!
+//! Where the kernel has it for the whole machine only, or `/proc/sys` is read-only, each user id of the pod is bounded by itself
+//! instead, by `RLIMIT_NPROC`: the kernel counts those per user namespace, so pods of one user do not count together. That stops
+//! an accident, and not somebody who changes ids: the pod's root has 65,536 of them.
+
+use rustix::process::{Resource, Rlimit};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Doing as _, Result};
+
+/// The highest process number of this pid namespace, by whatever `/proc` there is: the kernel goes by who asks.
+const HIGHEST: &str = "/proc/sys/kernel/pid_max";
+
+/// The most processes and threads that a pod may have, its keeper's included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct ProcessLimit(u32);
+
+impl ProcessLimit {
+    /// The kernel refuses fewer numbers than these.
+    const LEAST: u32 = 512;
+    /// The kernel's own bound.
+    const MOST: u32 = 4_194_304;
+
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for ProcessLimit {
+    /// Ample for a database, a browser and a parallel build together; as a fork bomb some hundred megabytes of kernel memory.
+    fn default() -> Self {
+        Self(8192)
+    }
+}
+
+/// The number is none that a pod can be bounded by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a pod cannot be limited to {0} processes: choose between 512 and 4194304")]
+pub struct ProcessLimitError(u32);
+
+impl TryFrom<u32> for ProcessLimit {
+    type Error = ProcessLimitError;
+
+    fn try_from(number: u32) -> std::result::Result<Self, ProcessLimitError> {
+        if (Self::LEAST..=Self::MOST).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(ProcessLimitError(number))
+        }
+    }
+}
+
+impl From<ProcessLimit> for u32 {
+    fn from(limit: ProcessLimit) -> Self {
+        limit.0
+    }
+}
+
+/// Bounds the pod of which the caller is the first process.
+pub(crate) fn bound_processes(limit: ProcessLimit) -> Result<()> {
+    if std::fs::write(HIGHEST, limit.get().to_string()).is_ok() {
+        return Ok(());
+    }
+    let number = Some(limit.get().into());
+    let both = Rlimit {
+        current: number,
+        maximum: number,
+    };
+    rustix::process::setrlimit(Resource::Nproc, both)
+        .doing(|| format!("limit the pod to {} processes", limit.get()))
+}
+
+/// Whether the kernel bounds the pod as a whole: asked by writing what is there.
+pub(crate) fn examine() -> Result<String> {
+    let action = || format!("set {HIGHEST} of a pod");
+    let limit = std::fs::read_to_string(HIGHEST)
+        .map_err(|error| errno(&error))
+        .doing(action)?;
+    std::fs::write(HIGHEST, limit.trim())
+        .map_err(|error| errno(&error))
+        .doing(action)?;
+    Ok(format!("at most {} in a pod", limit.trim()))
+}
+
+fn errno(error: &std::io::Error) -> rustix::io::Errno {
+    rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO)
+}
