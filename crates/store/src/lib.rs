@@ -34,6 +34,7 @@ mod manifest;
 mod repository;
 mod space;
 mod store;
+mod untagged;
 mod upload;
 mod usage;
 
@@ -47,6 +48,7 @@ pub use image::NamedImage;
 pub use manifest::{ManifestSelector, ManifestWrite, PutManifestError, StoredManifest};
 pub use space::{Scope, ScopeError};
 pub use store::{OpenError, Store, StoreId};
+pub use untagged::UntaggedManifest;
 pub use upload::{BeginUploadError, OpenUploadError, UploadId, UploadIdError, UploadWriter};
 pub use usage::Usage;
 

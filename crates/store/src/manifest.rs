@@ -8,6 +8,7 @@ use shipway_oci::{Descriptor, Digest, Manifest, ManifestError, References, Repos
 
 use crate::database::{change, exists, now, parsed, row, rows, size};
 use crate::space::{REPOSITORY, SCOPE, Space};
+use crate::untagged::tag_leaves;
 use crate::{Result, Store, StoreError};
 
 const TO_BLOB: i64 = 0;
@@ -118,6 +119,7 @@ impl Store {
             let space = Space::from(repository).ensure(db)?;
             let manifest = hold(db, REPOSITORY, space, write)?;
             for tag in &write.tags {
+                tag_leaves(db, space, tag.as_str())?;
                 name(db, space, tag.as_str(), manifest)?;
             }
             Ok(())
@@ -174,7 +176,7 @@ impl Store {
         let sql = "SELECT h.media_type, m.digest, length(m.bytes), h.artifact_type, h.annotations
             FROM spaces s JOIN held_manifests h INDEXED BY held_manifests_by_subject
             ON h.space = s.id AND h.subject = ?3 JOIN manifests m ON m.id = h.manifest
-            WHERE s.kind = ?1 AND s.name = ?2 ORDER BY h.held, m.id";
+            WHERE s.kind = ?1 AND s.name = ?2 ORDER BY m.id";
         self.database().read(|db| {
             rows(
                 db,
@@ -282,7 +284,8 @@ pub(crate) fn hold(
     let sql =
         "INSERT INTO held_manifests (space, manifest, media_type, subject, artifact_type, annotations, held)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-        ON CONFLICT (space, manifest) DO UPDATE SET media_type = excluded.media_type";
+        ON CONFLICT (space, manifest) DO UPDATE SET media_type = excluded.media_type,
+            held = CASE WHEN ?8 THEN excluded.held ELSE held END";
     let parameters = (
         space,
         manifest,
@@ -291,6 +294,8 @@ pub(crate) fn hold(
         references.artifact_type.as_deref(),
         annotations,
         now(),
+        // For a repository it says since when the manifest may be untagged; pushed again, that begins anew.
+        kind == REPOSITORY,
     );
     change(db, sql, parameters)?;
     Ok(manifest)

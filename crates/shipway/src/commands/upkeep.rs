@@ -13,6 +13,8 @@ use crate::screen;
 
 /// What was used in the last hour may be about to be used again by somebody.
 const DEFAULT_GRACE: u64 = 3600;
+/// A day: whoever pushes by digest first and tags at the end has had time for it.
+const DEFAULT_UNTAGGED: &str = "86400";
 
 /// Show what the data directory holds and remove what nothing refers to
 #[derive(Debug, Args)]
@@ -34,6 +36,10 @@ pub(crate) struct GcArguments {
     /// Leave what was used within this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE)]
     grace: u64,
+    /// First remove manifests that no tag, no index and no subject keeps, if they were pushed or lost their last tag more than
+    /// this many seconds ago
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_UNTAGGED)]
+    untagged: Option<u64>,
     /// Only count
     #[arg(long)]
     dry_run: bool,
@@ -138,6 +144,16 @@ async fn prune_layers(installation: &Installation) -> Result<usize, Failure> {
 }
 
 pub(crate) fn gc(arguments: &GcArguments, installation: &Installation) -> Result<ExitCode, Failure> {
+    if let Some(seconds) = arguments.untagged {
+        let untagged = installation
+            .store
+            .expire_untagged(Duration::from_secs(seconds), arguments.dry_run)
+            .map_err(|error| broken("removing untagged manifests", &error))?;
+        for manifest in &untagged {
+            screen::line(&format!("{}@{}", manifest.repository, manifest.digest));
+        }
+        screen::line(&format!("{} untagged manifests", untagged.len()));
+    }
     let options = CollectOptions {
         grace: Duration::from_secs(arguments.grace),
         dry_run: arguments.dry_run,

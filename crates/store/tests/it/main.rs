@@ -10,4 +10,5 @@ mod model;
 mod opening;
 mod registry;
 mod support;
+mod untagged;
 mod uploads;
