@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, git_repository, workspace};
@@ -28,7 +29,7 @@ impl Project {
         let files = tempfile::tempdir()?;
         let fixture = workspace().join("crates/shipway/tests/fixtures/image");
         succeed(
-            std::process::Command::new("cp")
+            Command::new("cp")
                 .arg("-a")
                 .arg(fixture)
                 .arg(files.path().join("files")),
@@ -42,11 +43,7 @@ impl Project {
             files.path().to_string_lossy().replace('/', "-")
         );
         std::fs::write(files_root.join("nonce.txt"), format!("{nonce}\n"))?;
-        succeed(
-            std::process::Command::new("chmod")
-                .args(["-R", "a+rX"])
-                .arg(files.path()),
-        )?;
+        succeed(Command::new("chmod").args(["-R", "a+rX"]).arg(files.path()))?;
         let repository = git_repository(&user.home, &files_root, "group/project", "main")?;
         Ok(Some(Self {
             user,
@@ -252,6 +249,80 @@ fn the_shell_executor_builds_with_the_docker_cli_of_the_machine() {
         ] {
             ensure!(trace.contains(&expected), "{expected}:\n{trace}");
         }
+        Ok(())
+    });
+}
+
+/// The runner's configuration of a pipeline, where the account of the test can read it.
+fn runner_configuration(project: &Project, pipeline: &str) -> Result<String> {
+    let inputs = shared_pipeline(pipeline).context("the pipeline is here: the project is made from one")?;
+    let file = project.user.home.work().join("config.toml");
+    std::fs::copy(inputs.join("config.toml"), &file)?;
+    succeed(Command::new("chmod").arg("a+r").arg(&file))?;
+    Ok(file.to_string_lossy().into_owned())
+}
+
+#[test]
+fn socket_binding_as_the_configuration_of_the_runner_has_it() {
+    for pipeline in ["15-socket-binding", "17-socket-binding-plain"] {
+        everywhere(pipeline, |project, _| {
+            let file = runner_configuration(project, "15-socket-binding")?;
+            let trace = project.run_with(&["-c", &file])?;
+            ensure!(
+                trace.contains(&format!("tests of {}", project.nonce)),
+                "no nonce in the trace:\n{trace}"
+            );
+            ensure!(
+                trace.contains("config.toml:3:11: the value is not in quotes"),
+                "the gap that the documentation leaves is not said:\n{trace}"
+            );
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn with_socket_binding_the_next_job_runs_what_the_last_one_built() {
+    everywhere("15-socket-binding", |project, _| {
+        let file = runner_configuration(project, "15-socket-binding")?;
+        let two_jobs = "image: docker:24.0.5\nstages: [build, run]\n\
+                        make:\n  stage: build\n  script: [docker build -t mine .]\n\
+                        use:\n  stage: run\n  script: [docker run mine /script/to/run/tests]\n";
+        std::fs::write(project.repository.join(".gitlab-ci.yml"), two_jobs)?;
+        let trace = project.run_with(&["-c", &file])?;
+        ensure!(
+            trace.contains(&format!("tests of {}", project.nonce)),
+            "no nonce in the trace:\n{trace}"
+        );
+        // Without the socket in `volumes`, there is no Docker to ask.
+        std::fs::write(
+            &file,
+            "[[runners]]\nexecutor = \"docker\"\n[runners.docker]\nimage = \"docker:24.0.5\"\n",
+        )?;
+        let output = finish(
+            project
+                .user
+                .shipway(&["run", "-c", &file])
+                .current_dir(&project.repository),
+        )?;
+        ensure!(
+            output.status.code() == Some(1),
+            "a job found a socket:\n{}",
+            text(&output)
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn docker_in_docker_on_a_socket_in_a_shared_volume() {
+    everywhere("10-dind-unix-socket", |project, _| {
+        let file = runner_configuration(project, "10-dind-unix-socket")?;
+        let trace = project.run_with(&["-c", &file])?;
+        ensure!(
+            trace.contains("unix:///runner/services/docker/docker.sock") && trace.contains("Server: Shipway"),
+            "`docker version` does not name the engine:\n{trace}"
+        );
         Ok(())
     });
 }
