@@ -261,10 +261,14 @@ fn missing(context: &mut Context<'_>, wanted: &Wanted) {
     let path = &wanted.name;
     match (wanted.origin, wanted.from) {
         (Origin::Templates, Some(span)) => {
-            let help = "copy the template into the repository and include it with `local`";
-            context
-                .reports
-                .error_with_help(span, format!("the template `{path}` is not at hand"), help);
+            let message = format!("the template `{path}` is not at hand");
+            if context.options.allow_unsupported {
+                context.reports.warn(span, message, None);
+            } else {
+                let help = "copy the template into the repository and include it with `local`; \
+                            `--allow-unsupported` goes on without it";
+                context.reports.error_with_help(span, message, help);
+            }
         }
         (Origin::Repository, Some(span)) => {
             let mut help = match context.source.location(path) {

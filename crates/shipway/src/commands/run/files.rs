@@ -25,6 +25,26 @@ impl<'a> WorkTreeFiles<'a> {
     }
 }
 
+impl WorkTreeFiles<'_> {
+    /// Where the work tree's history and that of a branch, a tag or a commit parted.
+    fn parting_from(&self, reference: &str) -> io::Result<String> {
+        let short = reference.strip_prefix("refs/heads/").unwrap_or(reference);
+        let candidates = [reference.to_owned(), format!("refs/remotes/origin/{short}")];
+        candidates
+            .iter()
+            // A name that begins with a dash would be an option.
+            .filter(|candidate| !candidate.starts_with('-'))
+            .find_map(|candidate| git(self.root, &["merge-base", candidate, "HEAD"]))
+            .ok_or_else(|| {
+                let message = format!(
+                    "`{reference}` is no branch, tag or commit here with history in common (`git fetch` brings \
+                     what origin has)"
+                );
+                io::Error::new(io::ErrorKind::NotFound, message)
+            })
+    }
+}
+
 impl FileSource for WorkTreeFiles<'_> {
     fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
         self.directory.read(path, limit)
@@ -48,10 +68,7 @@ impl FileSource for WorkTreeFiles<'_> {
                     &["rev-parse", "--verify", "--quiet", "HEAD~1^{commit}"],
                 )
             }),
-            // A name that begins with a dash would be an option.
-            Some(reference) if reference.starts_with('-') => None,
-            Some(reference) => git(self.root, &["merge-base", reference, "HEAD"])
-                .or_else(|| git(self.root, &["merge-base", &format!("origin/{reference}"), "HEAD"])),
+            Some(reference) => Some(self.parting_from(reference)?),
         };
         let Some(base) = base else { return Ok(None) };
         Ok(Some(names(
@@ -70,8 +87,41 @@ fn names(listing: String) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::WorkTreeFiles;
-    use shipway_pipeline::{Options, Situation, compile};
+    use super::{WorkTreeFiles, git};
+    use shipway_pipeline::{FileSource as _, Options, Situation, compile};
+
+    #[test]
+    fn what_changed_is_since_the_histories_parted() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let run = |arguments: &[&str]| {
+            let identity = ["-c", "user.name=n", "-c", "user.email=e@example.com"];
+            let _ = git(root, &[&identity, arguments].concat());
+        };
+        let commit = |file: &str| {
+            std::fs::write(root.join(file), file).unwrap();
+            run(&["add", "--all"]);
+            run(&["commit", "--quiet", "--message", file]);
+        };
+        run(&["init", "--quiet", "--initial-branch=main"]);
+        commit("first");
+        run(&["switch", "--quiet", "--create", "topic"]);
+        commit("second");
+        commit("third");
+        let parting = git(root, &["rev-parse", "main"]).unwrap();
+        let changed = |files: &WorkTreeFiles<'_>, to| files.changed(to).map(Option::unwrap);
+        let pushed = WorkTreeFiles::new(root, None);
+        assert_eq!(changed(&pushed, None).unwrap(), ["third"]);
+        for reference in ["main", "refs/heads/main"] {
+            assert_eq!(changed(&pushed, Some(reference)).unwrap(), ["second", "third"]);
+        }
+        let requested = WorkTreeFiles::new(root, Some(&parting));
+        assert_eq!(changed(&requested, None).unwrap(), ["second", "third"]);
+        for reference in ["gone", "--all"] {
+            let said = changed(&pushed, Some(reference)).unwrap_err().to_string();
+            assert!(said.contains(reference), "{said}");
+        }
+    }
 
     #[test]
     fn a_missing_file_is_said_with_its_place() {
