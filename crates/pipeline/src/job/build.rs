@@ -14,7 +14,7 @@ use crate::{
     pipeline::{Artifacts, Cache, CacheKey, Image, Job, KeepWhen, Pipeline, Service},
     situation::RefKind,
     variables::{
-        ExpandError, Variable, environment_slug,
+        ExpandError, Variable, environment_slug, environment_tier,
         predefined::{self, List},
         sort_and_expand_all,
     },
@@ -288,9 +288,13 @@ impl Pipeline {
             if let Some(address) = &environment.url {
                 list.add("CI_ENVIRONMENT_URL", address);
             }
-            if let Some(tier) = &environment.deployment_tier {
-                list.add("CI_ENVIRONMENT_TIER", tier);
-            }
+            list.add(
+                "CI_ENVIRONMENT_TIER",
+                environment
+                    .deployment_tier
+                    .as_deref()
+                    .unwrap_or_else(|| environment_tier(&environment.name)),
+            );
         }
         list.0
     }
