@@ -4,7 +4,7 @@
 //! `serve`, `user` and `image ls` work in places that have no isolation to offer.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,8 +51,20 @@ pub(crate) struct Installation {
 impl Installation {
     /// Opens the data directory that flags, environment, configuration or the defaults name.
     pub(crate) fn open(global: &GlobalArguments) -> Result<Self, Failure> {
+        Self::open_by(global, Store::open)
+    }
+
+    /// The same for a verb that frees space, which works on a full disk, too.
+    pub(crate) fn open_to_free(global: &GlobalArguments) -> Result<Self, Failure> {
+        Self::open_by(global, Store::open_to_free)
+    }
+
+    fn open_by(
+        global: &GlobalArguments,
+        open: impl FnOnce(&Path) -> Result<Store, OpenError>,
+    ) -> Result<Self, Failure> {
         let (settings, data) = data_directory(global)?;
-        let store = Store::open(&data.join("store")).map_err(|error| match error {
+        let store = open(&data.join("store")).map_err(|error| match error {
             OpenError::ForeignOwner { .. } => {
                 Failure::caused(FailureKind::Place, "opening the store", &error)
                     .hint("run as the owner, or name another directory with --data")

@@ -22,6 +22,7 @@
 //! the clock is not set back by more than a collection's grace.
 
 mod account;
+mod ballast;
 mod blob;
 mod blob_files;
 mod build_cache;

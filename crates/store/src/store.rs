@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::ballast;
 use crate::blob_files::BlobFiles;
 use crate::database::{self, Database, Layout, row};
 use crate::{Result, StoreError};
@@ -100,6 +101,22 @@ pub enum OpenError {
 impl Store {
     /// Opens the store in a directory, and makes it if there is none.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let store = Self::open_as_it_is(directory)?;
+        ballast::reserve(store.directory());
+        Ok(store)
+    }
+
+    /// Opens the store to remove something from it: on a full disk the room that it keeps for that is given up first. The next
+    /// one to open it keeps it again.
+    pub fn open_to_free(directory: &Path) -> Result<Self, OpenError> {
+        ballast::release(directory).map_err(|source| OpenError::Failed {
+            directory: directory.to_owned(),
+            source,
+        })?;
+        Self::open_as_it_is(directory)
+    }
+
+    fn open_as_it_is(directory: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Failed {
             directory: directory.to_owned(),
             source,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use shipway_store::Store;
 use shipway_testkit::Account;
 
 use crate::harness::{User, finish, succeed, text};
@@ -112,4 +113,49 @@ fn what_was_acknowledged_survives_a_full_disk() -> Result<()> {
     ensure!(output.status.success(), "with room again: {}", text(&output));
     succeed(&mut user.shipway(&["--data", &data, "fsck"]))?;
     Ok(())
+}
+
+/// Not a byte is free, and the command that is for it frees some.
+#[test]
+fn a_completely_full_disk_can_be_freed() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let user = User::new(Account::Caller)?;
+    let disk = SmallDisk::mount(&user.home.path().join("small"), 24)?;
+    let data = disk.0.join("data");
+    let stray: Vec<u8> = (0..2_000_000_u32).map(|number| number as u8).collect();
+    Store::open(&data.join("store"))?.put_blob(&stray)?;
+    let full = fill_up(&disk.0.join("filler"))?;
+    ensure!(full > 0, "the disk was full before");
+
+    let data = data.to_string_lossy().into_owned();
+    let freed = finish(&mut user.shipway(&["--data", &data, "gc", "--grace", "0"]))?;
+    ensure!(freed.status.success(), "{}", text(&freed));
+    ensure!(text(&freed).contains("1 blobs"), "{}", text(&freed));
+    succeed(&mut user.shipway(&["--data", &data, "fsck"]))?;
+    ensure!(
+        disk.0.join("data/store/ballast").exists(),
+        "the room is kept again for the next time"
+    );
+    Ok(())
+}
+
+/// Writes until not a byte more fits; gives how many did.
+fn fill_up(path: &Path) -> Result<u64> {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path)?;
+    let mut written = 0;
+    for size in [64 << 10, 4096, 1] {
+        let block = vec![1; size];
+        loop {
+            match file.write(&block) {
+                Ok(0) => break,
+                Ok(some) => written += some as u64,
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(written)
 }

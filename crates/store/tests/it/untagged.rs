@@ -129,7 +129,7 @@ fn another_repository_keeps_the_bytes() {
     };
     store.put_manifest(&repository("b"), &tagged).unwrap();
     age(store);
-    assert_eq!(expire(store), [both.digest.clone()]);
+    assert_eq!(expire(store), std::slice::from_ref(&both.digest));
     let by_digest = ManifestSelector::Digest(both.digest);
     assert!(store.manifest(&repository("a"), &by_digest).unwrap().is_none());
     assert!(store.manifest(&repository("b"), &by_digest).unwrap().is_some());
