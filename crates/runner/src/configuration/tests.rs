@@ -178,6 +178,13 @@ fn files_of_the_documentation_are_read_as_they_are() {
             (chosen, _) => panic!("{}: {chosen:?}", file.display()),
         }
     }
+    let mounted = Configuration::load(&shared.join("runner-configs/docker-daemon-json-mount.toml")).unwrap();
+    let said = said(&mounted);
+    assert!(
+        said.iter()
+            .any(|line| line.contains(":7:16: no Docker daemon reads this file")),
+        "{said:?}"
+    );
     let mirror = Configuration::load(&shared.join("runner-configs/docker-services-mirror.toml")).unwrap();
     let service = &mirror.choose(None).unwrap().settings.docker.services[0];
     assert_eq!(service.command.as_ref().unwrap()[0], "--registry-mirror");

@@ -37,6 +37,10 @@ pub(crate) const TESTS: &[Test] = &[
         "a_runner_configuration_decides_about_sockets_and_volumes",
         a_runner_configuration_decides_about_sockets_and_volumes,
     ),
+    (
+        "a_runner_configuration_decides_about_containers_and_services",
+        a_runner_configuration_decides_about_containers_and_services,
+    ),
 ];
 
 fn service(name: &str) -> JobService {
@@ -263,5 +267,55 @@ fn a_runner_configuration_decides_about_sockets_and_volumes() {
         };
         assert_eq!(reason, FailureReason::RunnerConfigurationError);
         assert!(message.contains("allowed_images: busybox.test/*:*"), "{message}");
+    });
+}
+
+fn a_runner_configuration_decides_about_containers_and_services() {
+    block_on(async {
+        let mut place = Place::new().await;
+        let command =
+            "CMD [\"sh\", \"-c\", \"echo $OWN > /shared/said; nc -ll -p 8080 -e echo hello from $OWN\"]";
+        place.import("busybox.test/web:1", &["ENV PATH=/bin", "EXPOSE 8080", command]);
+        let text = "[[runners]]\nexecutor = \"docker\"\n[runners.docker]\nimage = \"busybox.test/busybox:1\"\n\
+                    user = \"ann\"\nhostname = \"our-host\"\nshm_size = 1048576\ndisable_entrypoint_overwrite = true\n\
+                    pull_policy = \"never\"\nvolumes = [\"/shared\"]\nallowed_services = [\"none.test/*\"]\n\
+                    [[runners.docker.services]]\nname = \"busybox.test/web:1\"\nalias = \"web\"\nenvironment = [\"OWN=its own\"]\n";
+        let configuration = Configuration::read("config.toml".as_ref(), text).unwrap();
+        assert!(configuration.findings.is_empty(), "{:?}", configuration.findings);
+        place.context.settings = configuration.choose(None).unwrap().settings.clone();
+        let lines = [
+            "nc web 8080 < /dev/null",
+            "cat /shared/said",
+            "id -un; cat /proc/sys/kernel/hostname",
+            "stat -f -c 'shm %s %b' /dev/shm",
+        ];
+        let mut payload = job(1, &lines);
+        payload.image.entrypoint = Some(vec!["/bin/false".into()]);
+        let ended = place.run(&payload).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        for expected in [
+            "hello from its own\n",
+            "\nits own\n",
+            "\nann\n",
+            "\nour-host\n",
+            "\nshm 4096 256\n",
+        ] {
+            assert!(ended.trace.contains(expected), "{expected}: {}", ended.trace);
+        }
+
+        let mut other = job(2, &["true"]);
+        other.services = vec![service("busybox.test/broken:1")];
+        let JobStatus::Failed { reason, message, .. } = place.run(&other).await.outcome.status else {
+            panic!("the service is not allowed")
+        };
+        assert_eq!(reason, FailureReason::RunnerConfigurationError);
+        assert!(message.contains("allowed_services: none.test/*"), "{message}");
+
+        let mut always = job(3, &["true"]);
+        always.image.pull_policy = vec!["always".into()];
+        let JobStatus::Failed { message, .. } = place.run(&always).await.outcome.status else {
+            panic!("the policy is not allowed")
+        };
+        assert!(message.contains("allowed_pull_policies (never)"), "{message}");
     });
 }
