@@ -383,9 +383,14 @@ fn visible(context: &Context<'_>, root: &Root, job: &Job) -> Vec<Variable> {
         node: job.node.map(|node| (node.index, node.total)),
         manual: job.when == When::Manual,
     }));
+    let weakest = all.len();
     all.extend(job.variables.iter().cloned());
     all.extend(context.situation.variables.iter().cloned());
     all.extend(context.situation.pipeline_variables.iter().cloned());
+    if let Some(environment) = &job.environment {
+        let name = expand(&environment.name, &all);
+        all.splice(weakest..weakest, predefined::environment(environment, &name));
+    }
     all
 }
 

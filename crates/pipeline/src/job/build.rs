@@ -14,7 +14,7 @@ use crate::{
     pipeline::{Artifacts, Cache, CacheKey, Image, Job, KeepWhen, Pipeline, Service},
     situation::RefKind,
     variables::{
-        ExpandError, Variable, environment_slug, environment_tier,
+        ExpandError, Variable,
         predefined::{self, List},
         sort_and_expand_all,
     },
@@ -279,22 +279,11 @@ impl Pipeline {
             });
         }
         if let Some(environment) = &job.environment {
-            list.add("CI_ENVIRONMENT_NAME", &environment.name);
-            list.add("CI_ENVIRONMENT_SLUG", environment_slug(&environment.name));
-            list.add(
-                "CI_ENVIRONMENT_ACTION",
-                environment.action.as_deref().unwrap_or("start"),
-            );
+            list.0
+                .extend(predefined::environment(environment, &environment.name));
             if let Some(address) = &environment.url {
                 list.add("CI_ENVIRONMENT_URL", address);
             }
-            list.add(
-                "CI_ENVIRONMENT_TIER",
-                environment
-                    .deployment_tier
-                    .as_deref()
-                    .unwrap_or_else(|| environment_tier(&environment.name)),
-            );
         }
         list.0
     }

@@ -19,7 +19,7 @@ pub use expand::{
     ExpandError, expand, expand_all_for_runner, expand_existing, expand_for_runner, sort_and_expand_all,
 };
 pub use slug::{environment_slug, slug};
-pub(crate) use tier::environment_tier;
+use tier::environment_tier;
 
 /// A variable as the runner API has it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Hash, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! Variables nobody writes: of the pipeline (usable in rules) and of a job by its name (usable in its rules). What exists
 //! only while a job runs is added with the payload (`job::build`).
 
-use super::{Variable, slug};
+use super::{Variable, environment_slug, environment_tier, slug};
+use crate::pipeline::Environment;
 use crate::situation::{MergeRequestFacts, RefKind, Situation};
 
 const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
@@ -278,6 +279,22 @@ pub(crate) fn job(facts: &JobFacts<'_>) -> Vec<Variable> {
     list.add(
         "CI_NODE_TOTAL",
         facts.node.map_or(1, |(_, total)| total).to_string(),
+    );
+    list.0
+}
+
+/// `CI_ENVIRONMENT_NAME` and its relatives but the address, which may be made of them; `name` is the environment's with its
+/// variables filled in.
+pub(crate) fn environment(environment: &Environment, name: &str) -> Vec<Variable> {
+    let mut list = List::default();
+    let action = environment.action.as_deref().unwrap_or("start");
+    let tier = environment.deployment_tier.as_deref();
+    list.add("CI_ENVIRONMENT_NAME", name);
+    list.add("CI_ENVIRONMENT_SLUG", environment_slug(name));
+    list.add("CI_ENVIRONMENT_ACTION", action);
+    list.add(
+        "CI_ENVIRONMENT_TIER",
+        tier.unwrap_or_else(|| environment_tier(name)),
     );
     list.0
 }
