@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use shipway_oci::RegistryName;
 
 use crate::commands;
+use crate::settings::{self, MirrorFlag};
 
 /// Builds container images in CI jobs and ships them to a registry: no daemon, no root, no privileged mode.
 ///
@@ -28,6 +30,12 @@ pub(crate) struct GlobalArguments {
     /// The configuration file [default: $XDG_CONFIG_HOME/shipway/shipway.toml; as root /etc/shipway/shipway.toml]
     #[arg(long, value_name = "FILE", env = "SHIPWAY_CONFIG", global = true)]
     pub(crate) config: Option<PathBuf>,
+    /// A mirror to ask before a registry, Docker Hub unless one is named; may be given several times
+    #[arg(long, value_name = "[REGISTRY=]MIRROR", global = true)]
+    pub(crate) registry_mirror: Vec<MirrorFlag>,
+    /// A registry that may speak plain HTTP or show any certificate; may be given several times
+    #[arg(long, value_name = "REGISTRY", global = true, value_parser = settings::registry)]
+    pub(crate) insecure_registry: Vec<RegistryName>,
 }
 
 /// The verbs.

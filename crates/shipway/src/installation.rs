@@ -13,13 +13,14 @@ use shipway_container::{Egress, Images, Runtime, RuntimeOptions};
 use shipway_engine::certificates::CertificateAuthority;
 use shipway_oci::{Reference, RegistryName, RepositoryName};
 use shipway_registry::authority::{Authority, PushObserver};
-use shipway_registry::client::{AllowAll, Client, ClientOptions, EgressPolicy, RegistryCredentials};
+use shipway_registry::client::{AllowAll, Client, ClientOptions, EgressPolicy, Mirror, RegistryCredentials};
 use shipway_sandbox::IdMap;
 use shipway_store::{OpenError, Store};
 
 use crate::arguments::GlobalArguments;
 use crate::credentials::DockerCredentials;
 use crate::failure::{Failure, FailureKind};
+use crate::screen;
 use crate::settings::{self, Settings};
 
 /// How long a push that this process makes for its own user may take.
@@ -197,7 +198,13 @@ impl Installation {
 
 /// The settings, and the data directory that flags, environment, settings or the defaults name.
 pub(crate) fn data_directory(global: &GlobalArguments) -> Result<(Settings, PathBuf), Failure> {
-    let settings = Settings::read(global.config.as_deref())?;
+    let mut settings = Settings::read(global.config.as_deref())?;
+    let registry = &mut settings.registry;
+    registry.insecure.extend(global.insecure_registry.iter().cloned());
+    for flag in global.registry_mirror.iter().rev() {
+        let mirrors = registry.mirrors.entry(flag.of.clone()).or_default();
+        mirrors.insert(0, flag.address.clone());
+    }
     let data = global
         .data
         .clone()
@@ -221,16 +228,24 @@ fn client(
             authorities.push((name, authority.clone()));
         }
     }
-    let insecure = settings
-        .registry
-        .insecure
-        .iter()
-        .map(|name| name.parse())
-        .collect::<Result<Vec<RegistryName>, _>>()
-        .map_err(|error| Failure::caused(FailureKind::Use, "the setting `registry.insecure`", &error))?;
+    let configured = &settings.registry;
+    let plain = configured
+        .mirrors
+        .values()
+        .flatten()
+        .filter(|mirror| mirror.plain);
+    let insecure = configured.insecure.iter().chain(plain.map(|mirror| &mirror.at));
+    let mirrors = configured.mirrors.iter().flat_map(|(of, mirrors)| {
+        mirrors.iter().map(|mirror| Mirror {
+            of: of.clone(),
+            at: mirror.at.clone(),
+        })
+    });
     Client::new(ClientOptions {
         authorities,
-        insecure,
+        insecure: insecure.cloned().collect(),
+        mirrors: mirrors.collect(),
+        warn: Arc::new(screen::warning),
         egress,
         ..ClientOptions::default()
     })

@@ -2,12 +2,15 @@
 //!
 //! An unknown key is an error with its line: a misspelt setting that is silently ignored is worse than none.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use shipway_container::EgressException;
+use shipway_oci::RegistryName;
 use shipway_sandbox::ProcessLimit;
 
 use crate::failure::{Failure, FailureKind};
@@ -40,7 +43,10 @@ pub(crate) struct RegistrySettings {
     /// Where `shipway serve` listens.
     pub(crate) listen: SocketAddr,
     /// Registries that are spoken to without TLS.
-    pub(crate) insecure: Vec<String>,
+    #[serde(deserialize_with = "registries")]
+    pub(crate) insecure: Vec<RegistryName>,
+    /// Mirrors of registries, asked in this order before the registry itself; one that is `http://…` counts as insecure.
+    pub(crate) mirrors: BTreeMap<RegistryName, Vec<MirrorAddress>>,
     /// Whether anybody may pull without logging in.
     pub(crate) anonymous_pull: bool,
 }
@@ -51,6 +57,7 @@ impl Default for RegistrySettings {
             name: "registry.shipway.internal".to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
             insecure: Vec::new(),
+            mirrors: BTreeMap::new(),
             anonymous_pull: false,
         }
     }
@@ -63,6 +70,75 @@ pub(crate) struct EgressSettings {
     /// What jobs may reach although it is denied by default: `ADDRESS`, `ADDRESS:PORT` or `ADDRESS/PREFIX`.
     #[serde(deserialize_with = "exceptions")]
     pub(crate) allow: Vec<EgressException>,
+}
+
+/// Where a mirror is: `NAME`, `https://NAME` or `http://NAME`, as docker's `registry-mirrors` have it but for a path.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct MirrorAddress {
+    pub(crate) at: RegistryName,
+    pub(crate) plain: bool,
+}
+
+impl TryFrom<String> for MirrorAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for MirrorAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (plain, name) = match text.split_once("://") {
+            Some(("http", name)) => (true, name),
+            Some(("https", name)) => (false, name),
+            None => (false, text),
+            Some(_) => {
+                return Err(format!(
+                    "the mirror `{text}`: use `https://NAME` or `http://NAME`"
+                ));
+            }
+        };
+        let at = name.trim_end_matches('/').parse();
+        let at = at.map_err(|error| format!("the mirror `{text}`: {error}"))?;
+        Ok(Self { at, plain })
+    }
+}
+
+/// A mirror as a flag names it: `[REGISTRY=]MIRROR`, of Docker Hub where no registry is named.
+#[derive(Debug, Clone)]
+pub(crate) struct MirrorFlag {
+    pub(crate) of: RegistryName,
+    pub(crate) address: MirrorAddress,
+}
+
+impl FromStr for MirrorFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (of, address) = text.split_once('=').unwrap_or(("docker.io", text));
+        Ok(Self {
+            of: registry(of)?,
+            address: address.parse()?,
+        })
+    }
+}
+
+/// A registry's name, with the name in the error.
+pub(crate) fn registry(text: &str) -> Result<RegistryName, String> {
+    text.parse()
+        .map_err(|error| format!("the registry `{text}`: {error}"))
+}
+
+fn registries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RegistryName>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts
+        .iter()
+        .map(|text| registry(text).map_err(D::Error::custom))
+        .collect()
 }
 
 fn exceptions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EgressException>, D::Error> {
@@ -133,6 +209,36 @@ mod tests {
         let settings = read("").unwrap();
         assert_eq!(settings.registry.name, "registry.shipway.internal");
         assert_eq!(settings.registry.listen.port(), 5000);
+    }
+
+    #[test]
+    fn mirrors_and_insecure_registries_are_read() {
+        let settings = read(
+            "[registry]\ninsecure = [\"a.example:5000\"]\n[registry.mirrors]\n\"docker.io\" = [\"m.example\", \"http://n.example:5000/\"]\n",
+        );
+        let registry = settings.unwrap().registry;
+        assert_eq!(registry.insecure, ["a.example:5000".parse().unwrap()]);
+        let mirrors = &registry.mirrors[&"docker.io".parse().unwrap()];
+        let mirror = |name: &str, plain| MirrorAddress {
+            at: name.parse().unwrap(),
+            plain,
+        };
+        assert_eq!(
+            mirrors[..],
+            [mirror("m.example", false), mirror("n.example:5000", true)]
+        );
+
+        let flag: MirrorFlag = "https://m.example".parse().unwrap();
+        assert_eq!(
+            (flag.of.as_str(), flag.address),
+            ("docker.io", mirror("m.example", false))
+        );
+        let flag: MirrorFlag = "q.example=m.example".parse().unwrap();
+        assert_eq!(flag.of.as_str(), "q.example");
+        for wrong in ["ftp://m.example", "https://m.example/path", "", "=m"] {
+            assert!(wrong.parse::<MirrorFlag>().is_err(), "{wrong}");
+        }
+        assert!(read("[registry]\ninsecure = [\"a b\"]\n").is_err());
     }
 
     #[test]

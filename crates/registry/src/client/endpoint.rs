@@ -154,6 +154,13 @@ async fn look(
         let silent = || ClientError::protocol(registry, "it speaks HTTP, but not the registry's");
         return Err(refused.unwrap_or_else(silent));
     };
+    if insecure && !registry.is_loopback() {
+        let how = match endpoint.base.scheme() {
+            "http" => "over plain HTTP: passwords and images can be read and changed on their way",
+            _ => "without looking at its certificate: somebody else may answer in its place",
+        };
+        (options.warn)(&format!("the insecure registry {registry} is spoken to {how}"));
+    }
     if registry.is_loopback() {
         let claimed = response
             .headers()

@@ -27,6 +27,8 @@ pub struct ClientOptions {
     pub system_roots: Vec<PathBuf>,
     /// Directories laid out as docker's `/etc/docker/certs.d`: `NAME/*.crt` are authorities for the registry NAME.
     pub certificate_directories: Vec<PathBuf>,
+    /// Told once for each registry that is spoken to without protection because it is listed as insecure, in a sentence for people.
+    pub warn: Arc<dyn Fn(&str) + Send + Sync>,
     /// Mirrors, asked in this order before the registry itself.
     pub mirrors: Vec<Mirror>,
     /// How long things may take and how often they are tried.
@@ -88,6 +90,7 @@ impl Default for ClientOptions {
             certificate_directories: ["/etc/docker/certs.d", "/etc/containers/certs.d"]
                 .map(PathBuf::from)
                 .to_vec(),
+            warn: Arc::new(|warning| tracing::warn!("{warning}")),
             mirrors: Vec::new(),
             timeouts: Timeouts::default(),
             parallel_blobs: 4,
