@@ -2,11 +2,15 @@
 //!
 //! Every attack writes a line `NAME: kept in` or `NAME: ESCAPED`, so that an attack that was not made at all fails the
 //! test as well. None would do harm if it worked: what is written is what was there.
+//!
+//! Seen to fail: with an egress policy that permits everything `loopback` and `add-loopback` get out, without the engine's
+//! refusals `pid-host`, `network-host` and `device`.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, git_repository};
@@ -85,7 +89,9 @@ fn victim() -> Result<(u16, Receiver<SocketAddr>)> {
     let (tell, callers) = channel();
     std::thread::spawn(move || {
         while let Ok((mut connection, caller)) = listener.accept() {
-            // Whoever does not listen has come all the same.
+            // Read first: closing over unread words resets the connection. Whoever says or hears nothing has come all the same.
+            let _ = connection.set_read_timeout(Some(Duration::from_secs(1)));
+            let _ = connection.read(&mut [0; 4096]);
             let _ = connection.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nheard\n");
             if tell.send(caller).is_err() {
                 break;

@@ -14,6 +14,7 @@ mod harness;
 mod image_tree;
 mod interruption;
 mod keywords;
+mod masked;
 mod pipelines;
 mod private_images;
 mod registration;
