@@ -9,6 +9,7 @@
 //! cut); submodules are left out with a note, as GitLab leaves them out unless asked.
 
 use super::git::git;
+use super::scratch::Scratch;
 use super::{GitError, SourceError, SourceReport, Sources};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,7 +18,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use tempfile::TempDir;
 
 /// How many notes name a file each before the rest is only counted.
 const NAMED: usize = 5;
@@ -35,7 +35,7 @@ pub struct WorkTree {
 
 #[derive(Debug)]
 struct RepositoryCopy {
-    directory: TempDir,
+    directory: Scratch,
     revision: String,
 }
 
@@ -76,12 +76,7 @@ impl WorkTree {
             path: self.scratch.display().to_string(),
             source,
         };
-        fs::create_dir_all(&self.scratch).map_err(place)?;
-        let directory = tempfile::Builder::new()
-            .prefix("shipway-history-")
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(&self.scratch)
-            .map_err(place)?;
+        let directory = Scratch::create(&self.scratch).map_err(place)?;
         let revision = text(git(&self.root, ["rev-parse", "--verify", "HEAD^{commit}"])?);
         let mut arguments: Vec<String> = [
             "clone",

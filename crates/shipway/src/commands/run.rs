@@ -169,7 +169,8 @@ async fn prepare_and_drive(
         .map_err(place("making the directory for artifacts"))?;
     let caches = CacheDirectory::open(installation.data.join("caches"))
         .map_err(place("making the directory for caches"))?;
-    let sources = WorkTree::new(&facts.root, HISTORY, &facts.remote_url, std::env::temp_dir());
+    let histories = installation.data.join("histories");
+    let sources = WorkTree::new(&facts.root, HISTORY, &facts.remote_url, histories);
     let context = context(&arguments, settings, &installation).await?;
     let view = view::choose(
         arguments.json,

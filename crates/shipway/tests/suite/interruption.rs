@@ -140,6 +140,12 @@ fn kill_9_leaves_no_process_and_the_next_run_sweeps_up() -> Result<()> {
         ensure!(text(&output).contains("all is well"), "{}", text(&output));
         succeed(&mut user.shipway(&["fsck"]))?;
         assert_nothing_left(&user.home)?;
+        let histories: Vec<_> = std::fs::read_dir(user.home.data().join("histories"))?.collect();
+        ensure!(
+            histories.is_empty(),
+            "as {}: copies of the repository left behind: {histories:?}",
+            account.name()
+        );
     }
     Ok(())
 }
