@@ -46,6 +46,9 @@ impl AsRef<Path> for LayerPath {
     }
 }
 
+/// How many layers are known to fit into the one page of mount options. Docker makes images of at most 127.
+const MOST_LAYERS: usize = 200;
+
 /// A layer cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
@@ -56,6 +59,14 @@ pub enum LayerError {
         layers: usize,
         /// Diff ids.
         diff_ids: usize,
+    },
+    /// More than are mounted over each other here.
+    #[error(
+        "an image of {layers} layers cannot be run: at most {MOST_LAYERS} are mounted over each other; merge steps of its Dockerfile"
+    )]
+    TooMany {
+        /// Its layers.
+        layers: usize,
     },
     /// The blob cannot be read: missing, damaged, not what its name says, or not compressed as any layer is.
     #[error("layer {layer} cannot be read from the store")]
@@ -153,6 +164,9 @@ impl Layers {
                 layers: blobs.len(),
                 diff_ids: diff_ids.len(),
             });
+        }
+        if blobs.len() > MOST_LAYERS {
+            return Err(LayerError::TooMany { layers: blobs.len() });
         }
         let chains = chain_ids(diff_ids);
         let paths: Vec<_> = chains.iter().map(LayerPath::of_chain).collect();

@@ -148,6 +148,12 @@ async fn a_layer_that_is_not_as_promised_is_refused() {
         Err(LayerError::DiffId { .. })
     ));
 
+    let many = image(&house, &vec![(gzip(&other), other.clone()); 201]);
+    assert!(matches!(
+        pod.ensure_layers(&many).await,
+        Err(LayerError::TooMany { layers: 201 })
+    ));
+
     let mut cut = gzip(&tar);
     cut.truncate(cut.len() / 2);
     let cut = image(&house, &[(cut, tar.clone())]);
