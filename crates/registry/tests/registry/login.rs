@@ -1,8 +1,12 @@
 //! Challenges, tokens, passwords.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use shipway_access::Principal;
 use shipway_registry::RegistryCredentials;
 
-use crate::fixture::{Ask, Registry, basic, secret};
+use crate::fixture::{Ask, Registry, basic, eventually, secret};
 
 #[tokio::test]
 async fn the_ping_challenges_with_a_realm_on_the_clients_host() {
@@ -145,4 +149,55 @@ async fn anybody_may_pull_where_that_is_permitted() {
     for refused in [Ask::post("/v2/a/blobs/uploads/"), Ask::delete(&path)] {
         assert_eq!(registry.ask_with("", refused).await.status, 401);
     }
+}
+
+/// Strangers with wrong passwords wait for each other, not others for them: some blocking threads stay free.
+#[test]
+fn wrong_passwords_leave_threads_to_those_who_push() {
+    const STRANGERS: usize = 60;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(20)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let registry = Registry::new();
+        let who = Principal::Job {
+            project: "a".parse().unwrap(),
+            job: 7,
+        };
+        let _kept = registry.job("a");
+        let scope = "repository:a:pull,push".parse().unwrap();
+        let token = registry.authority.issue(&who, &[scope]).unwrap().token;
+        let refused = Arc::new(AtomicUsize::new(0));
+        let strangers: Vec<_> = (0..STRANGERS)
+            .map(|number| {
+                let (server, refused) = (registry.server.clone(), Arc::clone(&refused));
+                let login = RegistryCredentials::new("nobody", secret(&format!("wrong {number}")));
+                let request = http::Request::get("/v2/")
+                    .header("host", "registry.test")
+                    .header("authorization", basic(&login))
+                    .body(http_body_util::Empty::<bytes::Bytes>::new())
+                    .unwrap();
+                tokio::spawn(async move {
+                    assert_eq!(server.handle(request).await.status(), 401);
+                    refused.fetch_add(1, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        eventually("passwords are being checked", async || {
+            refused.load(Ordering::Relaxed) > 0
+        })
+        .await;
+        let begun = registry
+            .ask_with(&format!("Bearer {token}"), Ask::post("/v2/a/blobs/uploads/"))
+            .await;
+        let before = refused.load(Ordering::Relaxed);
+        assert_eq!(begun.status, 202);
+        assert!(before < STRANGERS / 2, "{before} passwords went first");
+        for stranger in strangers {
+            stranger.await.unwrap();
+        }
+    });
 }
