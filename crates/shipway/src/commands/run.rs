@@ -73,7 +73,7 @@ pub(crate) struct RunArguments {
     /// Work as the runner of this config.toml of gitlab-runner would
     #[arg(short = 'c', long, value_name = "FILE")]
     runner_config: Option<PathBuf>,
-    /// Which [[runners]] section of it, by its name
+    /// Which `[[runners]]` section of it, by its name
     #[arg(long, value_name = "NAME", requires = "runner_config")]
     runner: Option<String>,
     /// How jobs are run: `docker`, each in a container of its own, or `shell`, by your own shell and without any
