@@ -1,17 +1,29 @@
-//! What the tests of several crates need and no shipped code may have: hermetic homes, git repositories, bounded waiting,
-//! the real peers, and the account that they run under.
+//! What the tests of several crates need and no shipped code may have: a harness for binaries with a main of their own,
+//! hermetic homes, root file systems and base images, git repositories, bounded waiting, the real peers, the account that
+//! they run under, and what they leave behind.
 //!
 //! Nothing here makes a double of anything: a peer is the real program or the test says that it is missing. Under CI a
 //! missing peer is a failure, elsewhere the test says on standard error what it passed over.
 
 mod account;
+mod base_images;
+mod busybox;
+mod command;
+pub mod harness;
 mod home;
+mod leftovers;
 mod peer;
 mod repository;
 mod wait;
 
 pub use account::Account;
+pub use base_images::{
+    BaseImages, SUITES, Suite, debian_image, on_path, shared_images, shared_inputs, suites,
+};
+pub use busybox::{Tar, busybox_root};
+pub use command::{finish, succeed, text};
 pub use home::Home;
+pub use leftovers::{assert_nothing_left, processes_naming};
 pub use peer::{Peer, workspace};
 pub use repository::git_repository;
-pub use wait::wait_for;
+pub use wait::{eventually, wait_for};

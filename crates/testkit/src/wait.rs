@@ -21,6 +21,21 @@ pub fn wait_for<T>(limit: Duration, mut ask: impl FnMut() -> Result<T, String>) 
     }
 }
 
+/// As [`wait_for`] in asynchronous tests: asks until something holds, and fails the test if it does not within 20 seconds.
+///
+/// # Panics
+/// With `what`, when the limit is reached.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let waiting = async {
+        while !holds().await {
+            ticks.tick().await;
+        }
+    };
+    let came_true = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    assert!(came_true.is_ok(), "never came true: {what}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use shipway_store::Scope;
 
-use crate::harness::tests;
 use crate::house::{House, context, request};
 
-tests!(
+shipway_testkit::tests!(
     a_known_build_starts_no_keeper,
     only_what_changed_is_done_again,
     a_changed_line_with_the_same_result_keeps_what_follows,

@@ -7,10 +7,9 @@ use shipway_build::{BuildError, BuildRequest, Context, DockerfileSource, RunNetw
 use shipway_oci::Reference;
 use shipway_store::Scope;
 
-use crate::harness::tests;
 use crate::house::{House, chain};
 
-tests!(outcomes);
+shipway_testkit::tests!(outcomes);
 
 /// Archives of this kind are refused, by name.
 const UNSUPPORTED: &str = "compressed with bzip2";

@@ -2,10 +2,9 @@
 
 use shipway_build::{BuildError, Context};
 
-use crate::harness::tests;
 use crate::house::{House, chain, context, request};
 
-tests!(
+shipway_testkit::tests!(
     a_failing_run_has_its_exit_code,
     a_missing_program_is_127,
     errors_name_their_line,

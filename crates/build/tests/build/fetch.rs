@@ -7,10 +7,9 @@ use shipway_oci::Digest;
 use shipway_registry::{Client, ClientOptions, EgressPolicy, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::tests;
 use crate::house::{House, chain, context, request};
 
-tests!(
+shipway_testkit::tests!(
     files_are_fetched,
     the_egress_policy_is_asked,
     a_step_has_a_network

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use shipway_build::{BuildRequest, Built, Context, RunNetwork};
 
-use crate::harness::tests;
 use crate::house::{House, chain};
 
-tests!(images);
+shipway_testkit::tests!(images);
 
 async fn images() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images");

@@ -14,6 +14,7 @@ use shipway_oci::{Digest, Platform, Reference};
 use shipway_registry::{Client, ClientOptions};
 use shipway_sandbox::IdMap;
 use shipway_store::{Scope, Store};
+use shipway_testkit::busybox_root;
 
 /// An installation.
 pub(crate) struct House {
@@ -34,10 +35,14 @@ impl House {
             "ENV FROM_IMAGE=yes".parse().unwrap(),
             "CMD [\"sh\"]".parse().unwrap(),
         ];
+        let root = busybox_root()
+            .file("etc/os-release", "ID=busybox\n")
+            .directory("gone", 0o755, (0, 0))
+            .file("gone/file", "to be removed");
         house
             .runtime
             .images()
-            .import(&busybox_tar()[..], options)
+            .import(root.bytes().as_slice(), options)
             .unwrap();
         house
     }
@@ -229,58 +234,4 @@ impl BuildEvents for Witness {
     fn warning(&self, message: &str) {
         self.log.lock().unwrap().push(format!("warning {message}"));
     }
-}
-
-const APPLETS: &[&str] = &[
-    "sh", "cat", "chown", "chmod", "echo", "env", "false", "find", "id", "ln", "ls", "mkdir", "mv", "pwd",
-    "rm", "sleep", "sort", "stat", "test", "touch", "true", "kill", "wc", "hostname", "dd", "tar",
-];
-
-/// A root file system with busybox and two users.
-fn busybox_tar() -> Vec<u8> {
-    let busybox = std::fs::read("/bin/busybox").expect("install the package busybox-static");
-    let mut tar = tar::Builder::new(Vec::new());
-    let header = |kind, mode, size: usize| {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_mtime(300_000_000);
-        header.set_size(size as u64);
-        header
-    };
-    for (path, mode) in [
-        ("bin", 0o755),
-        ("etc", 0o755),
-        ("root", 0o700),
-        ("tmp", 0o1777),
-        ("gone", 0o755),
-    ] {
-        tar.append_data(
-            &mut header(tar::EntryType::Directory, mode, 0),
-            path,
-            std::io::empty(),
-        )
-        .unwrap();
-    }
-    let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n";
-    for (path, mode, content) in [
-        ("etc/passwd", 0o644, passwd.as_bytes()),
-        ("etc/group", 0o644, &b"root:x:0:\nann:x:1001:\n"[..]),
-        ("etc/os-release", 0o644, &b"ID=busybox\n"[..]),
-        ("gone/file", 0o644, &b"to be removed"[..]),
-        ("bin/busybox", 0o755, &busybox[..]),
-    ] {
-        tar.append_data(
-            &mut header(tar::EntryType::Regular, mode, content.len()),
-            path,
-            content,
-        )
-        .unwrap();
-    }
-    for applet in APPLETS {
-        let path = format!("bin/{applet}");
-        tar.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), path, "busybox")
-            .unwrap();
-    }
-    tar.into_inner().unwrap()
 }

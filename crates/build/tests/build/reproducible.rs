@@ -3,10 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::tests;
 use crate::house::{House, context, request};
 
-tests!(
+shipway_testkit::tests!(
     places_times_modes_and_threads_do_not_matter,
     the_epoch_is_the_callers
 );

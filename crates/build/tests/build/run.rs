@@ -6,10 +6,9 @@ use std::time::Duration;
 use shipway_build::{BuildEvents, Context, DockerfileSource, SecretBytes, Step};
 use shipway_container::{Egress, OutputStream, PodOptions};
 
-use crate::harness::tests;
 use crate::house::{House, context, request};
 
-tests!(
+shipway_testkit::tests!(
     the_process_sees_its_stage,
     secrets_leave_no_trace,
     mounts,

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use shipway_access::{Access, Secret};
@@ -14,7 +13,7 @@ use shipway_oci::Reference;
 use shipway_registry::{Authority, Client, ClientOptions, Timeouts};
 use shipway_sandbox::IdMap;
 use shipway_store::{Scope, Store};
-use shipway_testkit::Peer;
+use shipway_testkit::{Peer, busybox_root};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -121,7 +120,7 @@ impl House {
             .collect();
         self.runtime
             .images()
-            .import(busybox_tar().as_slice(), options)
+            .import(busybox_root().bytes().as_slice(), options)
             .unwrap();
     }
 
@@ -213,55 +212,4 @@ pub(crate) async fn finish(child: tokio::process::Child, arguments: &[&str]) -> 
 pub(crate) fn write(path: &Path, content: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
-}
-
-const APPLETS: &[&str] = &[
-    "sh", "cat", "echo", "env", "id", "ls", "nc", "pwd", "rm", "sleep", "test", "touch", "true", "false",
-    "hostname", "head", "mkdir", "printf", "kill", "ps", "tar", "tty", "trap", "seq", "wget",
-];
-
-/// A root file system with busybox and two users.
-pub(crate) fn busybox_tar() -> Arc<Vec<u8>> {
-    static TAR: std::sync::OnceLock<Arc<Vec<u8>>> = std::sync::OnceLock::new();
-    Arc::clone(TAR.get_or_init(|| {
-        let busybox = std::fs::read("/bin/busybox").expect("install the package busybox-static");
-        let mut builder = tar::Builder::new(Vec::new());
-        let header = |kind, mode, size: usize| {
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(kind);
-            header.set_mode(mode);
-            header.set_size(size as u64);
-            header.set_mtime(1_700_000_000);
-            header
-        };
-        for (path, mode) in [("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777)] {
-            builder
-                .append_data(
-                    &mut header(tar::EntryType::Directory, mode, 0),
-                    path,
-                    std::io::empty(),
-                )
-                .unwrap();
-        }
-        let files: [(&str, u32, &[u8]); 3] = [
-            (
-                "etc/passwd",
-                0o644,
-                b"root:x:0:0::/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n",
-            ),
-            ("etc/group", 0o644, b"root:x:0:\nann:x:1001:\n"),
-            ("bin/busybox", 0o755, &busybox),
-        ];
-        for (path, mode, content) in files {
-            let mut header = header(tar::EntryType::Regular, mode, content.len());
-            builder.append_data(&mut header, path, content).unwrap();
-        }
-        for applet in APPLETS {
-            let mut header = header(tar::EntryType::Symlink, 0o777, 0);
-            builder
-                .append_link(&mut header, format!("bin/{applet}"), "busybox")
-                .unwrap();
-        }
-        Arc::new(builder.into_inner().unwrap())
-    }))
 }

@@ -177,7 +177,7 @@ async fn save_and_load(docker: Peer) {
 
 async fn import_a_root_file_system(docker: Peer) {
     let house = House::new(docker).await;
-    let tar = crate::house::busybox_tar();
+    let tar = shipway_testkit::busybox_root().bytes();
     let said = house
         .docker_with(
             &["import", "--change", "CMD [\"echo\", \"in\"]", "-", "mine:1"],

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shipway_oci::{Digest, Platform, RepositoryName};
 use shipway_registry::{BlobProgress, Server, ServerOptions};
+use shipway_testkit::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::fixture::{Ask, Image, Journal, Place, Registry, basic, client, eventually, reference};
+use crate::fixture::{Ask, Image, Journal, Place, Registry, basic, client, reference};
 
 /// A raw request that announces more than it sends, and then hangs up.
 async fn send_and_hang_up(address: SocketAddr, head: String, body: &[u8]) {

@@ -400,22 +400,6 @@ pub(crate) fn respond(
     response.body(Full::new(body.into())).unwrap()
 }
 
-/// Waits until something holds, and fails the test if it does not within a bound.
-pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    let waiting = async {
-        while !holds().await {
-            ticks.tick().await;
-        }
-    };
-    assert!(
-        tokio::time::timeout(Duration::from_secs(20), waiting)
-            .await
-            .is_ok(),
-        "never came true: {what}"
-    );
-}
-
 pub(crate) fn secret(text: &str) -> Secret {
     Secret::from(text.to_owned())
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use shipway_access::Principal;
 use shipway_registry::RegistryCredentials;
 
-use crate::fixture::{Ask, Registry, basic, eventually, secret};
+use crate::fixture::{Ask, Registry, basic, secret};
+use shipway_testkit::eventually;
 
 #[tokio::test]
 async fn the_ping_challenges_with_a_realm_on_the_clients_host() {

@@ -13,7 +13,8 @@ use shipway_oci::{Algorithm, Digest};
 use shipway_registry::wire::ErrorCode;
 use shipway_registry::{RegistryCredentials, Server, ServerOptions};
 
-use crate::fixture::{Ask, Registry, basic, eventually};
+use crate::fixture::{Ask, Registry, basic};
+use shipway_testkit::eventually;
 
 #[tokio::test]
 async fn in_one_piece_by_post_and_by_put() {

@@ -1,13 +1,13 @@
 //! What stands beside a job: services, the registry, the engine.
 
 use crate::place::{Place, block_on, job, local};
-use crate::runner::Test;
 use shipway_pipeline::job::JobService;
 use shipway_pipeline::variables::Variable;
 use shipway_runner::configuration::Configuration;
 use shipway_runner::{FailureReason, JobStatus, Substitution};
+use shipway_testkit::harness::BlockingTest;
 
-pub(crate) const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[BlockingTest] = &[
     (
         "a_service_is_up_before_the_job_and_found_by_its_names",
         a_service_is_up_before_the_job_and_found_by_its_names,

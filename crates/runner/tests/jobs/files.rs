@@ -1,12 +1,12 @@
 //! What jobs find and what they leave.
 
 use crate::place::{Files, Place, artifact, block_on, job};
-use crate::runner::Test;
 use shipway_pipeline::job::{Dependency, JobCache, JobPayload};
 use shipway_pipeline::variables::Variable;
 use shipway_runner::{FailureReason, JobStatus};
+use shipway_testkit::harness::BlockingTest;
 
-pub(crate) const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[BlockingTest] = &[
     ("artifacts_reach_the_next_job", artifacts_reach_the_next_job),
     (
         "a_failed_job_leaves_what_is_for_failures",

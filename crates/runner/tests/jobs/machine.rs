@@ -1,14 +1,14 @@
 //! Jobs of the shell executor: on the machine itself.
 
 use crate::place::{Files, Place, artifact, block_on, job, step};
-use crate::runner::Test;
 use shipway_pipeline::job::Dependency;
 use shipway_pipeline::variables::Variable;
 use shipway_runner::configuration::{Executor, RunnerSettings};
 use shipway_runner::{FailureReason, JobStatus};
+use shipway_testkit::harness::BlockingTest;
 use std::path::PathBuf;
 
-pub(crate) const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[BlockingTest] = &[
     (
         "a_job_of_the_shell_runs_in_a_directory_of_its_own",
         a_job_of_the_shell_runs_in_a_directory_of_its_own,

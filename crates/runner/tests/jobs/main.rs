@@ -1,15 +1,14 @@
 //! Jobs for real: one binary with its own main, since the keeper of every pod is this binary re-executed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod beside;
 mod files;
 mod machine;
 mod place;
-mod runner;
 mod script;
 
 fn main() -> std::process::ExitCode {
     shipway_sandbox::enter_keeper_if_asked();
-    runner::run(&[script::TESTS, files::TESTS, beside::TESTS, machine::TESTS])
+    shipway_testkit::harness::run_blocking(&[script::TESTS, files::TESTS, beside::TESTS, machine::TESTS])
 }

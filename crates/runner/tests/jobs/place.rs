@@ -147,7 +147,7 @@ impl Place {
         self.context
             .runtime
             .images()
-            .import(root_file_system().as_slice(), options)
+            .import(shipway_testkit::busybox_root().bytes().as_slice(), options)
             .unwrap();
     }
 
@@ -247,53 +247,4 @@ pub(crate) fn block_on(test: impl Future<Output = ()>) {
         .build()
         .unwrap()
         .block_on(test);
-}
-
-/// The host's static busybox with links to itself, as a tar.
-fn root_file_system() -> Vec<u8> {
-    let busybox = std::fs::read("/bin/busybox").expect("install the package busybox-static");
-    let mut builder = tar::Builder::new(Vec::new());
-    let header = |kind, mode, size| {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_size(size);
-        header
-    };
-    for directory in ["bin/", "etc/", "tmp/"] {
-        let mode = if directory == "tmp/" { 0o1777 } else { 0o755 };
-        builder
-            .append_data(
-                &mut header(tar::EntryType::Directory, mode, 0),
-                directory,
-                std::io::empty(),
-            )
-            .unwrap();
-    }
-    let file = tar::EntryType::Regular;
-    builder
-        .append_data(
-            &mut header(file, 0o755, busybox.len() as u64),
-            "bin/busybox",
-            busybox.as_slice(),
-        )
-        .unwrap();
-    let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/tmp:/bin/sh\n";
-    builder
-        .append_data(
-            &mut header(file, 0o644, passwd.len() as u64),
-            "etc/passwd",
-            passwd.as_bytes(),
-        )
-        .unwrap();
-    for applet in [
-        "sh", "cat", "echo", "env", "id", "ls", "mkdir", "nc", "nslookup", "rm", "sleep", "stat", "test",
-        "wget",
-    ] {
-        let mut header = header(tar::EntryType::Symlink, 0o777, 0);
-        builder
-            .append_link(&mut header, format!("bin/{applet}"), "busybox")
-            .unwrap();
-    }
-    builder.into_inner().unwrap()
 }

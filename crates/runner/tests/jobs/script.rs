@@ -1,11 +1,11 @@
 //! How scripts run and end.
 
 use crate::place::{Files, IMAGE, Place, block_on, job, step};
-use crate::runner::Test;
 use shipway_pipeline::variables::Variable;
 use shipway_runner::{FailureReason, JobStatus};
+use shipway_testkit::harness::BlockingTest;
 
-pub(crate) const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[BlockingTest] = &[
     (
         "the_first_failure_ends_the_script_and_after_script_knows",
         the_first_failure_ends_the_script_and_after_script_knows,

@@ -1,72 +1,16 @@
-//! What every test needs: a keeper in a directory of its own, a root with busybox in it, and a runner.
+//! What every test needs: a keeper in a directory of its own and a root with busybox in it.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::net::Ipv4Addr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use shipway_sandbox::{
     ContainerNetwork, ContainerSpec, ExitStatus, IdMap, Keeper, LaunchOptions, ProcessLimit, ProcessSpec,
     RootSpec, Started, Stdio,
 };
 
-/// A test and its name.
-pub(crate) type Test = (&'static str, fn());
-
-/// Understands as much of the test harness's arguments as `cargo test` and `cargo nextest` use: `--list`, `--exact`,
-/// filters.
-pub(crate) fn run(groups: &[&[Test]]) -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let tests: Vec<Test> = groups.concat();
-    if has("--list") {
-        // No test is ignored, and that is what nextest asks with --ignored.
-        if !has("--ignored") {
-            for (name, _) in &tests {
-                println!("{name}: test");
-            }
-        }
-        return ExitCode::SUCCESS;
-    }
-    let filters: Vec<&String> = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    let chosen: Vec<Test> = tests
-        .into_iter()
-        .filter(|(name, _)| {
-            filters.is_empty()
-                || filters.iter().any(|filter| {
-                    if has("--exact") {
-                        name == filter
-                    } else {
-                        name.contains(filter.as_str())
-                    }
-                })
-        })
-        .collect();
-    let (mut passed, mut failed) = (0, 0);
-    for (name, test) in chosen {
-        match catch_unwind(AssertUnwindSafe(test)) {
-            Ok(()) => {
-                println!("test {name} ... ok");
-                passed += 1;
-            }
-            Err(_) => {
-                println!("test {name} ... FAILED");
-                failed += 1;
-            }
-        }
-    }
-    println!("{passed} passed, {failed} failed");
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
-}
+pub(crate) use shipway_testkit::harness::BlockingTest as Test;
 
 /// A keeper with its directory.
 pub(crate) struct House {

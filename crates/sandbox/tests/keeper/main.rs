@@ -18,7 +18,7 @@ fn main() -> std::process::ExitCode {
     if escapes::attack().is_some() {
         return std::process::ExitCode::SUCCESS;
     }
-    house::run(&[
+    shipway_testkit::harness::run_blocking(&[
         archives::TESTS,
         escapes::TESTS,
         lifecycle::TESTS,

@@ -1,17 +1,17 @@
 //! The clients that people have, against the registry over TLS and plain HTTP: skopeo, podman, buildah, and the docker CLI
 //! through `shipway engine`.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use shipway_testkit::{Account, Peer};
 
-use crate::harness::{SUITES, User, assert_nothing_left, finish, succeed, text};
+use crate::harness::{
+    CREDENTIALS, RunningEngine, SUITES, User, assert_nothing_left, finish, skopeo_copy, succeed, text,
+    with_storage,
+};
 use crate::image_tree;
-
-const CREDENTIALS: &str = "tester:correct horse";
 
 /// A certificate for 127.0.0.1 from an authority of its own, as an administrator makes them.
 struct Certificates {
@@ -67,62 +67,41 @@ fn skopeo_podman_and_buildah_over_tls() -> Result<()> {
         "--tls-key",
         &certificates.path("server.key"),
     ])?;
-    let archive = user.home.work().join("busybox.tar");
-    succeed(
-        user.shipway(&["image", "save", "--output"])
-            .arg(&archive)
-            .arg("busybox:1.36"),
-    )?;
+    let archive = user.save("busybox:1.36")?;
     let address = &registry.address;
 
-    succeed(
-        user.home
-            .command(skopeo.path())
-            .args([
-                "--insecure-policy",
-                "copy",
-                "--dest-cert-dir",
-                &trust,
-                "--dest-creds",
-                CREDENTIALS,
-            ])
-            .arg(format!("docker-archive:{}", archive.display()))
-            .arg(format!("docker://{address}/tls/image:1")),
+    skopeo_copy(
+        &user.home,
+        &skopeo,
+        &["--dest-cert-dir", &trust, "--dest-creds", CREDENTIALS],
+        &format!("docker-archive:{}", archive.display()),
+        &format!("docker://{address}/tls/image:1"),
     )?;
-    let storage = user.home.path().join("storage");
-    let with_storage = |program: &Path, arguments: &[&str]| {
-        let mut command = user.home.command(program);
-        command
-            .arg("--root")
-            .arg(storage.join("root"))
-            .arg("--runroot")
-            .arg(storage.join("run"));
-        succeed(command.args(["--storage-driver", "vfs"]).args(arguments))
-    };
     let tls = ["--cert-dir", &trust, "--creds", CREDENTIALS];
     for (client, number) in [(podman.path(), 2), (buildah.path(), 3)] {
         let pull = format!("{address}/tls/image:1");
         let push = format!("docker://{address}/tls/image:{number}");
-        with_storage(client, &[&["pull", "--quiet"], &tls[..], &[&pull]].concat())?;
-        with_storage(client, &[&["push"], &tls[..], &[&pull, &push]].concat())?;
+        with_storage(
+            &user.home,
+            client,
+            &[&["pull", "--quiet"], &tls[..], &[&pull]].concat(),
+        )?;
+        with_storage(
+            &user.home,
+            client,
+            &[&["push"], &tls[..], &[&pull, &push]].concat(),
+        )?;
     }
 
     let mut trees = Vec::new();
     for number in 1..=3 {
         let directory = user.home.work().join(format!("tls-{number}"));
-        succeed(
-            user.home
-                .command(skopeo.path())
-                .args([
-                    "--insecure-policy",
-                    "copy",
-                    "--src-cert-dir",
-                    &trust,
-                    "--src-creds",
-                    CREDENTIALS,
-                ])
-                .arg(format!("docker://{address}/tls/image:{number}"))
-                .arg(format!("dir:{}", directory.display())),
+        skopeo_copy(
+            &user.home,
+            &skopeo,
+            &["--src-cert-dir", &trust, "--src-creds", CREDENTIALS],
+            &format!("docker://{address}/tls/image:{number}"),
+            &format!("dir:{}", directory.display()),
         )?;
         trees.push(image_tree::read_skopeo_directory(&directory)?.0);
     }
@@ -141,40 +120,6 @@ fn skopeo_podman_and_buildah_over_tls() -> Result<()> {
         "a client that does not know the authority must refuse"
     );
     Ok(())
-}
-
-/// A running `shipway engine`; it ends with the value.
-struct RunningEngine {
-    process: Child,
-    host: String,
-}
-
-impl RunningEngine {
-    fn start(user: &User) -> Result<Self> {
-        let socket = user.home.path().join("run/engine.sock");
-        let mut process = user
-            .shipway(&["engine", "--socket"])
-            .arg(&socket)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let line = BufReader::new(process.stdout.take().context("standard output")?)
-            .lines()
-            .next()
-            .context("`shipway engine` ended without an address")??;
-        let host = line
-            .strip_prefix("export DOCKER_HOST=")
-            .context("the value for DOCKER_HOST")?
-            .to_owned();
-        Ok(Self { process, host })
-    }
-}
-
-impl Drop for RunningEngine {
-    fn drop(&mut self) {
-        // Gone already is as good as ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 #[test]

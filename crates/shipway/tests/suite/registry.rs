@@ -5,10 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, Peer};
 
-use crate::harness::{SUITES, User, finish, succeed, text};
+use crate::harness::{CREDENTIALS, SUITES, User, finish, skopeo_copy, succeed, text, with_storage};
 use crate::image_tree;
-
-const CREDENTIALS: &str = "tester:correct horse";
 
 #[test]
 fn skopeo_pushes_and_pulls_the_same_image() -> Result<()> {
@@ -16,26 +14,15 @@ fn skopeo_pushes_and_pulls_the_same_image() -> Result<()> {
         return Ok(());
     };
     let user = User::with_base_images(Account::Caller, SUITES[0])?;
-    let archive = user.home.work().join("busybox.tar");
-    succeed(
-        user.shipway(&["image", "save", "--output"])
-            .arg(&archive)
-            .arg("busybox:1.36"),
-    )?;
+    let archive = user.save("busybox:1.36")?;
     let registry = user.serve()?;
     let target = format!("docker://{}/group/copied:1", registry.address);
-    succeed(
-        user.home
-            .command(skopeo.path())
-            .args([
-                "--insecure-policy",
-                "copy",
-                "--dest-tls-verify=false",
-                "--dest-creds",
-                CREDENTIALS,
-            ])
-            .arg(format!("docker-archive:{}", archive.display()))
-            .arg(&target),
+    skopeo_copy(
+        &user.home,
+        &skopeo,
+        &["--dest-tls-verify=false", "--dest-creds", CREDENTIALS],
+        &format!("docker-archive:{}", archive.display()),
+        &target,
     )?;
     let pulled = registry
         .pull(&user.home, "group/copied:1")?
@@ -91,18 +78,7 @@ fn buildah_and_podman_push_and_pull_plainly() -> Result<()> {
         context.join("Containerfile"),
         "FROM scratch\nCOPY Containerfile /copied\n",
     )?;
-    let storage = user.home.path().join("storage");
-    let run = |client: &Peer, arguments: &[&str]| {
-        let mut command = user.home.command(client.path());
-        command
-            .args(["--root"])
-            .arg(storage.join("root"))
-            .arg("--runroot")
-            .arg(storage.join("run"))
-            .args(["--storage-driver", "vfs"])
-            .args(arguments);
-        succeed(&mut command)
-    };
+    let run = |client: &Peer, arguments: &[&str]| with_storage(&user.home, client.path(), arguments);
     let image = format!("{}/group/by-buildah:1", registry.address);
     let directory = context.to_string_lossy().into_owned();
     run(

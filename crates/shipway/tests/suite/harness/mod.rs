@@ -1,0 +1,19 @@
+//! What the tests of the whole share: a user at a keyboard with the binary, and the long-lived commands that it starts.
+//!
+//! What other crates' tests can use as well is in `shipway-testkit`.
+
+mod process;
+mod user;
+
+use std::path::PathBuf;
+
+pub(crate) use process::{CREDENTIALS, Registry, RunningEngine, skopeo_copy, with_storage};
+pub(crate) use shipway_testkit::{
+    SUITES, Suite, assert_nothing_left, debian_image, finish, on_path, shared_images, succeed, suites, text,
+};
+pub(crate) use user::User;
+
+/// The pipeline of this name among the real inputs, if they are beside the project.
+pub(crate) fn shared_pipeline(name: &str) -> Option<PathBuf> {
+    shipway_testkit::shared_inputs(&format!("pipelines/{name}"))
+}

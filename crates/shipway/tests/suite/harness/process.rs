@@ -1,0 +1,117 @@
+//! The long-lived commands of a test, and the clients of other people's that look into them.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use shipway_testkit::{Home, Peer, succeed};
+
+use super::User;
+
+/// The user that [`User::serve`] makes, as clients take it.
+pub(crate) const CREDENTIALS: &str = "tester:correct horse";
+
+/// A child that ends with the value.
+pub(super) struct Ending(Child);
+
+impl Ending {
+    /// Starts a command and gives what follows `mark` in its first line on standard output that has it.
+    pub(super) fn start(command: &mut Command, mark: &str) -> Result<(Self, String)> {
+        let mut process = Self(command.stdout(Stdio::piped()).spawn()?);
+        let mut lines = BufReader::new(process.0.stdout.take().context("standard output")?).lines();
+        loop {
+            let line = lines
+                .next()
+                .with_context(|| format!("{command:?} ended without saying `{mark}`"))??;
+            if let Some((_, rest)) = line.split_once(mark) {
+                return Ok((process, rest.trim().to_owned()));
+            }
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Gone already is as good as ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running `shipway serve`; it ends with the value.
+pub(crate) struct Registry {
+    _server: Ending,
+    pub(crate) address: String,
+}
+
+impl Registry {
+    pub(super) fn start(serve: &mut Command) -> Result<Self> {
+        let (server, address) = Ending::start(serve, "://")?;
+        Ok(Self {
+            _server: server,
+            address: address.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Pulls an image with skopeo into a directory and says where it is.
+    pub(crate) fn pull(&self, home: &Home, image: &str) -> Result<Option<PathBuf>> {
+        let Some(skopeo) = Peer::find("skopeo") else {
+            return Ok(None);
+        };
+        let directory = home
+            .work()
+            .join(format!("pulled-{}", image.replace(['/', ':'], "-")));
+        skopeo_copy(
+            home,
+            &skopeo,
+            &["--src-tls-verify=false", "--src-creds", CREDENTIALS],
+            &format!("docker://{}/{image}", self.address),
+            &format!("dir:{}", directory.display()),
+        )?;
+        Ok(Some(directory))
+    }
+}
+
+/// A running `shipway engine`; it ends with the value.
+pub(crate) struct RunningEngine {
+    _process: Ending,
+    /// The value for `DOCKER_HOST`.
+    pub(crate) host: String,
+}
+
+impl RunningEngine {
+    pub(crate) fn start(user: &User) -> Result<Self> {
+        let socket = user.home.path().join("run/engine.sock");
+        let mut command = user.shipway(&["engine", "--socket"]);
+        let (process, host) = Ending::start(command.arg(&socket), "export DOCKER_HOST=")?;
+        Ok(Self {
+            _process: process,
+            host,
+        })
+    }
+}
+
+/// Copies an image with skopeo, whatever signatures it has or not.
+pub(crate) fn skopeo_copy(home: &Home, skopeo: &Peer, options: &[&str], from: &str, to: &str) -> Result<()> {
+    let mut command = home.command(skopeo.path());
+    command
+        .args(["--insecure-policy", "copy"])
+        .args(options)
+        .args([from, to]);
+    succeed(&mut command).map(drop)
+}
+
+/// A command of podman's or buildah's with an image storage in the home.
+pub(crate) fn with_storage(home: &Home, program: &Path, arguments: &[&str]) -> Result<()> {
+    let storage = home.path().join("storage");
+    let mut command = home.command(program);
+    command
+        .arg("--root")
+        .arg(storage.join("root"))
+        .arg("--runroot")
+        .arg(storage.join("run"))
+        .args(["--storage-driver", "vfs"])
+        .args(arguments);
+    succeed(&mut command).map(drop)
+}

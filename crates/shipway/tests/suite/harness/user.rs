@@ -1,0 +1,100 @@
+//! A user at a keyboard: a home, the binary, and the base images of the pipelines.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use shipway_testkit::{Account, Home, Suite, shared_images, succeed};
+
+use super::Registry;
+
+/// A user with Shipway.
+pub(crate) struct User {
+    pub(crate) home: Home,
+    binary: PathBuf,
+}
+
+impl User {
+    /// A user of the given account with nothing in the data directory.
+    pub(crate) fn new(account: Account) -> Result<Self> {
+        let home = Home::new(account)?;
+        // The account of the test may not be allowed to enter the directory that the binary was built in. Another process
+        // copies: a descriptor of ours, open for writing while another test forks, would make the binary `busy`.
+        let binary = home.path().join("shipway");
+        succeed(Command::new("cp").arg(env!("CARGO_BIN_EXE_shipway")).arg(&binary))?;
+        Ok(Self { home, binary })
+    }
+
+    /// A user who has the base images of the pipelines, with the docker CLI of `suite` in them.
+    pub(crate) fn with_base_images(account: Account, suite: Suite) -> Result<Self> {
+        let user = Self::new(account)?;
+        let images = shared_images(suite)?;
+        for (names, tar, changes) in [
+            (
+                ["busybox:1.36", "busybox:latest"],
+                &images.busybox,
+                &[r#"CMD ["sh"]"#][..],
+            ),
+            (
+                ["docker:24.0.5-cli", "docker:24.0.5"],
+                &images.docker_cli,
+                &[
+                    r#"ENTRYPOINT ["docker-entrypoint.sh"]"#,
+                    r#"CMD ["sh"]"#,
+                    "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                    "ENV DOCKER_TLS_CERTDIR=/certs",
+                ],
+            ),
+        ] {
+            for name in names {
+                let mut command = user.shipway(&["image", "import", "--quiet"]);
+                for change in changes {
+                    command.args(["--change", change]);
+                }
+                succeed(command.arg(name).arg(tar))?;
+            }
+        }
+        Ok(user)
+    }
+
+    /// The image of this name as a tar that other tools read.
+    pub(crate) fn save(&self, image: &str) -> Result<PathBuf> {
+        let archive = self.home.work().join("saved.tar");
+        succeed(
+            self.shipway(&["image", "save", "--output"])
+                .arg(&archive)
+                .arg(image),
+        )?;
+        Ok(archive)
+    }
+
+    /// The binary with arguments, in this user's home.
+    pub(crate) fn shipway(&self, arguments: &[&str]) -> Command {
+        let mut command = self.home.command(&self.binary);
+        command.args(arguments);
+        command
+    }
+
+    /// Starts the registry over this user's data and logs a new administrator in.
+    pub(crate) fn serve(&self) -> Result<Registry> {
+        self.serve_with(&[])
+    }
+
+    /// As [`Self::serve`], with more arguments.
+    pub(crate) fn serve_with(&self, arguments: &[&str]) -> Result<Registry> {
+        let mut add = self.shipway(&["user", "add", "tester", "--password-stdin"]);
+        let mut process = add.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        process
+            .stdin
+            .take()
+            .context("standard input")?
+            .write_all(b"correct horse\n")?;
+        ensure!(process.wait()?.success(), "`shipway user add` failed");
+
+        Registry::start(
+            self.shipway(&["serve", "--listen", "127.0.0.1:0"])
+                .args(arguments),
+        )
+    }
+}
