@@ -84,6 +84,12 @@ impl fmt::Display for FsckReport {
         for path in &self.unknown_files {
             writeln!(f, "unknown file: {}", path.display())?;
         }
+        if !self.corrupt.is_empty() {
+            writeln!(
+                f,
+                "to mend what is corrupt: remove the images that hold it, collect with a grace of 0, bring them again"
+            )?;
+        }
         let verdict = if self.is_clean() {
             "nothing is lost"
         } else {

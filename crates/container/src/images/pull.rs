@@ -203,6 +203,19 @@ impl Images {
         let Some(image) = self.present(&Scope::imported(), reference, platform).await? else {
             return Ok(None);
         };
+        self.adopt(scope, reference, image).await.map(Some)
+    }
+
+    /// Gives an imported image a name in another scope, which from then on holds it as its own.
+    ///
+    /// # Errors
+    /// When the image was removed meanwhile, or the store fails.
+    pub async fn adopt(
+        &self,
+        scope: &Scope,
+        reference: &Reference,
+        image: Image,
+    ) -> Result<Image, PullError> {
         let (scope, reference) = (scope.clone(), reference.clone());
         self.blocking(move |images| {
             let failed = |source| PullError::Keep {
@@ -233,7 +246,7 @@ impl Images {
                 .store
                 .put_image(&scope, &reference, &write)
                 .map_err(failed)?;
-            Ok(Some(image))
+            Ok(image)
         })
         .await
     }

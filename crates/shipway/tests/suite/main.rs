@@ -12,6 +12,7 @@ mod disk_full;
 mod escapes;
 mod harness;
 mod image_tree;
+mod images;
 mod interruption;
 mod keywords;
 mod masked;

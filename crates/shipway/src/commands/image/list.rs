@@ -1,5 +1,6 @@
 //! What is there: local images, the registry's repositories, one image's configuration, names given and taken.
 
+use shipway_container::Image;
 use shipway_store::Scope;
 
 use super::{lookup_failed, no_such_image};
@@ -100,42 +101,43 @@ pub(super) fn registry(installation: &Installation, json: bool) -> Result<(), Fa
     }
 }
 
-pub(super) async fn inspect(installation: &Installation, name: &str) -> Result<(), Failure> {
+/// One of the images that `image ls` lists, the user's own or else an imported one, and whose it is.
+async fn listed(installation: &Installation, name: &str) -> Result<(Scope, Image), Failure> {
     let images = installation.images();
     for scope in [Scope::user(), Scope::imported()] {
-        if let Some(image) = images
-            .resolve(&scope, name)
-            .await
-            .map_err(|error| lookup_failed(&error))?
-        {
-            let description = serde_json::json!({
-                "id": image.id,
-                "manifest": image.manifest,
-                "config": image.config,
-                "layers": image.layers,
-            });
-            screen::line(&format!("{description:#}"));
-            return Ok(());
+        let found = images.resolve(&scope, name).await;
+        if let Some(image) = found.map_err(|error| lookup_failed(&error))? {
+            return Ok((scope, image));
         }
     }
     Err(no_such_image(name))
 }
 
+pub(super) async fn inspect(installation: &Installation, name: &str) -> Result<(), Failure> {
+    let (_, image) = listed(installation, name).await?;
+    let description = serde_json::json!({
+        "id": image.id,
+        "manifest": image.manifest,
+        "config": image.config,
+        "layers": image.layers,
+    });
+    screen::line(&format!("{description:#}"));
+    Ok(())
+}
+
 pub(super) async fn tag(installation: &Installation, name: &str, reference: &str) -> Result<(), Failure> {
     let images = installation.images();
     let reference = parse_reference(reference)?;
-    let scope = Scope::user();
-    let Some(image) = images
-        .resolve(&scope, name)
-        .await
-        .map_err(|error| lookup_failed(&error))?
-    else {
-        return Err(no_such_image(name));
-    };
-    images
-        .tag(&scope, &image.manifest, &reference)
-        .await
-        .map_err(|error| lookup_failed(&error))
+    let (scope, image) = listed(installation, name).await?;
+    if scope == Scope::user() {
+        images
+            .tag(&scope, &image.manifest, &reference)
+            .await
+            .map_err(|error| lookup_failed(&error))
+    } else {
+        let adopted = images.adopt(&Scope::user(), &reference, image).await;
+        adopted.map(|_| ()).map_err(|error| lookup_failed(&error))
+    }
 }
 
 pub(super) async fn remove(installation: &Installation, names: &[String]) -> Result<(), Failure> {
