@@ -24,6 +24,7 @@ const RTM_NEWLINK: u16 = 16;
 const IFF_UP: u32 = 1;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
@@ -74,6 +75,9 @@ impl Links {
         let mut writer = Writer::default();
         writer.message(RTM_NEWLINK, MAKE, &link_header(0, IFF_UP), |message| {
             message.text(IFLA_IFNAME, BRIDGE);
+            // Else the bridge takes the lowest one of its ports, and changes it when that container ends: who remembers
+            // the old one talks to nobody for seconds.
+            message.attribute(IFLA_ADDRESS, &hardware_address(address));
             message.nested(IFLA_LINKINFO, &[], |info| info.text(IFLA_INFO_KIND, "bridge"));
         });
         self.netlink
@@ -113,6 +117,8 @@ impl Links {
                     // Not up yet: the kernel refuses that until the other end exists.
                     data.nested(VETH_INFO_PEER, &link_header(0, 0), |peer| {
                         peer.text(IFLA_IFNAME, DEVICE);
+                        // An address that a later container gets again is found where it was.
+                        peer.attribute(IFLA_ADDRESS, &hardware_address(address));
                         peer.attribute(IFLA_NET_NS_FD, &here.as_raw_fd().to_ne_bytes());
                     });
                 });
@@ -147,6 +153,12 @@ pub(crate) fn loopback_up() -> Result<()> {
     let mut writer = Writer::default();
     writer.message(RTM_NEWLINK, NLM_F_ACK, &link_header(1, IFF_UP), |_| {});
     Socket::open(ROUTING).doing(action)?.send(&writer).doing(action)
+}
+
+/// The locally administered address that goes with an IPv4 address, as Docker forms it.
+fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x42, a, b, c, d]
 }
 
 /// `struct ifinfomsg`: any family, any type; flags and which of them count.

@@ -1,6 +1,6 @@
 //! Containers on the pod's bridge.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -20,6 +20,10 @@ pub(crate) const TESTS: &[Test] = &[
         containers_reach_each_other_and_services,
     ),
     ("network::no_network_is_none", no_network_is_none),
+    (
+        "network::hardware_addresses_follow_from_addresses",
+        hardware_addresses_follow_from_addresses,
+    ),
 ];
 
 const RELAY: u16 = 7000;
@@ -158,4 +162,29 @@ fn no_network_is_none() {
         lines.next().is_some() && text.ends_with("none\n") && !text.contains("198.18"),
         "{text}"
     );
+}
+
+/// Left to the kernel, a bridge takes the lowest address of its ports: with the container that had it the gateway would
+/// vanish for those who had asked for it, for as long as they remember.
+fn hardware_addresses_follow_from_addresses() {
+    let house = networked();
+    let listener = TcpListener::from(house.keeper.listen_tcp(SocketAddrV4::new(BRIDGE, RELAY)).unwrap());
+    let mut alive = Vec::new();
+    for last in 20..28 {
+        let script = "nc 198.18.0.1 1 2>/dev/null; busybox awk '$1 == \"198.18.0.1\" { print $4 }' /proc/net/arp; \
+                      cat /sys/class/net/eth0/address; nc 198.18.0.1 7000";
+        let (started, output) = house.start(on_bridge(&house, last, script));
+        let mut lines = std::io::BufReader::new(output).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "02:42:c6:12:00:01");
+        assert_eq!(
+            lines.next().unwrap().unwrap(),
+            format!("02:42:c6:12:00:{last:02x}")
+        );
+        // It stays, with its device, while the others come.
+        alive.push((started, listener.accept().unwrap()));
+    }
+    for (started, connection) in alive {
+        drop(connection);
+        house.keeper.wait(started.process).unwrap();
+    }
 }
