@@ -43,7 +43,7 @@ impl Project {
             files.path().to_string_lossy().replace('/', "-")
         );
         std::fs::write(files_root.join("nonce.txt"), format!("{nonce}\n"))?;
-        succeed(Command::new("chmod").args(["-R", "a+rX"]).arg(files.path()))?;
+        succeed(Command::new("chmod").args(["-R", "a+rX,u+w"]).arg(files.path()))?;
         let repository = git_repository(&user.home, &files_root, "group/project", "main")?;
         Ok(Some(Self {
             user,
@@ -258,7 +258,7 @@ fn runner_configuration(project: &Project, pipeline: &str) -> Result<String> {
     let inputs = shared_pipeline(pipeline).context("the pipeline is here: the project is made from one")?;
     let file = project.user.home.work().join("config.toml");
     std::fs::copy(inputs.join("config.toml"), &file)?;
-    succeed(Command::new("chmod").arg("a+r").arg(&file))?;
+    succeed(Command::new("chmod").arg("a+r,u+w").arg(&file))?;
     Ok(file.to_string_lossy().into_owned())
 }
 
