@@ -36,7 +36,7 @@ pub enum IdMapError {
         file: PathBuf,
     },
     /// Running as root in somebody's container that has no ids but root's.
-    #[error("{file} gives this process no id besides root's, so none can be given to a pod", file = file.display())]
+    #[error("{file} gives this process no id besides root's, so none can be given to a pod: give the container this runs in a range of ids (65536 are best)", file = file.display())]
     NothingToGive {
         /// `/proc/self/uid_map` or `/proc/self/gid_map`.
         file: PathBuf,

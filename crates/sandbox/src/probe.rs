@@ -128,7 +128,13 @@ fn examine_place(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
     let id_map = match IdMap::detect() {
         Ok(id_map) => id_map,
         Err(error) => {
-            findings.push(failed("range of ids", chain(&error), "see the message"));
+            // The message says what to do.
+            findings.push(Finding {
+                name: "range of ids".into(),
+                ok: false,
+                detail: chain(&error),
+                remedy: None,
+            });
             return Tier::Unsupported;
         }
     };
@@ -138,7 +144,8 @@ fn examine_place(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
         Err(error) => {
             let remedy = "allow user namespaces: sysctl user.max_user_namespaces above 0, \
                           kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a \
-                          container: --security-opt seccomp=unconfined or a profile that allows unshare";
+                          container: --security-opt seccomp=unconfined or a profile that allows unshare; in a plain \
+                          chroot the kernel allows none: enter the tree with pivot_root, as containers do";
             findings.push(failed("user namespace", chain(&error), remedy));
             return Tier::Unsupported;
         }

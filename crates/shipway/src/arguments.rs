@@ -1,6 +1,8 @@
 //! The command line: what every verb takes. The text here is the manual; `--help` prints it.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use shipway_oci::RegistryName;
@@ -38,6 +40,27 @@ pub(crate) struct GlobalArguments {
     pub(crate) insecure_registry: Vec<RegistryName>,
 }
 
+/// A span of time as GitLab's documents write it; a bare number is seconds.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    shipway_pipeline::parse_duration(text)
+        .map_err(|error| format!("{error}: write a number and a unit, such as `45s`, `90m` or `2h 30m`"))
+}
+
+/// Where to listen. No name is looked up but `localhost`; an empty one is every address, as Docker and Go take it.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let named = text.rsplit_once(':').and_then(|(host, port)| {
+        let host = match host {
+            "localhost" => Ipv4Addr::LOCALHOST,
+            "" => Ipv4Addr::UNSPECIFIED,
+            _ => return None,
+        };
+        Some(SocketAddr::new(IpAddr::V4(host), port.parse().ok()?))
+    });
+    named.or_else(|| text.parse().ok()).ok_or_else(|| {
+        "write an IP address and a port, such as 127.0.0.1:5000, [::]:5000 or localhost:5000".to_owned()
+    })
+}
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -58,4 +81,38 @@ pub(crate) enum Command {
     Prune(commands::upkeep::PruneArguments),
     Gc(commands::upkeep::GcArguments),
     Fsck(commands::upkeep::FsckArguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listens_where_people_say() {
+        for (text, expected) in [
+            ("127.0.0.1:5000", "127.0.0.1:5000"),
+            ("[::1]:0", "[::1]:0"),
+            ("localhost:5000", "127.0.0.1:5000"),
+            (":5000", "0.0.0.0:5000"),
+        ] {
+            assert_eq!(listen_address(text).unwrap().to_string(), expected);
+        }
+        for text in [
+            "",
+            "5000",
+            "localhost",
+            "example.com:5000",
+            "localhost:70000",
+            "127.0.0.1",
+        ] {
+            assert!(listen_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_have_units() {
+        assert_eq!(span("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(span("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert!(span("soon").unwrap_err().contains("`2h 30m`"));
+    }
 }

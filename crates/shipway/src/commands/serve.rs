@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use shipway_registry::server::{Server, ServerOptions};
 use tokio::net::TcpListener;
 
+use crate::arguments::listen_address;
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
 use crate::screen;
@@ -21,7 +22,7 @@ use crate::screen;
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
     /// Where to listen [default: registry.listen of the configuration, else 127.0.0.1:5000]
-    #[arg(long, value_name = "ADDRESS:PORT", env = "SHIPWAY_LISTEN")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SHIPWAY_LISTEN", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// The certificate chain, PEM; serves TLS together with --tls-key
     #[arg(long, value_name = "FILE", requires = "tls_key")]

@@ -7,14 +7,15 @@ use std::time::Duration;
 use clap::Args;
 use shipway_store::{CollectOptions, FsckOptions};
 
+use crate::arguments::span;
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
 use crate::screen;
 
 /// What was used in the last hour may be about to be used again by somebody.
-const DEFAULT_GRACE: u64 = 3600;
+const GRACE: Duration = Duration::from_secs(3600);
 /// A day: whoever pushes by digest first and tags at the end has had time for it.
-const DEFAULT_UNTAGGED: &str = "86400";
+const DEFAULT_UNTAGGED: &str = "24h";
 
 /// Show what the data directory holds and remove what nothing refers to
 #[derive(Debug, Args)]
@@ -33,13 +34,14 @@ pub(crate) struct PruneArguments {
 /// Remove blobs that no image, repository or cache record refers to; safe beside a running registry
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
-    /// Leave what was used within this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE)]
-    grace: u64,
-    /// First remove manifests that no tag, no index and no subject keeps, if they were pushed or lost their last tag more than
-    /// this many seconds ago
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_UNTAGGED)]
-    untagged: Option<u64>,
+    /// Leave what was used within this time: a number and a unit, such as `30m` or `2h`
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span)]
+    grace: Duration,
+    /// First remove manifests that no tag, no index and no subject keeps, if they were pushed or lost their last tag longer
+    /// ago than this
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_UNTAGGED,
+          value_parser = span)]
+    untagged: Option<Duration>,
     /// Only count
     #[arg(long)]
     dry_run: bool,
@@ -77,7 +79,7 @@ pub(crate) async fn prune(
         layers = prune_layers(&installation).await?;
     }
     let options = CollectOptions {
-        grace: Duration::from_secs(DEFAULT_GRACE),
+        grace: GRACE,
         dry_run: arguments.dry_run,
     };
     let report = installation
@@ -144,10 +146,10 @@ async fn prune_layers(installation: &Installation) -> Result<usize, Failure> {
 }
 
 pub(crate) fn gc(arguments: &GcArguments, installation: &Installation) -> Result<ExitCode, Failure> {
-    if let Some(seconds) = arguments.untagged {
+    if let Some(age) = arguments.untagged {
         let untagged = installation
             .store
-            .expire_untagged(Duration::from_secs(seconds), arguments.dry_run)
+            .expire_untagged(age, arguments.dry_run)
             .map_err(|error| broken("removing untagged manifests", &error))?;
         for manifest in &untagged {
             screen::line(&format!("{}@{}", manifest.repository, manifest.digest));
@@ -155,7 +157,7 @@ pub(crate) fn gc(arguments: &GcArguments, installation: &Installation) -> Result
         screen::line(&format!("{} untagged manifests", untagged.len()));
     }
     let options = CollectOptions {
-        grace: Duration::from_secs(arguments.grace),
+        grace: arguments.grace,
         dry_run: arguments.dry_run,
     };
     let report = installation
