@@ -3,13 +3,15 @@
 //! What other crates' tests can use as well is in `shipway-testkit`.
 
 mod process;
+mod project;
 mod user;
 
 use std::path::PathBuf;
 
 pub(crate) use process::{CREDENTIALS, Registry, RunningEngine, skopeo_copy, with_storage};
+pub(crate) use project::{Project, everywhere};
 pub(crate) use shipway_testkit::{
-    SUITES, Suite, assert_nothing_left, debian_image, finish, on_path, shared_images, succeed, suites, text,
+    SUITES, assert_nothing_left, debian_image, finish, on_path, shared_images, succeed, text,
 };
 pub(crate) use user::User;
 

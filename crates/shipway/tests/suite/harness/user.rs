@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use shipway_testkit::{Account, Home, Suite, shared_images, succeed};
+use shipway_testkit::{Account, Home, Suite, shared_images, succeed, workspace};
 
 use super::Registry;
 
@@ -28,33 +28,11 @@ impl User {
 
     /// A user who has the base images of the pipelines, with the docker CLI of `suite` in them.
     pub(crate) fn with_base_images(account: Account, suite: Suite) -> Result<Self> {
+        // The tars are made here, once for all tests of the machine; the script would make them as the account of the test.
+        shared_images(suite)?;
         let user = Self::new(account)?;
-        let images = shared_images(suite)?;
-        for (names, tar, changes) in [
-            (
-                ["busybox:1.36", "busybox:latest"],
-                &images.busybox,
-                &[r#"CMD ["sh"]"#][..],
-            ),
-            (
-                ["docker:24.0.5-cli", "docker:24.0.5"],
-                &images.docker_cli,
-                &[
-                    r#"ENTRYPOINT ["docker-entrypoint.sh"]"#,
-                    r#"CMD ["sh"]"#,
-                    "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                    "ENV DOCKER_TLS_CERTDIR=/certs",
-                ],
-            ),
-        ] {
-            for name in names {
-                let mut command = user.shipway(&["image", "import", "--quiet"]);
-                for change in changes {
-                    command.args(["--change", change]);
-                }
-                succeed(command.arg(name).arg(tar))?;
-            }
-        }
+        let mut script = user.home.command(workspace().join("scripts/base-images"));
+        succeed(script.arg(&user.binary).arg(suite.0))?;
         Ok(user)
     }
 

@@ -1,0 +1,175 @@
+//! A pipeline of the real inputs over the test's own files, as the projects on GitLab have them: run with every docker CLI
+//! and account, and what it made compared with what its Dockerfile says.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result, ensure};
+use shipway_testkit::{
+    Account, Suite, assert_nothing_left, finish, git_repository, shared_images, succeed, suites, text,
+    workspace,
+};
+
+use super::{Registry, User, shared_pipeline};
+use crate::image_tree::{self, Node, Tree};
+
+/// A git repository with an unchanged pipeline, ready to run.
+pub(crate) struct Project {
+    pub(crate) user: User,
+    /// The docker CLI in the job images.
+    pub(crate) suite: Suite,
+    pub(crate) repository: PathBuf,
+    /// A line that only this project's files have.
+    pub(crate) nonce: String,
+}
+
+impl Project {
+    /// The project `group/project` on `main`, or nothing where the real inputs are not beside the workspace.
+    pub(crate) fn new(pipeline: &str, account: Account, suite: Suite) -> Result<Option<Self>> {
+        let Some(inputs) = shared_pipeline(pipeline) else {
+            return Ok(None);
+        };
+        let user = User::with_base_images(account, suite)?;
+        let files = tempfile::tempdir()?;
+        let fixture = workspace().join("crates/shipway/tests/fixtures/image");
+        let root = files.path().join("files");
+        succeed(Command::new("cp").arg("-a").arg(fixture).arg(&root))?;
+        std::fs::copy(inputs.join(".gitlab-ci.yml"), root.join(".gitlab-ci.yml"))?;
+        // What a test of another moment printed cannot pass for this one's.
+        let nonce = format!(
+            "nonce-{}-{}",
+            std::process::id(),
+            files.path().to_string_lossy().replace('/', "-")
+        );
+        std::fs::write(root.join("nonce.txt"), format!("{nonce}\n"))?;
+        succeed(Command::new("chmod").args(["-R", "a+rX,u+w"]).arg(files.path()))?;
+        let repository = git_repository(&user.home, &root, "group/project", "main")?;
+        Ok(Some(Self {
+            user,
+            suite,
+            repository,
+            nonce,
+        }))
+    }
+
+    /// Runs the pipeline to its successful end; what was said is returned.
+    pub(crate) fn run(&self) -> Result<String> {
+        self.run_with(&[])
+    }
+
+    /// As [`Self::run`], with more arguments.
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.attempt(arguments)?;
+        let trace = text(&output);
+        ensure!(
+            output.status.success(),
+            "`shipway run {}` ended with {}:\n{trace}",
+            arguments.join(" "),
+            output.status
+        );
+        Ok(trace)
+    }
+
+    /// Runs the pipeline to its end, whatever that is.
+    pub(crate) fn attempt(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.user.shipway(&["run"]);
+        finish(command.args(arguments).current_dir(&self.repository))
+    }
+
+    /// Runs git in the repository; what it printed is returned, without the end of its last line.
+    pub(crate) fn git(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.user.home.command("git");
+        let output = succeed(command.arg("-C").arg(&self.repository).args(arguments))?;
+        Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+    }
+
+    /// What the image must hold: the base, and what the Dockerfile of the fixture does to it.
+    fn expected_tree(&self) -> Result<Tree> {
+        let mut tree = Tree::new();
+        image_tree::apply_layer(&mut tree, File::open(shared_images(self.suite)?.busybox)?)?;
+        let file = |mode: u32, content: &[u8]| Node {
+            kind: tar::EntryType::Regular,
+            mode,
+            owner: (0, 0),
+            link: None,
+            content: content.to_vec(),
+        };
+        let directory = Node {
+            kind: tar::EntryType::Directory,
+            ..file(0o755, b"")
+        };
+        let nonce = format!("{}\n", self.nonce);
+        tree.insert("nonce.txt".into(), file(0o644, nonce.as_bytes()));
+        for name in [
+            "script",
+            "script/to",
+            "script/to/run",
+            "script/to/run/another",
+            "made",
+        ] {
+            tree.insert(name.into(), directory.clone());
+        }
+        for name in ["script/to/run/tests", "script/to/run/another/test"] {
+            tree.insert(
+                name.into(),
+                file(0o755, &std::fs::read(self.repository.join(name))?),
+            );
+        }
+        tree.insert("made/by-a-step".into(), file(0o644, nonce.as_bytes()));
+        tree.remove("bin/vi")
+            .context("the base has a bin/vi for the build to remove")?;
+        Ok(tree)
+    }
+
+    /// Pulls an image from `shipway serve` with an independent client and compares it file by file.
+    pub(crate) fn compare(&self, image: &str) -> Result<()> {
+        self.compare_in(&self.user.serve()?, image)
+    }
+
+    /// As [`Self::compare`], from a registry that runs already.
+    pub(crate) fn compare_in(&self, registry: &Registry, image: &str) -> Result<()> {
+        let Some(directory) = registry.pull(&self.user.home, image)? else {
+            return Ok(());
+        };
+        let (found, configuration) = image_tree::read_skopeo_directory(&directory)?;
+        let differences = image_tree::differences(&self.expected_tree()?, &found);
+        ensure!(
+            differences.is_empty(),
+            "{image} differs:\n{}",
+            differences.join("\n")
+        );
+        ensure!(
+            configuration["config"]["Cmd"] == serde_json::json!(["sh"]),
+            "the configuration: {configuration}"
+        );
+        Ok(())
+    }
+}
+
+/// Runs a test for every CLI and account; all are tried before the first failure is told.
+///
+/// # Panics
+/// When one fails or leaves a process or a mount behind: with the pipeline, the account and the CLI in the message.
+pub(crate) fn everywhere(pipeline: &str, test: impl Fn(&Project) -> Result<()>) {
+    let mut failures = Vec::new();
+    for suite in suites() {
+        for account in Account::all() {
+            let outcome = Project::new(pipeline, account, suite).and_then(|project| match project {
+                None => Ok(()),
+                Some(project) => {
+                    test(&project)?;
+                    assert_nothing_left(&project.user.home)
+                }
+            });
+            if let Err(error) = outcome {
+                failures.push(format!(
+                    "{pipeline} as {} with {}: {error:?}",
+                    account.name(),
+                    suite.0
+                ));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
