@@ -5,8 +5,9 @@
 //! all that it starts, threads included, whatever a container's root writes into the setting of its own.
 //!
 //! Where the kernel has it for the whole machine only, or `/proc/sys` is read-only, each user id of the pod is bounded by itself
-//! instead, by `RLIMIT_NPROC`: the kernel counts those per user namespace, so pods of one user do not count together. That stops
-//! an accident, and not somebody who changes ids: the pod's root has 65,536 of them.
+//! instead, by `RLIMIT_NPROC`: since Linux 5.14 the kernel counts those per user namespace, so pods of one user do not count
+//! together. That stops an accident, and not somebody who changes ids: the pod's root has 65,536 of them. A lower limit of the
+//! place itself stays as it is: only the machine's own administrator raises one.
 
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
@@ -68,13 +69,19 @@ pub(crate) fn bound_processes(limit: ProcessLimit) -> Result<()> {
     if std::fs::write(HIGHEST, limit.get().to_string()).is_ok() {
         return Ok(());
     }
-    let number = Some(limit.get().into());
-    let both = Rlimit {
-        current: number,
-        maximum: number,
-    };
+    let allowed = rustix::process::getrlimit(Resource::Nproc).maximum;
+    let both = at_most(limit, allowed);
     rustix::process::setrlimit(Resource::Nproc, both)
         .doing(|| format!("limit the pod to {} processes", limit.get()))
+}
+
+fn at_most(limit: ProcessLimit, allowed: Option<u64>) -> Rlimit {
+    let wanted = u64::from(limit.get());
+    let number = Some(allowed.map_or(wanted, |allowed| allowed.min(wanted)));
+    Rlimit {
+        current: number,
+        maximum: number,
+    }
 }
 
 /// Whether the kernel bounds the pod as a whole: asked by writing what is there.
@@ -91,4 +98,18 @@ pub(crate) fn examine() -> Result<String> {
 
 fn errno(error: &std::io::Error) -> rustix::io::Errno {
     rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_limit_of_the_place_is_raised() {
+        let limit = ProcessLimit::default();
+        for (allowed, expected) in [(None, 8192), (Some(4000), 4000), (Some(100_000), 8192)] {
+            let both = at_most(limit, allowed);
+            assert_eq!((both.current, both.maximum), (Some(expected), Some(expected)));
+        }
+    }
 }

@@ -29,6 +29,15 @@ struct Inner {
     id: StoreId,
     database: Database,
     files: BlobFiles,
+    /// Last, so that the room is taken back when everything else is closed.
+    _reserve: Option<ballast::GivenUp>,
+}
+
+/// Why a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Use,
+    Free,
 }
 
 /// What makes a store itself wherever its address: two names that lead to the same id lead to the same registry.
@@ -101,22 +110,16 @@ pub enum OpenError {
 impl Store {
     /// Opens the store in a directory, and makes it if there is none.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        let store = Self::open_as_it_is(directory)?;
-        ballast::reserve(store.directory());
-        Ok(store)
+        Self::open_for(Purpose::Use, directory)
     }
 
-    /// Opens the store to remove something from it: on a full disk the room that it keeps for that is given up first. The next
-    /// one to open it keeps it again.
+    /// Opens the store to remove something from it: on a full disk the room that it keeps for that is given up for as long as
+    /// it is open.
     pub fn open_to_free(directory: &Path) -> Result<Self, OpenError> {
-        ballast::release(directory).map_err(|source| OpenError::Failed {
-            directory: directory.to_owned(),
-            source,
-        })?;
-        Self::open_as_it_is(directory)
+        Self::open_for(Purpose::Free, directory)
     }
 
-    fn open_as_it_is(directory: &Path) -> Result<Self, OpenError> {
+    fn open_for(purpose: Purpose, directory: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Failed {
             directory: directory.to_owned(),
             source,
@@ -138,6 +141,10 @@ impl Store {
             });
         }
         close_to_others(directory, metadata.mode()).map_err(failed)?;
+        let reserve = match purpose {
+            Purpose::Use => None,
+            Purpose::Free => ballast::give_up(directory).map_err(failed)?,
+        };
 
         // Two processes that make one store at the same time would disturb each other: SQLite does not wait
         // for a change of the journal's mode.
@@ -161,12 +168,16 @@ impl Store {
         let files = BlobFiles::open(directory).map_err(failed)?;
         let database = Database::open(&path).map_err(database)?;
         let id = store_id(&database).map_err(failed)?;
+        if purpose == Purpose::Use {
+            ballast::reserve(directory);
+        }
         Ok(Self {
             inner: Arc::new(Inner {
                 directory: directory.clone(),
                 id,
                 database,
                 files,
+                _reserve: reserve,
             }),
         })
     }

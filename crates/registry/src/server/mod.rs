@@ -16,6 +16,7 @@ mod listen;
 mod listings;
 mod manifests;
 mod origin;
+mod paced;
 mod request_body;
 mod respond;
 mod sessions;

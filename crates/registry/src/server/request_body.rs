@@ -1,16 +1,14 @@
 //! Bodies of requests: bounded, with a limit on silence, and handed to a blocking thread.
 
 use std::pin::pin;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body;
-use http_body_util::BodyExt;
 use shipway_access::Principal;
 use tokio::time::timeout;
 
-use super::streams::Pace;
+use super::paced::{Paced, Piece};
 use super::{Inner, ServerOptions};
 use crate::transfer::{Chunks, Feed, chunks};
 use crate::wire::{ErrorCode, RegistryError};
@@ -48,21 +46,14 @@ where
 {
     let options = &inner.options;
     let mut body = pin!(body);
+    let mut paced = Paced::new(body.as_mut(), options);
     let mut gathered = BytesMut::new();
     let mut ended = None;
-    let mut pace = Pace::new(options.least_bytes_per_second, options.body_timeout);
-    while ended.is_none() && gathered.len() < SMALL && body.size_hint().lower() < SMALL as u64 {
-        let asked = Instant::now();
-        match timeout(options.body_timeout, body.frame()).await {
-            Ok(Some(Ok(frame))) => {
-                let data = frame.data_ref().map_or(&[][..], |data| data);
-                gathered.extend_from_slice(data);
-                if !pace.keeps_up(asked.elapsed(), data.len() as u64) {
-                    ended = Some(Ended::Interrupted);
-                }
-            }
-            Ok(None) => ended = Some(Ended::Done),
-            Ok(Some(Err(_))) | Err(_) => ended = Some(Ended::Interrupted),
+    while ended.is_none() && gathered.len() < SMALL && paced.announced() < SMALL as u64 {
+        match paced.next().await {
+            Piece::Data(data) => gathered.extend_from_slice(&data),
+            Piece::End => ended = Some(Ended::Done),
+            Piece::Interrupted => ended = Some(Ended::Interrupted),
         }
     }
     let gathered = gathered.freeze();
@@ -70,7 +61,13 @@ where
         return blocking(move || work(Chunks::whole(gathered))).await;
     }
     // Each of these holds a blocking thread for as long as its client takes; there must be some left for others.
-    let _place = inner.streams.place(principal).await?;
+    let _place = match inner.streams.place(principal).await {
+        Ok(place) => place,
+        Err(refused) => {
+            drain(body, options).await;
+            return Err(refused);
+        }
+    };
     let (feed, chunks) = chunks();
     let working = tokio::spawn(blocking(move || work(chunks)));
     let mut total = gathered.len() as u64;
@@ -78,7 +75,7 @@ where
     let ended = match ended {
         Some(ended) => ended,
         None if !wanted => Ended::Unwanted,
-        None => feed_rest(&mut body, &feed, options, &mut pace, &mut total).await,
+        None => feed_rest(&mut paced, &feed, options.max_blob_bytes, &mut total).await,
     };
     if let Ended::Done = ended {
         feed.end().await;
@@ -95,31 +92,25 @@ where
     }
 }
 
-async fn feed_rest<B: Body<Data = Bytes> + Unpin>(
-    body: &mut B,
+async fn feed_rest<B: Body<Data = Bytes>>(
+    paced: &mut Paced<'_, B>,
     feed: &Feed,
-    options: &ServerOptions,
-    pace: &mut Pace,
+    limit: u64,
     total: &mut u64,
 ) -> Ended {
     loop {
-        let asked = Instant::now();
-        match timeout(options.body_timeout, body.frame()).await {
-            Ok(Some(Ok(frame))) => {
-                let data = frame.into_data().unwrap_or_default();
-                if !pace.keeps_up(asked.elapsed(), data.len() as u64) {
-                    return Ended::Interrupted;
-                }
+        match paced.next().await {
+            Piece::Data(data) => {
                 *total += data.len() as u64;
-                if *total > options.max_blob_bytes {
+                if *total > limit {
                     return Ended::TooLarge;
                 }
                 if !feed.send(data).await {
                     return Ended::Unwanted;
                 }
             }
-            Ok(None) => return Ended::Done,
-            Ok(Some(Err(_))) | Err(_) => return Ended::Interrupted,
+            Piece::End => return Ended::Done,
+            Piece::Interrupted => return Ended::Interrupted,
         }
     }
 }
@@ -139,48 +130,50 @@ where
     B: Body<Data = Bytes>,
 {
     let mut body = pin!(body);
+    let mut paced = Paced::new(body.as_mut(), options);
     let mut gathered = BytesMut::new();
-    if body.size_hint().lower() > limit as u64 {
+    if paced.announced() > limit as u64 {
         drain(body, options).await;
         return Err(too_large(limit as u64));
     }
     loop {
-        match timeout(options.body_timeout, body.frame()).await {
-            Ok(Some(Ok(frame))) => {
-                let Ok(data) = frame.into_data() else { continue };
+        match paced.next().await {
+            Piece::Data(data) => {
                 if gathered.len() + data.len() > limit {
                     drain(body, options).await;
                     return Err(too_large(limit as u64));
                 }
-                if gathered.is_empty() && body.is_end_stream() {
-                    return Ok(data);
-                }
                 gathered.extend_from_slice(&data);
             }
-            Ok(None) => return Ok(gathered.freeze()),
-            Ok(Some(Err(_))) | Err(_) => {
+            Piece::End => return Ok(gathered.freeze()),
+            Piece::Interrupted => {
                 return Err(RegistryError::with_message(
                     ErrorCode::SizeInvalid,
-                    "the connection ended before the content did",
+                    "the connection ended before the content did, or the content came too slowly",
                 ));
             }
         }
     }
 }
 
-/// Reads and forgets a body that nobody wants, up to a limit. Otherwise a client that is still writing would find its
-/// connection reset before it could read the answer.
+/// Reads and forgets a body that nobody wants, up to a limit of bytes and of time. Otherwise a client that is still writing
+/// would find its connection reset before it could read the answer.
 pub(super) async fn drain<B: Body<Data = Bytes>>(body: B, options: &ServerOptions) {
     let mut body = pin!(body);
-    if body.size_hint().lower() > DRAINED {
+    let mut paced = Paced::new(body.as_mut(), options);
+    if paced.announced() > DRAINED {
         return;
     }
-    let mut seen = 0;
-    while seen < DRAINED
-        && let Ok(Some(Ok(frame))) = timeout(options.body_timeout, body.frame()).await
-    {
-        seen += frame.data_ref().map_or(0, |data| data.len() as u64);
-    }
+    let reading = async {
+        let mut seen = 0;
+        while seen < DRAINED
+            && let Piece::Data(data) = paced.next().await
+        {
+            seen += data.len() as u64;
+        }
+    };
+    // Late or not, the answer goes out next.
+    let _ = timeout(options.body_timeout, reading).await;
 }
 
 fn too_large(limit: u64) -> RegistryError {

@@ -275,7 +275,8 @@ async fn one_client_does_not_take_all_places() {
     })
     .await;
 
-    let (_end, body) = Unfinished::new();
+    let (end, body) = Unfinished::new();
+    drop(end);
     let refused = put(&greedy, "a", body).await;
     assert_eq!(refused.status(), 429);
     assert!(refused.headers().contains_key("retry-after"));
