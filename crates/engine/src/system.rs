@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shipway_access::Secret;
 use shipway_oci::RegistryName;
-use shipway_registry::{ClientError, RegistryCredentials};
+use shipway_registry::{Client, ClientError, RegistryCredentials};
 
 use crate::clock::rfc3339;
 use crate::container::Phase;
@@ -155,7 +155,7 @@ impl Inner {
             "SecurityOptions": ["name=rootless"],
             "Warnings": null,
         });
-        for facts in [machine_facts(), absent_facts(), registry_facts()] {
+        for facts in [machine_facts(), absent_facts(), registry_facts(&self.client)] {
             if let (Value::Object(info), Value::Object(facts)) = (&mut info, facts) {
                 info.extend(facts);
             }
@@ -263,15 +263,36 @@ fn absent_facts() -> Value {
     })
 }
 
-fn registry_facts() -> Value {
+fn registry_facts(client: &Client) -> Value {
+    let insecure = client.insecure();
+    // Docker's clients show those of Docker Hub alone.
+    let mirrors: Vec<String> = client
+        .mirrors()
+        .iter()
+        .filter(|mirror| mirror.of.is_docker_hub())
+        .map(|mirror| {
+            let scheme = if insecure.contains(&mirror.at) {
+                "http"
+            } else {
+                "https"
+            };
+            format!("{scheme}://{}/", mirror.at)
+        })
+        .collect();
+    let of_hub = json!({ "Name": "docker.io", "Mirrors": mirrors, "Secure": true, "Official": true });
+    let mut indexes = Map::from_iter([("docker.io".to_owned(), of_hub)]);
+    indexes.extend(insecure.iter().map(|name| {
+        let facts = json!({ "Name": name, "Mirrors": [], "Secure": false, "Official": false });
+        (name.to_string(), facts)
+    }));
     json!({
         "IndexServerAddress": INDEX,
         "RegistryConfig": {
             "AllowNondistributableArtifactsCIDRs": null,
             "AllowNondistributableArtifactsHostnames": null,
             "InsecureRegistryCIDRs": ["127.0.0.0/8"],
-            "IndexConfigs": { "docker.io": { "Name": "docker.io", "Mirrors": [], "Secure": true, "Official": true } },
-            "Mirrors": null,
+            "IndexConfigs": indexes,
+            "Mirrors": mirrors,
         },
         "HttpProxy": "",
         "HttpsProxy": "",

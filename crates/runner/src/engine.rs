@@ -7,6 +7,7 @@
 
 mod plan;
 mod recognition;
+mod registries;
 mod socket;
 
 pub(crate) use plan::{EnginePlan, Face};
@@ -50,11 +51,12 @@ impl JobEngine {
         for alias in &plan.aliases {
             pod.add_name(alias, address);
         }
+        let client = plan.registries.apply(&context.client, trace);
         let engine = Engine::new(EngineOptions {
             runtime: context.runtime.clone(),
             pod: pod.clone(),
-            client: context.client.clone(),
-            builder: context.builder.clone(),
+            builder: context.builder.clone().with_client(client.clone()),
+            client,
             scope,
             cache_scope,
             host_paths,

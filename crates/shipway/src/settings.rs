@@ -11,9 +11,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use shipway_container::EgressException;
 use shipway_oci::RegistryName;
+use shipway_registry::client::MirrorAddress;
 use shipway_sandbox::ProcessLimit;
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, chain};
 
 /// The file as a whole.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -46,6 +47,7 @@ pub(crate) struct RegistrySettings {
     #[serde(deserialize_with = "registries")]
     pub(crate) insecure: Vec<RegistryName>,
     /// Mirrors of registries, asked in this order before the registry itself; one that is `http://…` counts as insecure.
+    #[serde(deserialize_with = "mirrors")]
     pub(crate) mirrors: BTreeMap<RegistryName, Vec<MirrorAddress>>,
     /// Whether anybody may pull without logging in.
     pub(crate) anonymous_pull: bool,
@@ -72,42 +74,6 @@ pub(crate) struct EgressSettings {
     pub(crate) allow: Vec<EgressException>,
 }
 
-/// Where a mirror is: `NAME`, `https://NAME` or `http://NAME`, as docker's `registry-mirrors` have it but for a path.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct MirrorAddress {
-    pub(crate) at: RegistryName,
-    pub(crate) plain: bool,
-}
-
-impl TryFrom<String> for MirrorAddress {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl FromStr for MirrorAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (plain, name) = match text.split_once("://") {
-            Some(("http", name)) => (true, name),
-            Some(("https", name)) => (false, name),
-            None => (false, text),
-            Some(_) => {
-                return Err(format!(
-                    "the mirror `{text}`: use `https://NAME` or `http://NAME`"
-                ));
-            }
-        };
-        let at = name.trim_end_matches('/').parse();
-        let at = at.map_err(|error| format!("the mirror `{text}`: {error}"))?;
-        Ok(Self { at, plain })
-    }
-}
-
 /// A mirror as a flag names it: `[REGISTRY=]MIRROR`, of Docker Hub where no registry is named.
 #[derive(Debug, Clone)]
 pub(crate) struct MirrorFlag {
@@ -122,7 +88,7 @@ impl FromStr for MirrorFlag {
         let (of, address) = text.split_once('=').unwrap_or(("docker.io", text));
         Ok(Self {
             of: registry(of)?,
-            address: address.parse()?,
+            address: address.parse().map_err(|error| chain(&error))?,
         })
     }
 }
@@ -138,6 +104,22 @@ fn registries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Registry
     texts
         .iter()
         .map(|text| registry(text).map_err(D::Error::custom))
+        .collect()
+}
+
+fn mirrors<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<RegistryName, Vec<MirrorAddress>>, D::Error> {
+    let texts = BTreeMap::<RegistryName, Vec<String>>::deserialize(deserializer)?;
+    let parse = |texts: Vec<String>| {
+        let addresses = texts.iter().map(|text| text.parse());
+        addresses
+            .collect::<Result<Vec<MirrorAddress>, _>>()
+            .map_err(|error| D::Error::custom(chain(&error)))
+    };
+    texts
+        .into_iter()
+        .map(|(of, texts)| Ok((of, parse(texts)?)))
         .collect()
 }
 

@@ -81,6 +81,12 @@ impl Builder {
         }
     }
 
+    /// The same with another way to registries: for an engine with settings of its own.
+    #[must_use]
+    pub fn with_client(self, client: Client) -> Self {
+        Self { client, ..self }
+    }
+
     /// Builds an image and names it.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod egress;
 mod endpoint;
 mod error;
 mod fetch;
+mod mirror;
 mod options;
 mod ours;
 mod patience;
@@ -39,7 +40,8 @@ use tokio::sync::Semaphore;
 pub use egress::{AllowAll, EgressPolicy};
 pub use error::ClientError;
 pub use fetch::Fetched;
-pub use options::{ClientOptions, Mirror, RegistryCredentials, Timeouts};
+pub use mirror::{InvalidMirror, Mirror, MirrorAddress};
+pub use options::{ClientOptions, RegistryCredentials, Timeouts};
 pub use progress::{BlobProgress, PullProgress, PushProgress};
 pub use pull::Pulled;
 pub use push::OpenPush;
@@ -96,6 +98,40 @@ impl Client {
         Self {
             inner: Arc::new(Inner::new(options, transport)),
         }
+    }
+
+    /// The same client with more mirrors, which are asked before those that it has, and more insecure registries, of which
+    /// `warn` is told: for an engine with flags of its own. Logins and connections are not shared, trust and settings are.
+    #[must_use]
+    pub fn with_registries(
+        &self,
+        mut mirrors: Vec<Mirror>,
+        mut insecure: Vec<RegistryName>,
+        warn: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Self {
+        let options = self.inner.options.clone();
+        mirrors.extend(options.mirrors);
+        insecure.extend(options.insecure);
+        let options = ClientOptions {
+            mirrors,
+            insecure,
+            warn,
+            ..options
+        };
+        let transport = self.inner.transport.with_egress(Arc::clone(&options.egress));
+        Self {
+            inner: Arc::new(Inner::new(options, transport)),
+        }
+    }
+
+    /// The mirrors, in the order in which they are asked.
+    pub fn mirrors(&self) -> &[Mirror] {
+        &self.inner.options.mirrors
+    }
+
+    /// The registries that may speak plain HTTP or show any certificate.
+    pub fn insecure(&self) -> &[RegistryName] {
+        &self.inner.options.insecure
     }
 
     /// Where this client may connect to.

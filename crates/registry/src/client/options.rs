@@ -9,6 +9,7 @@ use shipway_access::Secret;
 use shipway_oci::RegistryName;
 
 use super::egress::{AllowAll, EgressPolicy};
+use super::mirror::Mirror;
 use crate::authority::Authority;
 
 /// How a client behaves.
@@ -35,15 +36,6 @@ pub struct ClientOptions {
     pub timeouts: Timeouts,
     /// How many blobs of one image move at the same time.
     pub parallel_blobs: usize,
-}
-
-/// A registry that answers for another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirror {
-    /// The registry whose images are asked for.
-    pub of: RegistryName,
-    /// The mirror.
-    pub at: RegistryName,
 }
 
 /// How long things may take and how often they are tried.

@@ -1,6 +1,7 @@
 //! What an engine has to look like to pass for the daemon that a job asks for. Pure.
 
 use super::recognition::DaemonFlags;
+use super::registries::EngineRegistries;
 use std::path::PathBuf;
 
 /// What the `docker` images set where nobody else does.
@@ -37,6 +38,8 @@ pub(crate) struct EnginePlan {
     pub(crate) aliases: Vec<String>,
     /// Ways to reach it.
     pub(crate) faces: Vec<Face>,
+    /// What it does about registries besides what this installation does.
+    pub(crate) registries: EngineRegistries,
     /// What the reader of the trace should know.
     pub(crate) notes: Vec<String>,
 }
@@ -63,7 +66,13 @@ impl EnginePlan {
             .socket
             .or_else(|| Some(PathBuf::from(asked.as_deref()?.strip_prefix("unix://")?)));
         faces.extend(socket.map(|path| Face::Socket { path }));
-        let mut notes = notes(&flags.mirrors, &flags.insecure, &flags.ignored);
+        let (registries, mut notes) = EngineRegistries::of_flags(&flags.mirrors, &flags.insecure);
+        notes.extend(
+            flags
+                .ignored
+                .iter()
+                .map(|flag| format!("the flag {flag} of the Docker service means nothing here")),
+        );
         if let (Some(Face::Tls { .. }), Some(host)) = (faces.first(), &asked)
             && host.ends_with(":2375")
         {
@@ -75,6 +84,7 @@ impl EnginePlan {
         Self {
             aliases,
             faces,
+            registries,
             notes,
         }
     }
@@ -84,6 +94,7 @@ impl EnginePlan {
         Self {
             aliases: Vec::new(),
             faces: paths.into_iter().map(|path| Face::Socket { path }).collect(),
+            registries: EngineRegistries::default(),
             notes: Vec::new(),
         }
     }
@@ -111,23 +122,6 @@ impl EnginePlan {
         });
         faces.collect::<Vec<_>>().join(", ")
     }
-}
-
-/// What of a daemon's flags is not followed. Which registries are asked, and how, is this installation's to decide: a
-/// job that could choose a mirror could choose what other jobs find under an image's name.
-fn notes(mirrors: &[String], insecure: &[String], ignored: &[String]) -> Vec<String> {
-    let mirrors = mirrors.iter().map(|at| {
-        format!(
-            "the mirror {at} of the Docker service is not asked: mirrors are a setting of this installation"
-        )
-    });
-    let insecure = insecure.iter().map(|name| {
-        format!("the registry {name} is not insecure because the Docker service says so: it is a setting of this installation")
-    });
-    let ignored = ignored
-        .iter()
-        .map(|flag| format!("the flag {flag} of the Docker service means nothing here"));
-    mirrors.chain(insecure).chain(ignored).collect()
 }
 
 #[cfg(test)]
@@ -184,15 +178,10 @@ mod tests {
                 .notes
                 .is_empty()
         );
-        assert_eq!(
-            plan(
-                &[],
-                &["--bip", "10.0.0.1/8", "--registry-mirror", "https://mirror"]
-            )
-            .notes
-            .len(),
-            2
-        );
+        let flags = ["--bip", "10.0.0.1/8", "--registry-mirror", "https://mirror"];
+        let planned = plan(&[], &flags);
+        assert_eq!(planned.notes.len(), 1, "{:?}", planned.notes);
+        assert_eq!(planned.registries.mirrors.len(), 1);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod images;
 mod interruption;
 mod keywords;
 mod masked;
+mod mirror;
 mod pipelines;
 mod private_images;
 mod registration;

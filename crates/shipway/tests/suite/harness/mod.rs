@@ -2,14 +2,16 @@
 //!
 //! What other crates' tests can use as well is in `shipway-testkit`.
 
+mod island;
 mod process;
 mod project;
 mod user;
 
 use std::path::PathBuf;
 
+pub(crate) use island::Island;
 pub(crate) use process::{CREDENTIALS, Registry, RunningEngine, skopeo_copy, with_storage};
-pub(crate) use project::{Project, everywhere};
+pub(crate) use project::{Project, everywhere, everywhere_with};
 pub(crate) use shipway_testkit::{
     SUITES, assert_nothing_left, debian_image, finish, on_path, shared_images, succeed, text,
 };

@@ -152,8 +152,13 @@ impl Project {
 /// # Panics
 /// When one fails or leaves a process or a mount behind: with the pipeline, the account and the CLI in the message.
 pub(crate) fn everywhere(pipeline: &str, test: impl Fn(&Project) -> Result<()>) {
+    everywhere_with(&suites(), pipeline, test);
+}
+
+/// As [`everywhere`], with these CLIs only.
+pub(crate) fn everywhere_with(suites: &[Suite], pipeline: &str, test: impl Fn(&Project) -> Result<()>) {
     let mut failures = Vec::new();
-    for suite in suites() {
+    for &suite in suites {
         for account in Account::all() {
             let outcome = Project::new(pipeline, account, suite).and_then(|project| match project {
                 None => Ok(()),
