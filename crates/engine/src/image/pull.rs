@@ -200,10 +200,9 @@ fn pull_failure(reference: &Reference, error: &PullError) -> Failure {
             reference.familiar_name(),
             chain(denied)
         )),
-        missing @ ClientError::NotFound { .. } => Failure::not_found(format!(
-            "manifest for {} not found: {}",
-            reference.familiar(),
-            chain(missing)
+        ClientError::NotFound { error, .. } => Failure::not_found(format!(
+            "manifest for {} not found: {error}",
+            reference.familiar()
         )),
         error => registry_failure(error),
     }

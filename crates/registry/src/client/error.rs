@@ -15,7 +15,7 @@ pub enum ClientError {
     /// imported under the name may stand in.
     #[error("`{host}` cannot be reached")]
     Unreachable {
-        /// Who was asked.
+        /// Who was asked, with the port where it is not the usual one.
         host: String,
         /// Why.
         #[source]
@@ -24,7 +24,7 @@ pub enum ClientError {
     /// The egress policy forbids to connect.
     #[error("connections to `{host}` ({address}) are not permitted here: allow it in the egress settings")]
     Forbidden {
-        /// The host asked for.
+        /// The host asked for, as above.
         host: String,
         /// Its address.
         address: SocketAddr,

@@ -146,7 +146,7 @@ impl Transport {
             }
         }
         Err(ClientError::Unreachable {
-            host: host_of(&request.url),
+            host: place_of(&request.url),
             source: format!("more than {MOST_REDIRECTS} redirects").into(),
         })
     }
@@ -157,11 +157,12 @@ impl Transport {
         if let Some(address) = literal_address(&host) {
             let address = SocketAddr::new(address, port);
             if !self.egress.permits(address) {
+                let host = place_of(&request.url);
                 return Err(ClientError::Forbidden { host, address });
             }
         }
         let client = self.client(Place {
-            host: host.clone(),
+            host,
             port,
             secure: request.url.scheme() == "https",
             trust: request.trust,
@@ -181,7 +182,7 @@ impl Transport {
             Payload::File { sent, .. } => Some(&**sent),
             Payload::Empty | Payload::Bytes(_) => None,
         };
-        silence::answer(builder.send(), sent, &host, self.timeouts.idle).await
+        silence::answer(builder.send(), sent, &place_of(&request.url), self.timeouts.idle).await
     }
 
     fn client(&self, place: Place) -> Result<reqwest::Client, ClientError> {
@@ -260,10 +261,10 @@ fn next_hop(request: &Outgoing, response: &Response) -> Option<Result<NextHop, C
     let plain = url.scheme() != "https";
     if !matches!(url.scheme(), "http" | "https") || (plain && request.url.scheme() == "https") {
         return Some(Err(ClientError::Unreachable {
-            host: host_of(&url),
+            host: place_of(&url),
             source: format!(
                 "`{}` redirects to `{}:`, which is not safe",
-                host_of(&request.url),
+                place_of(&request.url),
                 url.scheme()
             )
             .into(),
@@ -281,6 +282,12 @@ pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
 
 fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
+}
+
+/// The host, and the port where it is not the scheme's own: what people know a registry by.
+fn place_of(url: &Url) -> String {
+    url.port()
+        .map_or_else(|| host_of(url), |port| format!("{}:{port}", host_of(url)))
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -285,9 +285,10 @@ async fn silence_has_a_limit() {
     for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"] {
         let image = falls_silent_after(answer).await;
         let error = client.resolve(&image, None).await.unwrap_err();
-        let ClientError::Unreachable { source, .. } = error else {
+        let ClientError::Unreachable { host, source } = error else {
             panic!("{error}")
         };
+        assert_eq!(host, image.registry.to_string());
         assert!(source.to_string().contains("nothing came"), "{source}");
     }
 }
