@@ -44,9 +44,14 @@ pub(crate) async fn pull(
     // A credential helper is a process that is waited for.
     let found = {
         let (credentials, reference) = (credentials.clone(), reference.clone());
-        tokio::task::spawn_blocking(move || credentials.find(&reference))
-            .await
-            .doing("looking for credentials")?
+        let inside = as_jobs_name_it(context, &reference);
+        tokio::task::spawn_blocking(move || {
+            credentials
+                .find(&reference)
+                .or_else(|| credentials.find(&inside?))
+        })
+        .await
+        .doing("looking for credentials")?
     };
     let mut last = None;
     for policy in policies {
@@ -86,7 +91,8 @@ pub(crate) async fn pull(
                 return Ok(outcome.image);
             }
             Err(error) => {
-                if let Some(before) = last.replace(not_pulled(wanted.name, error)) {
+                let user = found.as_ref().map(|found| found.username.clone());
+                if let Some(before) = last.replace(not_pulled(wanted.name, user, error)) {
                     trace.warn(chain(&before));
                 }
             }
@@ -98,7 +104,17 @@ pub(crate) async fn pull(
     }))
 }
 
-fn not_pulled(image: &str, error: PullError) -> JobError {
+/// An image of the installation's own registry under the name that jobs have for it. Outside jobs the registry has other
+/// names, and what a job may pull under one it may pull under all.
+fn as_jobs_name_it(context: &RunnerContext, image: &Reference) -> Option<Reference> {
+    context.client.is_own(&image.registry).then(|| Reference {
+        registry: context.registry_name.clone(),
+        ..image.clone()
+    })
+}
+
+/// What a pull as this user, or as nobody, ended with.
+fn not_pulled(image: &str, user: Option<String>, error: PullError) -> JobError {
     let image = image.to_owned();
     match error {
         PullError::Registry { source, .. } => match *source {
@@ -106,6 +122,12 @@ fn not_pulled(image: &str, error: PullError) -> JobError {
                 image,
                 host,
                 cause: root_cause(&*source),
+            },
+            ClientError::Denied { registry, error } => JobError::ImageDenied {
+                image,
+                registry: registry.to_string(),
+                user,
+                source: ClientError::Denied { registry, error }.into(),
             },
             // That the image was not pulled is said already.
             other => JobError::ImagePull {
@@ -224,6 +246,7 @@ mod tests {
     fn an_unreachable_registry_is_one_line_and_a_hint() {
         let error = not_pulled(
             "alpine:3",
+            None,
             PullError::Registry {
                 reference: Box::new("alpine:3".parse().unwrap()),
                 source: Box::new(ClientError::Unreachable {

@@ -125,6 +125,18 @@ pub(crate) enum JobError {
         /// The root cause.
         cause: String,
     },
+    /// The registry of an image refuses to give it to who asks.
+    #[error("failed to pull image \"{image}\"")]
+    ImageDenied {
+        /// Which.
+        image: String,
+        /// Who was asked.
+        registry: String,
+        /// As whom; nobody where there was no login.
+        user: Option<String>,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The job asks for what this runner does not do.
     #[error("{message}")]
     Configuration {
@@ -148,7 +160,9 @@ impl JobError {
             Self::Canceled => return JobStatus::Canceled,
             Self::Script { exit_code } => (FailureReason::ScriptFailure, Some(*exit_code)),
             Self::Timeout { .. } => (FailureReason::JobExecutionTimeout, None),
-            Self::ImagePull { .. } | Self::ImageUnreachable { .. } => (FailureReason::ImagePullFailure, None),
+            Self::ImagePull { .. } | Self::ImageUnreachable { .. } | Self::ImageDenied { .. } => {
+                (FailureReason::ImagePullFailure, None)
+            }
             Self::Configuration { .. } => (FailureReason::RunnerConfigurationError, None),
             Self::System { .. } => (FailureReason::RunnerSystemFailure, None),
         };
@@ -167,6 +181,16 @@ impl JobError {
             Self::ImageUnreachable { image, .. } => Some(format!(
                 "`shipway image import {image} ROOTFS.tar` puts an image of this name here, for use without the registry"
             )),
+            Self::ImageDenied { registry, user, .. } => {
+                let asked = user.as_ref().map_or_else(
+                    || format!("there is no login for `{registry}`"),
+                    |user| format!("`{registry}` was asked as `{user}`"),
+                );
+                Some(format!(
+                    "{asked}; if the image exists, `shipway login {registry} --username NAME` before the run lets jobs pull it, as \
+                     does a variable DOCKER_AUTH_CONFIG"
+                ))
+            }
             _ => None,
         }
     }

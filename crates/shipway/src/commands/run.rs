@@ -40,6 +40,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::credentials::DockerCredentials;
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
+use crate::screen;
 use drive::{Drive, HISTORY};
 pub(super) use git::WorkTreeFacts;
 pub(super) use plan::{PlanArguments, show};
@@ -112,6 +113,9 @@ pub(crate) async fn execute(
     let number = numbers::take(&installation.data, 1)?;
     let compiled = plan(&arguments, &facts, number, &installation.registry_name)?;
     let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;
+    for warning in selection.warnings() {
+        screen::warning(&warning);
+    }
     let pace = Pace { timeout, concurrency };
     prepare_and_drive((arguments, settings), installation, facts, selection, pace).await
 }

@@ -75,6 +75,8 @@ fn a_private_image_is_pulled_with_docker_auth_config() -> Result<()> {
         refused.status.code() == Some(1) && said.contains("failed to pull image") && !ran(&refused),
         "without credentials:\n{said}"
     );
+    let hint = format!("there is no login for `{}`", place.registry.address);
+    ensure!(said.contains(&hint), "what to do is not said:\n{said}");
     let config = format!(
         r#"{{"auths":{{"{}/group":{{"auth":"{AUTH}"}}}}}}"#,
         place.registry.address
@@ -107,5 +109,39 @@ fn write_program(path: &Path, content: &str) -> Result<()> {
     let mut shell = Command::new("sh");
     shell.args(["-c", "printf %s \"$1\" > \"$0\" && chmod 755 \"$0\""]);
     succeed(shell.arg(path).arg(content))?;
+    Ok(())
+}
+
+#[test]
+fn an_image_of_the_own_registry_is_pulled_with_the_jobs_token_under_every_name_of_it() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let settings = user.home.work().join("shipway.toml");
+    // Nobody listens there, so it can only be the installation's own address.
+    std::fs::write(&settings, "[registry]\nlisten = \"127.0.0.1:1\"\n")?;
+    let shipway = |arguments: &[&str]| {
+        let mut command = user.shipway(arguments);
+        command.arg("--config").arg(&settings);
+        command
+    };
+    let busybox = shared_images(SUITES[0])?.busybox;
+    for image in ["group/project/tool:1", "group/other/tool:1"].map(|path| format!("localhost:1/{path}")) {
+        let import = ["image", "import", "--quiet", "--change", "CMD [\"sh\"]", &image];
+        succeed(shipway(&import).arg(&busybox))?;
+        succeed(&mut shipway(&["image", "push", &image]))?;
+        succeed(&mut shipway(&["image", "rm", &image]))?;
+    }
+    let files = tempfile::tempdir()?;
+    let pipeline = "own:\n  image: localhost:1/group/project/tool:1\n  script: [echo it runs]\n\
+                    other:\n  image: localhost:1/group/other/tool:1\n  script: [echo it must not run]\n";
+    std::fs::write(files.path().join(".gitlab-ci.yml"), pipeline)?;
+    let repository = git_repository(&user.home, files.path(), "group/project", "main")?;
+    let output = finish(shipway(&["run", "own"]).current_dir(&repository))?;
+    ensure!(ran(&output), "the project's own image:\n{}", text(&output));
+    let output = finish(shipway(&["run", "other"]).current_dir(&repository))?;
+    let said = text(&output);
+    ensure!(
+        output.status.code() == Some(1) && said.contains("`localhost:1` was asked as `gitlab-ci-token`"),
+        "another project's image:\n{said}"
+    );
     Ok(())
 }

@@ -8,7 +8,11 @@ use crate::failure::{Failure, FailureKind};
 
 /// A pipeline cut down to what was asked for.
 #[derive(Debug)]
-pub(super) struct Selection(Pipeline);
+pub(super) struct Selection {
+    pipeline: Pipeline,
+    /// Jobs that will not find the artifacts of these jobs, which were left out.
+    without: Vec<(JobName, Vec<JobName>)>,
+}
 
 impl Selection {
     /// All jobs when none is named; else those named, and what their `needs` name, and so on.
@@ -16,7 +20,10 @@ impl Selection {
     /// A manual or delayed job that is named runs at once: naming it is what starts it.
     pub(super) fn of(mut pipeline: Pipeline, named: &[String]) -> Result<Self, Failure> {
         if named.is_empty() {
-            return Ok(Self(pipeline));
+            return Ok(Self {
+                pipeline,
+                without: Vec::new(),
+            });
         }
         let mut wanted: Vec<JobName> = Vec::new();
         for name in named {
@@ -49,6 +56,11 @@ impl Selection {
                 kept.insert(name);
             }
         }
+        let without = kept
+            .iter()
+            .map(|name| (name.clone(), left_out(&pipeline, name, &kept)))
+            .filter(|(_, sources)| !sources.is_empty())
+            .collect();
         pipeline.jobs.retain(|job| kept.contains(&job.name));
         for job in &mut pipeline.jobs {
             if let Some(dependencies) = &mut job.dependencies {
@@ -59,18 +71,39 @@ impl Selection {
         pipeline
             .stages
             .retain(|stage| jobs.iter().any(|job| job.stage == *stage));
-        Ok(Self(pipeline))
+        Ok(Self { pipeline, without })
+    }
+
+    /// What a user should know who named jobs: one line for each job that runs without artifacts it would have had.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.without.iter().map(|(name, sources)| {
+            let named: Vec<_> = sources.iter().map(|source| format!("`{source}`")).collect();
+            format!(
+                "`{name}` runs without the artifacts of {}: name them as well where the job needs these files",
+                named.join(", ")
+            )
+        })
     }
 
     /// What is left.
     pub(super) fn pipeline(&self) -> &Pipeline {
-        &self.0
+        &self.pipeline
     }
 
     /// What is left, to keep.
     pub(super) fn into_pipeline(self) -> Pipeline {
-        self.0
+        self.pipeline
     }
+}
+
+/// The jobs whose artifacts a job would fetch if they ran.
+fn left_out(pipeline: &Pipeline, name: &JobName, kept: &BTreeSet<JobName>) -> Vec<JobName> {
+    let sources = pipeline.artifact_sources(name).into_iter();
+    let missing = sources.filter(|source| {
+        let leaves = pipeline.job(source).is_some_and(|job| job.artifacts.is_some());
+        leaves && !kept.contains(*source)
+    });
+    missing.cloned().collect()
 }
 
 fn unknown(pipeline: &Pipeline, name: &str) -> Failure {
@@ -87,13 +120,14 @@ mod tests {
 
     const FILE: &str = "
 stages: [build, test, deploy]
-build: {stage: build, script: [make]}
+build: {stage: build, script: [make], artifacts: {paths: [out]}}
 lint: {stage: build, script: [lint]}
 test: {stage: test, script: [test], needs: [build]}
 deploy: {stage: deploy, script: [deploy], needs: [test], when: manual}
+package: {stage: deploy, script: [package]}
 ";
 
-    fn select(named: &[&str]) -> Result<Vec<String>, String> {
+    fn selection(named: &[&str]) -> Result<Selection, String> {
         let files = BTreeMap::from([(".gitlab-ci.yml".to_owned(), FILE.as_bytes().to_vec())]);
         let situation = Situation {
             ref_name: "main".to_owned(),
@@ -101,21 +135,41 @@ deploy: {stage: deploy, script: [deploy], needs: [test], when: manual}
         };
         let compiled = compile(&files, ".gitlab-ci.yml", &situation, Options::default()).unwrap();
         let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
-        let selection = Selection::of(compiled.pipeline, &named).map_err(|failure| format!("{failure:?}"))?;
-        Ok(selection
-            .pipeline()
-            .jobs
-            .iter()
-            .map(|job| job.name.to_string())
-            .collect())
+        Selection::of(compiled.pipeline, &named).map_err(|failure| format!("{failure:?}"))
+    }
+
+    fn select(named: &[&str]) -> Result<Vec<String>, String> {
+        let pipeline = selection(named)?.into_pipeline();
+        Ok(pipeline.jobs.iter().map(|job| job.name.to_string()).collect())
+    }
+
+    #[test]
+    fn artifacts_that_nobody_makes_are_said() {
+        let warnings = |named: &[&str]| selection(named).unwrap().warnings().collect::<Vec<_>>();
+        assert_eq!(warnings(&[]), [""; 0]);
+        assert_eq!(warnings(&["package", "build"]), [""; 0]);
+        assert_eq!(warnings(&["test"]), [""; 0]);
+        let [warning] = &warnings(&["package"])[..] else {
+            panic!("one warning: {:?}", warnings(&["package"]));
+        };
+        assert!(
+            warning.starts_with("`package` runs without the artifacts of `build`:"),
+            "{warning}"
+        );
     }
 
     #[test]
     fn what_is_named_brings_what_it_needs() {
-        assert_eq!(select(&[]).unwrap(), ["build", "lint", "test", "deploy"]);
+        assert_eq!(
+            select(&[]).unwrap(),
+            ["build", "lint", "test", "deploy", "package"]
+        );
         assert_eq!(select(&["test"]).unwrap(), ["build", "test"]);
         assert_eq!(select(&["deploy"]).unwrap(), ["build", "test", "deploy"]);
         let refused = select(&["nothing"]).unwrap_err();
-        assert!(refused.contains("build, lint, test, deploy"), "{refused}");
+        assert!(
+            refused.contains("build, lint, test, deploy, package"),
+            "{refused}"
+        );
     }
 }
