@@ -8,6 +8,7 @@
 
 mod architecture;
 mod clients;
+mod commit_tags;
 mod disk_full;
 mod escapes;
 mod harness;

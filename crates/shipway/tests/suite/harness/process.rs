@@ -71,6 +71,23 @@ impl Registry {
         )?;
         Ok(Some(directory))
     }
+
+    /// The tags of a repository as skopeo lists them, in their order.
+    pub(crate) fn tags(&self, home: &Home, repository: &str) -> Result<Option<Vec<String>>> {
+        #[derive(serde::Deserialize)]
+        struct Listed {
+            #[serde(rename = "Tags")]
+            tags: Vec<String>,
+        }
+        let Some(skopeo) = Peer::find("skopeo") else {
+            return Ok(None);
+        };
+        let mut command = home.command(skopeo.path());
+        command.args(["list-tags", "--tls-verify=false", "--creds", CREDENTIALS]);
+        let output = succeed(command.arg(format!("docker://{}/{repository}", self.address)))?;
+        let listed: Listed = serde_json::from_slice(&output.stdout)?;
+        Ok(Some(listed.tags))
+    }
 }
 
 /// A running `shipway engine`; it ends with the value.

@@ -160,21 +160,28 @@ pub(crate) fn everywhere_with(suites: &[Suite], pipeline: &str, test: impl Fn(&P
     let mut failures = Vec::new();
     for &suite in suites {
         for account in Account::all() {
-            let outcome = Project::new(pipeline, account, suite).and_then(|project| match project {
-                None => Ok(()),
-                Some(project) => {
-                    test(&project)?;
-                    assert_nothing_left(&project.user.home)
-                }
+            let outcome = Project::new(pipeline, account, suite).and_then(|project| {
+                let Some(project) = project else {
+                    return Ok("passed over: the real inputs are not here");
+                };
+                test(&project)?;
+                assert_nothing_left(&project.user.home)?;
+                Ok("as expected")
             });
-            if let Err(error) = outcome {
-                failures.push(format!(
-                    "{pipeline} as {} with {}: {error:?}",
-                    account.name(),
-                    suite.0
-                ));
+            let place = format!("{pipeline} as {} with {}", account.name(), suite.0);
+            match outcome {
+                Ok(how) => report(&format!("{place}: {how}")),
+                Err(error) => failures.push(format!("{place}: {error:?}")),
             }
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "what was tried and what was not is for whoever runs the tests"
+)]
+fn report(line: &str) {
+    eprintln!("{line}");
 }
