@@ -133,7 +133,7 @@ async fn read_dotenv(
     }
     let (read, write) = pipe()?;
     let reader = tokio::task::spawn_blocking(move || read_files(File::from(read)));
-    builds.archive(&roots, write.into()).await?;
+    builds.archive(&roots, selection, write.into()).await?;
     let files = reader
         .await
         .doing("reading the dotenv report")?

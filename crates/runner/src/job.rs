@@ -6,7 +6,7 @@
 //! job started or wrote.
 //!
 //! A stage that is told to stop is dropped where it stands. That is safe because everything it has begun lives in the
-//! pod.
+//! pod, or in a directory on the machine that is removed when no thread works in it any more.
 
 mod configured;
 mod fetch;
@@ -18,15 +18,18 @@ mod workplace;
 pub(crate) use workplace::Workplace;
 
 use crate::artifacts::{self, Kept};
+use crate::builds::BUILDS;
 use crate::cache;
 use crate::configuration::Executor;
 use crate::outcome::{JobError, JobOutcome, JobStatus, chain};
 use crate::script::ScriptSource;
 use crate::variables::Variables;
 use crate::{ArtifactStore, CacheStore, Cancellation, RunnerContext, Sources, Stage, Trace};
+use on_machine::{OwnDirectory, PlannedDirectory};
 use shipway_container::Pod;
 use shipway_pipeline::job::{JobPayload, Step};
 use state::State;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -95,6 +98,9 @@ struct Job<'a> {
     limit: Duration,
     deadline: Instant,
     stage: Option<Stage>,
+    /// Of the shell executor, until it is made.
+    planned: Option<PlannedDirectory>,
+    directory: Option<OwnDirectory>,
     pod: Option<Pod>,
     workplace: Option<Workplace>,
     kept: Kept,
@@ -107,7 +113,12 @@ impl<'a> Job<'a> {
             0 => DEFAULT_TIMEOUT,
             seconds => Duration::from_secs(seconds),
         };
-        let variables = prepare::variables(context, run.payload, limit);
+        let planned = match context.settings.executor {
+            Executor::Container => None,
+            Executor::Shell => Some(PlannedDirectory::new(context)),
+        };
+        let builds = planned.as_ref().map_or(Path::new(BUILDS), PlannedDirectory::path);
+        let variables = prepare::variables(context, run.payload, limit, builds);
         let mut secrets = variables.secrets();
         secrets.push(run.payload.token.clone());
         secrets.extend(
@@ -126,6 +137,8 @@ impl<'a> Job<'a> {
             limit,
             deadline,
             stage: None,
+            planned,
+            directory: None,
             pod: None,
             workplace: None,
             kept,
@@ -148,9 +161,9 @@ impl<'a> Job<'a> {
     }
 
     async fn prepare(&mut self) -> Result<(), JobError> {
-        match self.context.settings.executor {
-            Executor::Container => self.prepare_container().await?,
-            Executor::Shell => self.prepare_shell().await?,
+        match self.planned.take() {
+            None => self.prepare_container().await?,
+            Some(planned) => self.prepare_shell(planned).await?,
         }
         self.begin(Stage::PrepareScript);
         self.run.trace.say(format!(
@@ -162,17 +175,21 @@ impl<'a> Job<'a> {
     }
 
     /// A directory on the machine; an engine where no Docker daemon answers.
-    async fn prepare_shell(&mut self) -> Result<(), JobError> {
+    async fn prepare_shell(&mut self, planned: PlannedDirectory) -> Result<(), JobError> {
         self.begin(Stage::PrepareShell);
         let trace = self.run.trace.clone();
+        let (deadline, limit, cancellation) = (self.deadline, self.limit, self.run.cancellation);
         on_machine::say_what_is_not_followed(self.run.payload, &trace);
-        if on_machine::wants_engine(self.context, &self.variables) {
+        let making = planned.make(&self.run.payload.job_info.project_full_path);
+        let directory = bounded(deadline, limit, cancellation, making).await?;
+        let builds = self.directory.insert(directory).builds();
+        if on_machine::wants_engine(self.context, &self.variables).await {
             let pod = prepare::pod(self.context, self.run.payload);
-            self.pod = Some(bounded(self.deadline, self.limit, self.run.cancellation, pod).await?);
+            self.pod = Some(bounded(deadline, limit, cancellation, pod).await?);
         }
-        let preparing = Workplace::on_machine(self.context, &self.run, self.pod.clone(), &mut self.variables);
-        let prepared = bounded(self.deadline, self.limit, self.run.cancellation, preparing).await?;
-        self.workplace = Some(prepared);
+        let pod = self.pod.clone();
+        let preparing = Workplace::on_machine(self.context, &self.run, builds, pod, &mut self.variables);
+        self.workplace = Some(bounded(deadline, limit, cancellation, preparing).await?);
         Ok(())
     }
 
@@ -380,6 +397,9 @@ impl<'a> Job<'a> {
         }
         if let Some(pod) = self.pod.take() {
             pod.close().await;
+        }
+        if let Some(directory) = self.directory.take() {
+            directory.remove().await;
         }
         prepare::forget(self.context, self.run.payload).await;
         if let Some(stage) = self.stage.take() {

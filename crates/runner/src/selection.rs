@@ -1,7 +1,8 @@
 //! Files of a project that a list of patterns means, from the job's volume into a tar.
 //!
 //! Apart because artifacts and caches choose files in the same way. The pod's keeper writes what lies below the fixed
-//! parts of the patterns, one pass over that stream picks what is meant; nothing is read twice or held in memory.
+//! parts of the patterns, one pass over that stream picks what is meant; nothing is read twice or held in memory. On the
+//! machine, where a project may hold what its user cannot read, nothing else is read in the first place.
 
 mod copy;
 mod pattern;
@@ -74,7 +75,12 @@ impl Selection {
             let selection = self.clone();
             tokio::task::spawn_blocking(move || selection.filter(File::from(read), into))
         };
-        builds.archive(&roots, write.into()).await?;
+        let ignored = builds.archive(&roots, self, write.into()).await?;
+        for path in ignored {
+            trace.warn(format!(
+                "{path}: neither a file, a directory nor a link, left out"
+            ));
+        }
         let found = filter.await.doing(DOING)?.doing(DOING)?;
         for (pattern, count) in self.names.iter().zip(&found.per_pattern) {
             match count {
@@ -108,15 +114,24 @@ impl Selection {
         self.patterns.iter().any(|pattern| pattern.takes_in(path)) && !self.is_excluded(path)
     }
 
+    /// Whether anything below a directory may be meant.
+    pub(crate) fn leads_below(&self, directory: &str) -> bool {
+        let leads = || self.patterns.iter().any(|pattern| pattern.leads_below(directory));
+        !self.is_unnamed_history(directory) && leads()
+    }
+
     fn is_excluded(&self, path: &str) -> bool {
-        // A `*` does not mean the history; who wants it names it.
-        let history = path == GIT || is_below(path, GIT);
+        self.exclude.iter().any(|pattern| pattern.matches(path)) || self.is_unnamed_history(path)
+    }
+
+    /// A `*` does not mean the history; who wants it names it.
+    fn is_unnamed_history(&self, path: &str) -> bool {
         let named = || {
             self.patterns
                 .iter()
                 .any(|pattern| pattern.fixed_prefix().starts_with(GIT))
         };
-        self.exclude.iter().any(|pattern| pattern.matches(path)) || (history && !named())
+        (path == GIT || is_below(path, GIT)) && !named()
     }
 
     /// Copies what is meant from one tar into another.

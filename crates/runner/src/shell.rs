@@ -65,19 +65,20 @@ impl Drop for Group {
 
 impl Shell {
     /// The named shell, else bash, else sh, started in that directory.
-    pub(crate) fn find(named: Option<&str>, directory: PathBuf) -> Result<Self, JobError> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let wanted = named.map_or_else(|| vec!["bash", "sh"], |named| vec![named]);
-        let program = wanted.iter().find_map(|name| {
-            std::env::split_paths(&path)
-                .map(|directory| directory.join(name))
-                .find(|file| file.is_file())
+    pub(crate) async fn find(named: Option<String>, directory: PathBuf) -> Result<Self, JobError> {
+        let wanted = named.map_or_else(|| vec!["bash".to_owned(), "sh".to_owned()], |named| vec![named]);
+        let missing = format!("this machine has no {} on PATH", wanted.join(" and no "));
+        let looking = tokio::task::spawn_blocking(move || {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            wanted.iter().find_map(|name| {
+                std::env::split_paths(&path)
+                    .map(|directory| directory.join(name))
+                    .find(|file| file.is_file())
+            })
         });
-        match program {
+        match looking.await.doing("looking for the shell")? {
             Some(program) => Ok(Self { program, directory }),
-            None => Err(JobError::Configuration {
-                message: format!("this machine has no {} on PATH", wanted.join(" and no ")),
-            }),
+            None => Err(JobError::Configuration { message: missing }),
         }
     }
 

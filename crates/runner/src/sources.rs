@@ -5,7 +5,6 @@
 //! get there is the runner's business, so a source works alike as root and as an ordinary user.
 
 mod git;
-mod scratch;
 mod work_tree;
 
 pub use git::GitError;

@@ -1,4 +1,4 @@
-//! What `[runners.docker]` adds to every job: services, mounts, volumes, sockets. Pure.
+//! What `[runners.docker]` adds to every job: services, mounts, volumes, sockets.
 
 use crate::configuration::{DockerSettings, VolumeSetting};
 use crate::outcome::JobError;
@@ -28,7 +28,7 @@ pub(super) fn services(docker: &DockerSettings, payload: &JobPayload) -> Vec<Job
     configured.chain(payload.services.iter().cloned()).collect()
 }
 
-/// Files and directories of the machine, and `/dev/shm` where its size is set.
+/// Files and directories of the machine, and `/dev/shm` where its size is set. Blocks: it looks for them.
 pub(super) fn mounts(docker: &DockerSettings) -> Result<Vec<Mount>, JobError> {
     let mut mounts = Vec::new();
     for volume in &docker.volumes {

@@ -3,35 +3,75 @@
 
 use super::JobRun;
 use super::fetch::fetch;
-use super::prepare::builds_directory;
 use super::workplace::{Ground, Workplace, choose_builder, kept_scope};
-use crate::builds::Builds;
+use crate::builds::{Builds, MachineBuilds, blocking};
 use crate::engine::{EnginePlan, JobEngine};
 use crate::outcome::JobError;
+use crate::scratch::{PlannedScratch, Scratch};
 use crate::shell::Shell;
 use crate::variables::Variables;
 use crate::{RunnerContext, Substitution, Trace};
 use shipway_container::Pod;
 use shipway_engine::HostPaths;
 use shipway_pipeline::job::JobPayload;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 /// Where a Docker daemon listens that nobody moved.
 const USUAL_SOCKET: &str = "/var/run/docker.sock";
+/// How long it may take to let somebody in.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest path of a socket that a client can connect to.
 const LONGEST_SOCKET: usize = 107;
+/// What the directories of jobs are called.
+const KIND: &str = "shipway-job";
 
-/// A directory that goes with its value.
-pub(super) struct OwnDirectory(PathBuf);
+/// The directory of a job, known before it is there because the job's variables name it.
+pub(super) struct PlannedDirectory(PlannedScratch);
 
-impl Drop for OwnDirectory {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, directory = %self.0.display(), "the files of a job stay");
-        }
+impl PlannedDirectory {
+    /// A new name in the `builds_dir` of the runner, else in the data directory.
+    pub(super) fn new(context: &RunnerContext) -> Self {
+        let configured = context.settings.builds_directory.clone();
+        let place = configured.unwrap_or_else(|| context.runtime.data().join("builds"));
+        // A job changes its directory; one that stays what it is here has an absolute path, or no place at all.
+        let place = std::path::absolute(&place).unwrap_or(place);
+        Self(PlannedScratch::new(&place, KIND))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Makes the directory, which nobody had before, and the project's in it; what killed processes left beside it
+    /// goes.
+    pub(super) async fn make(self, project: &str) -> Result<OwnDirectory, JobError> {
+        let Self(planned) = self;
+        let doing = format!("making the directory {}", planned.path().display());
+        let scratch = blocking(&doing, move || Ok(planned.create()?)).await?;
+        let builds = MachineBuilds::create(scratch.path(), project).await?;
+        Ok(OwnDirectory { scratch, builds })
+    }
+}
+
+/// The directory of a job. Dropped, it goes as far as nobody works in it; [`OwnDirectory::remove`] waits for that.
+pub(super) struct OwnDirectory {
+    scratch: Scratch,
+    builds: MachineBuilds,
+}
+
+impl OwnDirectory {
+    pub(super) fn builds(&self) -> MachineBuilds {
+        self.builds.clone()
+    }
+
+    /// Removes it once nobody works in it any more.
+    pub(super) async fn remove(self) {
+        self.builds.settled().await;
+        // A removal that fails is said where it fails.
+        let _ = tokio::task::spawn_blocking(move || drop(self.scratch)).await;
     }
 }
 
@@ -53,40 +93,40 @@ pub(super) fn say_what_is_not_followed(payload: &JobPayload, trace: &Trace) {
 }
 
 /// Whether the docker CLI in the job would find nobody: no daemon is named, and none answers in the usual place.
-pub(super) fn wants_engine(context: &RunnerContext, variables: &Variables) -> bool {
+pub(super) async fn wants_engine(context: &RunnerContext, variables: &Variables) -> bool {
     let named = |name: &str| {
         variables.get_filled(name).is_some() || std::env::var_os(name).is_some_and(|value| !value.is_empty())
     };
-    context.substitution == Substitution::Engine
-        && !named("DOCKER_HOST")
-        && !named("DOCKER_CONTEXT")
-        && UnixStream::connect(USUAL_SOCKET).is_err()
+    if context.substitution != Substitution::Engine || named("DOCKER_HOST") || named("DOCKER_CONTEXT") {
+        return false;
+    }
+    // A daemon that is too busy to let anybody in is one, and the docker CLI's to wait for.
+    !matches!(
+        timeout(PATIENCE, UnixStream::connect(USUAL_SOCKET)).await,
+        Ok(Ok(_)) | Err(_)
+    )
 }
 
 impl Workplace {
-    /// Makes the directory and fills it; starts the engine in a pod, if there is one.
+    /// Fills the project's directory; starts the engine in a pod, if there is one.
     pub(super) async fn on_machine(
         context: &RunnerContext,
         run: &JobRun<'_>,
+        builds: MachineBuilds,
         pod: Option<Pod>,
         variables: &mut Variables,
     ) -> Result<Self, JobError> {
-        let directory = builds_directory(context, run.payload);
-        let own = OwnDirectory(directory.clone());
-        let builds =
-            Builds::create_on_machine(directory.clone(), &run.payload.job_info.project_full_path).await?;
+        let named = context.settings.shell.clone();
+        let shell = Shell::find(named, builds.top().to_owned()).await?;
+        let builds = Builds::Machine(builds);
         let engine = match pod {
             Some(pod) => Some(start_engine(context, run, &pod, variables).await?),
             None => None,
         };
         let fetched = Some(fetch(&builds, run.sources.clone(), variables).await);
-        let shell = Shell::find(context.settings.shell.as_deref(), directory)?;
         Ok(Self {
             builds,
-            ground: Ground::Shell {
-                shell,
-                _directory: own,
-            },
+            ground: Ground::Shell(shell),
             engine,
             fetched,
         })

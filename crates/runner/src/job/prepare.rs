@@ -1,6 +1,5 @@
 //! What a job needs before there is anything to run in.
 
-use crate::builds::BUILDS;
 use crate::configuration::Executor;
 use crate::outcome::{Doing, JobError};
 use crate::variables::{Variables, fact};
@@ -9,7 +8,7 @@ use shipway_container::{Pod, PodOptions};
 use shipway_pipeline::job::JobPayload;
 use shipway_pipeline::variables::Variable;
 use shipway_store::Scope;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,9 +38,14 @@ pub(super) async fn pod(context: &RunnerContext, payload: &JobPayload) -> Result
     Ok(pod)
 }
 
-/// The job's variables with what only the runner knows.
-pub(super) fn variables(context: &RunnerContext, payload: &JobPayload, limit: Duration) -> Variables {
-    let builds = builds_directory(context, payload).display().to_string();
+/// The job's variables with what only the runner knows; the project's directory will lie below `builds`.
+pub(super) fn variables(
+    context: &RunnerContext,
+    payload: &JobPayload,
+    limit: Duration,
+    builds: &Path,
+) -> Variables {
+    let builds = builds.display().to_string();
     let project = format!("{builds}/{}", payload.job_info.project_full_path);
     let mut before = vec![
         Variable {
@@ -74,18 +78,6 @@ pub(super) fn variables(context: &RunnerContext, payload: &JobPayload, limit: Du
         after.push(fact("CI_JOB_IMAGE", payload.image.name.clone()));
     }
     Variables::new(before, &payload.variables, after, &format!("{project}.tmp"))
-}
-
-/// Where the job finds its project's directory below.
-pub(super) fn builds_directory(context: &RunnerContext, payload: &JobPayload) -> PathBuf {
-    match context.settings.executor {
-        Executor::Container => PathBuf::from(BUILDS),
-        Executor::Shell => {
-            let configured = context.settings.builds_directory.clone();
-            let all = configured.unwrap_or_else(|| context.runtime.data().join("builds"));
-            all.join(format!("job-{}", payload.id))
-        }
-    }
 }
 
 fn architecture() -> &'static str {

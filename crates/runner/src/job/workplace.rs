@@ -2,9 +2,8 @@
 
 use super::configured;
 use super::fetch::{Fetched, fetch};
-use super::on_machine::OwnDirectory;
 use super::prepare::Preparation;
-use crate::builds::{Builds, directory_of};
+use crate::builds::{Builds, PodBuilds, directory_of};
 use crate::configuration::DockerSettings;
 use crate::credentials::JobCredentials;
 use crate::engine::{EnginePlan, JobEngine, is_docker_daemon};
@@ -43,11 +42,7 @@ pub(super) enum Ground {
         _registry: RegistryEndpoint,
     },
     /// This machine.
-    Shell {
-        shell: Shell,
-        /// Held: its files go with it.
-        _directory: OwnDirectory,
-    },
+    Shell(Shell),
 }
 
 /// A service with its image's name, as it will be started or replaced.
@@ -81,10 +76,12 @@ impl Workplace {
             }
         }
         let registry = RegistryEndpoint::open(context, &pod).await?;
-        let builds = Builds::create(&pod, &payload.job_info.project_full_path).await?;
+        let builds = Builds::Pod(PodBuilds::create(&pod, &payload.job_info.project_full_path).await?);
         let mut mounts = Vec::from_iter(builds.mount());
         mounts.extend(trust(context, &pod).await?);
-        mounts.extend(configured::mounts(docker)?);
+        let configured = docker.clone();
+        let found = tokio::task::spawn_blocking(move || configured::mounts(&configured)).await;
+        mounts.extend(found.doing("looking for the runner's volumes")??);
 
         let auth_config = variables.get_filled("DOCKER_AUTH_CONFIG");
         let (credentials, problem) =
@@ -136,7 +133,7 @@ impl Workplace {
     ) -> Result<(), JobError> {
         match &self.ground {
             Ground::Container { container, .. } => run_script(container, script, trace, stop).await,
-            Ground::Shell { shell, .. } => shell.run(script, trace, stop).await,
+            Ground::Shell(shell) => shell.run(script, trace, stop).await,
         }
     }
 

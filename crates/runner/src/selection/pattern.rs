@@ -62,6 +62,18 @@ impl Pattern {
         })
     }
 
+    /// Whether the pattern may take in anything below this directory.
+    pub(super) fn leads_below(&self, directory: &str) -> bool {
+        let path: Vec<&[u8]> = directory
+            .split('/')
+            .filter(|element| !element.is_empty())
+            .map(str::as_bytes)
+            .collect();
+        self.alternatives
+            .iter()
+            .any(|pattern| elements_lead_below(pattern, &path, &mut STEPS.clone()))
+    }
+
     /// Whether the pattern matches exactly this path.
     pub(crate) fn matches(&self, path: &str) -> bool {
         let path: Vec<&[u8]> = path
@@ -137,6 +149,18 @@ fn elements_match(pattern: &[Vec<u8>], path: &[&[u8]], steps: &mut usize) -> boo
             }
             None => false,
         },
+    }
+}
+
+/// Whether a path that a pattern takes in can begin like this.
+fn elements_lead_below(pattern: &[Vec<u8>], path: &[&[u8]], steps: &mut usize) -> bool {
+    match (pattern.split_first(), path.split_first()) {
+        // What a pattern matches stands for all below it.
+        (_, None) | (None, _) => true,
+        (Some((first, _)), _) if first == b"**" => true,
+        (Some((first, rest)), Some((element, below))) => {
+            element_matches(first, element, steps) && elements_lead_below(rest, below, steps)
+        }
     }
 }
 
@@ -268,6 +292,24 @@ mod tests {
                 prefix,
                 "{pattern}"
             );
+        }
+    }
+
+    #[test]
+    fn a_search_looks_only_where_something_may_be() {
+        for (pattern, directory, expected) in [
+            ("*.log", "", true),
+            ("*.log", "src", false),
+            ("*.log", "a.log/deep", true),
+            ("out/*/a", "out/x", true),
+            ("out/*/a", "out/x/b", false),
+            ("out/*/a", "src", false),
+            ("**/a", "x/y", true),
+            ("{a,b/c}/d", "b", true),
+            ("{a,b/c}/d", "c", false),
+        ] {
+            let parsed = Pattern::parse(pattern, "/p").unwrap();
+            assert_eq!(parsed.leads_below(directory), expected, "{pattern} {directory}");
         }
     }
 

@@ -9,11 +9,12 @@
 //! cut); submodules are left out with a note, as GitLab leaves them out unless asked.
 
 use super::git::git;
-use super::scratch::Scratch;
 use super::{GitError, SourceError, SourceReport, Sources};
+use crate::exact::Exact;
+use crate::scratch::Scratch;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ impl WorkTree {
             path: self.scratch.display().to_string(),
             source,
         };
-        let directory = Scratch::create(&self.scratch).map_err(place)?;
+        let directory = Scratch::create(&self.scratch, "shipway-history").map_err(place)?;
         let revision = text(git(&self.root, ["rev-parse", "--verify", "HEAD^{commit}"])?);
         let mut arguments: Vec<String> = [
             "clone",
@@ -306,13 +307,9 @@ impl<'a> Archive<'a> {
             seconds,
         );
         let file = File::open(source).map_err(unreadable)?;
-        let mut exact = Exact {
-            file,
-            left: metadata.len(),
-            short: false,
-        };
+        let mut exact = Exact::new(file, metadata.len());
         let appended = self.tar.append_data(&mut header, name, &mut exact);
-        if exact.short {
+        if exact.is_short() {
             return Err(SourceError::Changed {
                 path: name.display().to_string(),
             });
@@ -359,23 +356,6 @@ fn header(kind: tar::EntryType, mode: u32, size: u64, seconds: u64) -> tar::Head
     header.set_size(size);
     header.set_mtime(seconds);
     header
-}
-
-/// A file that has exactly the length its header says.
-struct Exact {
-    file: File,
-    left: u64,
-    short: bool,
-}
-
-impl Read for Exact {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let read = self.file.read(&mut buffer[..wanted])?;
-        self.short |= read == 0 && wanted > 0;
-        self.left -= read as u64;
-        Ok(read)
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,14 @@ pub(crate) const TESTS: &[BlockingTest] = &[
         what_a_shell_job_leaves_reaches_the_next_one,
     ),
     (
+        "only_what_a_shell_job_names_is_read",
+        only_what_a_shell_job_names_is_read,
+    ),
+    (
+        "what_a_killed_run_left_goes_with_the_next_shell_job",
+        what_a_killed_run_left_goes_with_the_next_shell_job,
+    ),
+    (
         "no_process_outlives_its_shell_job",
         no_process_outlives_its_shell_job,
     ),
@@ -114,6 +122,61 @@ fn what_a_shell_job_leaves_reaches_the_next_one() {
         assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
         assert!(ended.trace.contains("\nmade\n"), "{}", ended.trace);
         nothing_left(&place);
+    });
+}
+
+fn only_what_a_shell_job_names_is_read() {
+    block_on(async {
+        let place = place().await;
+        let lines = [
+            "mkdir other out && echo made > out/a.log && echo b > b.log && mkfifo other/pipe out/pipe",
+            // As root it can be read all the same.
+            "echo c > other/c.log && chmod 0 other/c.log other",
+        ];
+        let mut first = job(1, &lines);
+        first.artifacts = vec![artifact("archive", &["*.log", "out"])];
+        let ended = place.run(&first).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert!(
+            ended
+                .trace
+                .contains("out/pipe: neither a file, a directory nor a link"),
+            "{}",
+            ended.trace
+        );
+        let mut archive = tar::Archive::new(std::fs::File::open(place.artifacts.path(1)).unwrap());
+        let names: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
+        assert_eq!(names, ["b.log", "out/", "out/a.log"]);
+        nothing_left(&place);
+    });
+}
+
+fn what_a_killed_run_left_goes_with_the_next_shell_job() {
+    block_on(async {
+        let mut place = place().await;
+        let builds = place.directory.path().join("elsewhere");
+        place.context.settings.builds_directory = Some(builds.clone());
+        let killed = builds.join("shipway-job-0123456789abcdef");
+        for directory in [killed.join("group/project.tmp"), builds.join("somebody-elses")] {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        std::fs::write(killed.join("group/project.tmp/KEY"), "a secret").unwrap();
+        let ended = place
+            .run(&job(1, &["echo \"in $CI_BUILDS_DIR\"; ls \"$CI_BUILDS_DIR/..\""]))
+            .await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        let expected = format!("in {}/shipway-job-", builds.display());
+        assert!(ended.trace.contains(&expected), "{}", ended.trace);
+        assert!(!ended.trace.contains("0123456789abcdef"), "{}", ended.trace);
+        let left: Vec<_> = std::fs::read_dir(&builds)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["somebody-elses"]);
     });
 }
 
