@@ -3,13 +3,15 @@
 //! A layer is wanted when a container or a `RUN` starts on it, and only then is it unpacked: its blob is read through
 //! a verifier, decompressed and hashed on a thread of ours, and written by a worker of the keeper into a directory
 //! that nobody looks at. When all has been read and both digests hold, one rename makes it a layer. So a directory
-//! under `layers/` is whole and verified, at any moment, whoever is killed.
+//! under `layers/` is whole and verified, at any moment, whoever is killed; what a power cut may have done to it is in
+//! `boot`.
 //!
 //! Layers that are missing are unpacked side by side. Two containers of one process that want the same layer wait for
 //! one unpacking; two processes each do their own, and the later rename finds the place taken and drops its copy.
 //!
 //! Assumption: nobody but this module and [`crate::Pod::adopt_layer`] puts anything under `layers/`.
 
+mod boot;
 mod unpack;
 
 use std::collections::HashMap;
@@ -22,6 +24,7 @@ use shipway_sandbox::{Keeper, KeeperError};
 use shipway_store::Store;
 use tokio::sync::Semaphore;
 
+pub(crate) use boot::Boot;
 use unpack::Job;
 
 /// The directory of a layer, relative to the keepers' directory.

@@ -27,7 +27,7 @@ use crate::image::Image;
 use crate::layers::{LayerError, LayerPath, place};
 use crate::lock::{LayersLock, PodLock};
 use crate::names::NameTable;
-use crate::runtime::Runtime;
+use crate::runtime::{PruneLayersError, Runtime};
 use crate::subnet::AddressPool;
 
 pub use network::NetworkError;
@@ -54,6 +54,13 @@ pub enum StartPodError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// Layers that were unpacked before the machine started are in the way.
+    #[error("cannot remove the layers that were unpacked before the machine started")]
+    Layers {
+        /// Why.
+        #[source]
+        source: PruneLayersError,
     },
     /// No keeper can be started.
     #[error("cannot start the keeper of a pod")]
@@ -133,6 +140,9 @@ impl Pod {
             directory: locks.clone(),
             source,
         };
+        runtime
+            .settle_layers()
+            .map_err(|source| StartPodError::Layers { source })?;
         let lock = PodLock::create(&locks, &id).map_err(lock_failed)?;
         let layers = LayersLock::share(&locks).map_err(lock_failed)?;
         let keeper = runtime

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use crate::dns::Upstream;
 use crate::images::Images;
-use crate::layers::Layers;
+use crate::layers::{Boot, Layers};
 use crate::lock::{self, LayersLock, PodLock};
 use crate::pod::{Pod, PodOptions, StartPodError};
 
@@ -229,7 +229,32 @@ impl Runtime {
             keeper.close();
             removed.map_err(|source| PruneLayersError::Remove { source })?;
         }
+        // Whatever is unpacked from now on is of this boot. Without the record the next pod only removes them once more.
+        if let Err(error) = Boot::of(&self.inner.directory).record() {
+            tracing::warn!(%error, "it is not recorded that no unpacked layer is older than this boot");
+        }
         Ok(count)
+    }
+
+    /// Removes layers of which it is not known that all their bytes are there (see `layers::boot`). Blocks.
+    pub(crate) fn settle_layers(&self) -> Result<(), PruneLayersError> {
+        let boot = Boot::of(&self.inner.directory);
+        // The second time after somebody else was removing them, and may have been killed at it.
+        for _ in 0..2 {
+            if boot.is_recorded() {
+                return Ok(());
+            }
+            match self.prune_layers_blocking() {
+                Ok(_) => return Ok(()),
+                Err(PruneLayersError::InUse) => {
+                    LayersLock::share(&locks(&self.inner.data))
+                        .map_err(|source| PruneLayersError::Look { source })?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // A pod lives on them, and has settled them if it could record it.
+        Ok(())
     }
 
     fn sweep_blocking(&self) -> Swept {

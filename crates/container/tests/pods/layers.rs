@@ -1,6 +1,6 @@
 //! Unpacking: what is there afterwards, once and by many at a time, and what is refused.
 
-use shipway_container::{Image, LayerError, LayerPath, PruneLayersError};
+use shipway_container::{Image, LayerError, LayerPath, Pod, PodOptions, PruneLayersError};
 use shipway_oci::{
     Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, Reference, chain_ids, media_type,
 };
@@ -17,6 +17,7 @@ tests!(
     a_layer_that_is_not_as_promised_is_refused,
     a_built_layer_is_adopted_once,
     layers_are_pruned_when_nobody_uses_them,
+    layers_of_an_earlier_boot_are_unpacked_again,
 );
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -101,20 +102,21 @@ async fn implied_directories_look_as_below() {
     pod.close().await;
 }
 
+/// Those of another pod.
+fn options(pod: &Pod) -> PodOptions {
+    PodOptions {
+        name: "other".into(),
+        egress: pod.egress().clone(),
+    }
+}
+
 async fn many_at_once_unpack_each_layer_once() {
     let house = House::new().await;
     let image = house.busybox();
     // A second process on the same data directory, as far as this module can tell: it shares nothing but the disk.
     let other = open(&house.data()).await;
     let (first, second) = (house.pod().await, house.pod().await);
-    let egress = first.egress().clone();
-    let third = other
-        .start_pod(shipway_container::PodOptions {
-            name: "other".into(),
-            egress,
-        })
-        .await
-        .unwrap();
+    let third = other.start_pod(options(&first)).await.unwrap();
     let results =
         futures::future::join_all([&first, &second, &third, &first].map(|pod| pod.ensure_layers(&image)))
             .await;
@@ -226,5 +228,28 @@ async fn layers_are_pruned_when_nobody_uses_them() {
     assert_eq!(house.runtime.prune_layers().await.unwrap(), 0);
     let pod = house.pod().await;
     assert_eq!(run(&pod, script(&image, "echo again")).await.1, "again\n");
+    pod.close().await;
+}
+
+async fn layers_of_an_earlier_boot_are_unpacked_again() {
+    let house = House::new().await;
+    let image = house.busybox();
+    let pod = house.pod().await;
+    let layer = pod.ensure_layers(&image).await.unwrap().remove(0);
+    let busybox = house.keeper().join(layer).join("bin/busybox");
+    let record = house.keeper().with_added_extension("boot");
+    let recorded = std::fs::read_to_string(&record).unwrap();
+
+    std::fs::write(&record, "of another boot").unwrap();
+    let beside = open(&house.data()).await.start_pod(options(&pod)).await.unwrap();
+    assert!(busybox.exists(), "a pod lives on it");
+    beside.close().await;
+    pod.close().await;
+
+    // As a power cut leaves what was not synced: its name and none of its bytes.
+    std::fs::File::create(&busybox).unwrap();
+    let pod = house.pod().await;
+    assert_eq!(run(&pod, script(&image, "echo whole")).await.1, "whole\n");
+    assert_eq!(std::fs::read_to_string(&record).unwrap(), recorded);
     pod.close().await;
 }
