@@ -11,7 +11,8 @@
 //! "Nothing needs it" and "doomed" are one conditional statement, and a file goes in the same transaction in
 //! which its row is seen doomed and deleted. So whoever was told that a blob exists finds it within the grace, and a manifest that
 //! was accepted finds its blobs for ever. If the process dies between the file and the commit, a doomed row without a
-//! file is left, which exists for nobody.
+//! file is left, which exists for nobody. If an upload dies between its file's name and its row, a collection removes the file
+//! once it is older than any upload that could still be on its way to its row.
 //!
 //! A collection holds the writer's lock for a few dozen rows at a time. Two collections may run at once.
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use shipway_oci::Digest;
 
-use crate::database::{change, milliseconds, now, parsed, row, rows, size};
+use crate::database::{change, exists, milliseconds, now, parsed, row, rows, size};
 use crate::{Result, Store};
 
 /// Rows per transaction: long enough to be worth a sync, short enough that nobody notices the wait.
@@ -76,7 +77,38 @@ impl Store {
         self.sweep_job_tokens()?;
         self.drop_empty_spaces()?;
         self.files().sweep_incoming()?;
+        self.sweep_unknown_files()?;
         Ok(report)
+    }
+
+    /// A crash between the naming of a blob's file and its row leaves a file that no row knows.
+    fn sweep_unknown_files(&self) -> Result<()> {
+        self.files().visit(&mut |path, digest| {
+            let Some(digest) = digest else { return Ok(()) };
+            if !self.knows_file(&digest)? && self.files().is_left_behind(path) {
+                self.remove_unknown_file(&digest)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a row has this digest, doomed or not.
+    pub(crate) fn knows_file(&self, digest: &Digest) -> Result<bool> {
+        let sql = "SELECT 1 FROM blobs WHERE digest = ?1";
+        Ok(self.database().read(|db| exists(db, sql, [digest.as_str()]))?)
+    }
+
+    /// Removes the file of a digest that no row has.
+    ///
+    /// Under the writer's lock: an upload that has just named its file looks for it before its row.
+    pub(crate) fn remove_unknown_file(&self, digest: &Digest) -> Result<()> {
+        let sql = "SELECT 1 FROM blobs WHERE digest = ?1";
+        self.database().write(|db| {
+            if !exists(db, sql, [digest.as_str()])? {
+                self.files().remove(digest)?;
+            }
+            Ok(())
+        })
     }
 
     fn count_collectable(&self, cutoff: i64) -> Result<CollectReport> {

@@ -257,23 +257,16 @@ impl Store {
 
     fn check_files(&self, options: &FsckOptions, report: &mut FsckReport) -> Result<()> {
         self.files().visit(&mut |path, digest| {
-            let sql = "SELECT 1 FROM blobs WHERE digest = ?1";
             let Some(digest) = digest else {
                 report.unknown_files.push(path.to_owned());
                 return Ok(());
             };
-            if self.database().read(|db| exists(db, sql, [digest.as_str()]))? {
+            if self.knows_file(&digest)? {
                 return Ok(());
             }
             report.unknown_files.push(path.to_owned());
             if options.remove_unknown_files {
-                // Under the writer's lock: an upload that has just named its file will look for it before its row.
-                self.database().write(|db| -> Result<()> {
-                    if !exists(db, sql, [digest.as_str()])? {
-                        self.files().remove(&digest)?;
-                    }
-                    Ok(())
-                })?;
+                self.remove_unknown_file(&digest)?;
             }
             Ok(())
         })

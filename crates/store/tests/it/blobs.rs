@@ -1,8 +1,12 @@
+use std::fs::File;
 use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
+use rustix::fs::{FlockOperation, flock};
 use shipway_oci::{Algorithm, Digest};
-use shipway_store::{CommitError, FsckOptions, StoreError};
+use shipway_store::{CollectOptions, CommitError, FsckOptions, Store, StoreError};
 
 use crate::support::{Place, collect_now, content, place};
 
@@ -154,18 +158,45 @@ fn flipped_bits_are_found() {
     );
 }
 
+fn file_of(store: &Store, digest: &Digest) -> PathBuf {
+    let hex = digest.hex();
+    store.directory().join("blobs/sha256").join(&hex[..2]).join(hex)
+}
+
+/// The file of a blob without its row.
+fn orphan(store: &Store) -> PathBuf {
+    let path = file_of(store, &Digest::sha256(b"orphan"));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, b"orphan").unwrap();
+    path
+}
+
+#[test]
+fn a_collection_removes_old_files_without_a_row() {
+    let place = place();
+    let known = place.store.put_blob(b"known").unwrap().digest;
+    let path = orphan(&place.store);
+    let collect = || place.store.collect(&CollectOptions::default()).unwrap();
+    collect();
+    assert!(path.exists(), "its row may still come");
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    for entry in [&path, &file_of(&place.store, &known)] {
+        File::open(entry).unwrap().set_modified(old).unwrap();
+    }
+    let writer = File::open(&path).unwrap();
+    flock(&writer, FlockOperation::LockExclusive).unwrap();
+    collect();
+    assert!(path.exists(), "somebody writes it");
+    drop(writer);
+    collect();
+    assert!(!path.exists());
+    assert_eq!(content(&place.store, &known), b"known");
+}
+
 #[test]
 fn files_without_a_row_are_reported_and_removed_on_demand() {
     let place = place();
-    let digest = Digest::sha256(b"orphan");
-    let directory = place
-        .store
-        .directory()
-        .join("blobs/sha256")
-        .join(&digest.hex()[..2]);
-    std::fs::create_dir_all(&directory).unwrap();
-    let path = directory.join(digest.hex());
-    std::fs::write(&path, b"orphan").unwrap();
+    let path = orphan(&place.store);
     let report = place.store.fsck(&FsckOptions::default()).unwrap();
     assert!(report.is_clean() && report.unknown_files == [path.clone()] && path.exists());
     place
