@@ -8,6 +8,7 @@
 //! A stage that is told to stop is dropped where it stands. That is safe because everything it has begun lives in the
 //! pod, or in a directory on the machine that is removed when no thread works in it any more.
 
+mod claim;
 mod configured;
 mod fetch;
 mod on_machine;
@@ -15,6 +16,7 @@ mod prepare;
 mod state;
 mod workplace;
 
+pub use claim::forget_dead_jobs;
 pub(crate) use workplace::Workplace;
 
 use crate::artifacts::{self, Kept};
@@ -25,6 +27,7 @@ use crate::outcome::{JobError, JobOutcome, JobStatus, chain};
 use crate::script::ScriptSource;
 use crate::variables::Variables;
 use crate::{ArtifactStore, CacheStore, Cancellation, RunnerContext, Sources, Stage, Trace};
+use claim::Claim;
 use on_machine::{OwnDirectory, PlannedDirectory};
 use shipway_container::Pod;
 use shipway_pipeline::job::{JobPayload, Step};
@@ -98,6 +101,7 @@ struct Job<'a> {
     limit: Duration,
     deadline: Instant,
     stage: Option<Stage>,
+    claim: Option<Claim>,
     /// Of the shell executor, until it is made.
     planned: Option<PlannedDirectory>,
     directory: Option<OwnDirectory>,
@@ -137,6 +141,7 @@ impl<'a> Job<'a> {
             limit,
             deadline,
             stage: None,
+            claim: None,
             planned,
             directory: None,
             pod: None,
@@ -161,6 +166,7 @@ impl<'a> Job<'a> {
     }
 
     async fn prepare(&mut self) -> Result<(), JobError> {
+        self.claim = prepare::claim(self.context, self.run.payload).await;
         match self.planned.take() {
             None => self.prepare_container().await?,
             Some(planned) => self.prepare_shell(planned).await?,
@@ -401,7 +407,7 @@ impl<'a> Job<'a> {
         if let Some(directory) = self.directory.take() {
             directory.remove().await;
         }
-        prepare::forget(self.context, self.run.payload).await;
+        prepare::forget(self.context, self.run.payload, self.claim.take()).await;
         if let Some(stage) = self.stage.take() {
             self.run.trace.end(stage);
         }

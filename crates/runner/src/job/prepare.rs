@@ -1,5 +1,6 @@
 //! What a job needs before there is anything to run in.
 
+use super::claim::Claim;
 use crate::configuration::Executor;
 use crate::outcome::{Doing, JobError};
 use crate::variables::{Variables, fact};
@@ -88,12 +89,27 @@ fn architecture() -> &'static str {
     }
 }
 
-/// The names of the job's images go; their bytes stay as long as anything else refers to them.
-pub(super) async fn forget(context: &RunnerContext, payload: &JobPayload) {
+/// Marks the job as running.
+pub(super) async fn claim(context: &RunnerContext, payload: &JobPayload) -> Option<Claim> {
+    let (data, job) = (context.runtime.data().to_owned(), payload.id);
+    let claiming = tokio::task::spawn_blocking(move || Claim::take(&data, job));
+    let claimed = claiming.await.ok()?;
+    if let Err(error) = &claimed {
+        tracing::warn!(%error, job, "a job cannot be marked as running");
+    }
+    claimed.ok()
+}
+
+/// The names of the job's images go; their bytes stay as long as anything else refers to them. If they cannot go, the mark
+/// stays for the next run to try.
+pub(super) async fn forget(context: &RunnerContext, payload: &JobPayload, claim: Option<Claim>) {
     let (store, scope) = (context.store.clone(), Scope::job(payload.id));
-    let forgotten = tokio::task::spawn_blocking(move || store.forget_scope(&scope)).await;
-    if let Ok(Err(error)) = forgotten {
-        tracing::warn!(%error, job = payload.id, "the image names of a job stay");
+    let forgetting = tokio::task::spawn_blocking(move || {
+        store.forget_scope(&scope).map_err(std::io::Error::from)?;
+        claim.map_or(Ok(()), Claim::end)
+    });
+    if let Ok(Err(error)) = forgetting.await {
+        tracing::warn!(%error, job = payload.id, "the image names of a job stay until the next run");
     }
 }
 

@@ -252,6 +252,9 @@ async fn context(
     // What is fetched for a job obeys what the job itself obeys.
     let client = installation.job_client()?;
     let runtime = installation.runtime(client.clone()).await?;
+    let (data, store) = (installation.data.clone(), installation.store.clone());
+    // What dead runs left costs only room: nobody waits for it.
+    tokio::task::spawn_blocking(move || shipway_runner::forget_dead_jobs(&data, &store));
     Ok(RunnerContext {
         builder: Builder::new(runtime.clone(), installation.store.clone(), client.clone()),
         runtime,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use shipway_runner::forget_dead_jobs;
 use shipway_store::{CollectOptions, FsckOptions};
 
 use crate::arguments::span;
@@ -71,6 +72,9 @@ pub(crate) async fn prune(
         .map_err(|error| broken("reading the store", &error))?;
     let whole = size_on_disk(&installation.data);
     let mut layers = 0;
+    if !arguments.dry_run {
+        forget_dead_jobs(&installation.data, &installation.store);
+    }
     if arguments.all && !arguments.dry_run {
         installation
             .store
@@ -155,6 +159,9 @@ pub(crate) fn gc(arguments: &GcArguments, installation: &Installation) -> Result
             screen::line(&format!("{}@{}", manifest.repository, manifest.digest));
         }
         screen::line(&format!("{} untagged manifests", untagged.len()));
+    }
+    if !arguments.dry_run {
+        forget_dead_jobs(&installation.data, &installation.store);
     }
     let options = CollectOptions {
         grace: arguments.grace,

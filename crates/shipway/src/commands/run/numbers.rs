@@ -1,7 +1,8 @@
 //! Numbers for pipelines and jobs: unique within an installation, also between processes that run at once.
 //!
 //! A job's number names its image scope and its token's right, so two jobs must never share one. The file holds the
-//! next free number; a lock on it makes taking some atomic. If the process dies in between, numbers are skipped.
+//! next free number; a lock on it makes taking some atomic. If the process dies in between, numbers are skipped. They are
+//! on the disk before they are given out, so that no power cut makes the same ones be given out again.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -34,7 +35,14 @@ pub(super) fn take(data: &Path, count: u64) -> Result<u64, Failure> {
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     // Longer than any number before it, so that nothing has to be cut first.
     file.write_all(format!("{:<20}\n", first + count).as_bytes())
+        .and_then(|()| file.sync_all())
         .map_err(failed)?;
+    if text.is_empty() {
+        // The file is new: its name, too, must outlive a power cut.
+        std::fs::File::open(data)
+            .and_then(|directory| directory.sync_all())
+            .map_err(failed)?;
+    }
     Ok(first)
 }
 

@@ -1,0 +1,121 @@
+//! The mark of a job that runs, so that what a killed process left under the job's number is found and removed.
+//!
+//! The names of a job's images lie in a scope of the store, which the job removes at its end. A process that is killed
+//! cannot; the scope would keep its blobs for ever. So a job has a file that is locked while its process lives, and whoever
+//! starts jobs or collects first removes the scopes of those whose lock is free.
+//!
+//! A mark that cannot be made or removed is reported: the job goes on, at worst its scope stays.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use shipway_store::{Scope, Store};
+
+/// Held while a job runs.
+#[derive(Debug)]
+pub(super) struct Claim {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Claim {
+    /// Marks a job as running.
+    pub(super) fn take(data: &Path, job: u64) -> io::Result<Self> {
+        let directory = marks(data);
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        let path = directory.join(job.to_string());
+        loop {
+            let file = File::create(&path)?;
+            file.lock()?;
+            // Somebody may have taken it for a leftover and removed it before it was locked.
+            if is_at(&file, &path)? {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+
+    /// The job has ended and its scope is gone.
+    pub(super) fn end(self) -> io::Result<()> {
+        std::fs::remove_file(&self.path)
+    }
+}
+
+/// Removes the images of jobs whose process died. Blocks.
+pub fn forget_dead_jobs(data: &Path, store: &Store) {
+    for entry in std::fs::read_dir(marks(data)).into_iter().flatten().flatten() {
+        let Some(job) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if let Err(error) = forget_if_dead(&entry.path(), job, store) {
+            tracing::warn!(%error, job, "the image names of a dead job stay");
+        }
+    }
+}
+
+fn forget_if_dead(path: &Path, job: u64, store: &Store) -> io::Result<()> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(()),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    if is_at(&file, path)? {
+        store.forget_scope(&Scope::job(job))?;
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+fn marks(data: &Path) -> PathBuf {
+    data.join("jobs")
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shipway_oci::{Descriptor, ImageManifest, Manifest, media_type};
+    use shipway_store::ManifestWrite;
+
+    use super::*;
+
+    fn put(store: &Store, job: u64) {
+        store.put_blob(b"{}").unwrap();
+        let config = Descriptor::of(media_type::OCI_CONFIG, b"{}");
+        let manifest = Manifest::Image(ImageManifest::new(config, Vec::new()));
+        let write = ManifestWrite::new(None, manifest.to_json().unwrap()).unwrap();
+        store
+            .put_image(&Scope::job(job), &"left:1".parse().unwrap(), &write)
+            .unwrap();
+    }
+
+    #[test]
+    fn images_of_the_dead_go_and_those_of_the_living_stay() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(&data.path().join("store")).unwrap();
+        let alive = Claim::take(data.path(), 1).unwrap();
+        put(&store, 1);
+        drop(Claim::take(data.path(), 2).unwrap());
+        put(&store, 2);
+
+        forget_dead_jobs(data.path(), &store);
+
+        assert_eq!(store.images(&Scope::job(1)).unwrap().len(), 1);
+        assert!(store.images(&Scope::job(2)).unwrap().is_empty());
+        alive.end().unwrap();
+        assert_eq!(std::fs::read_dir(marks(data.path())).unwrap().count(), 0);
+    }
+}
