@@ -91,6 +91,19 @@ pub fn debian_image() -> anyhow::Result<PathBuf> {
     Ok(tar)
 }
 
+/// A tar of `quay.io/buildah/stable` with the Buildah of a Debian release in it.
+///
+/// # Errors
+/// When the script fails; what it said is in the error.
+pub fn buildah_image(suite: Suite) -> anyhow::Result<PathBuf> {
+    let (directory, _lock) = locked_directory("buildah-lock")?;
+    let tar = directory.join(format!("buildah-{}.tar", suite.0));
+    if !tar.is_file() {
+        succeed(script("buildah").arg(suite.0).arg(&tar))?;
+    }
+    Ok(tar)
+}
+
 fn script(name: &str) -> Command {
     Command::new(workspace().join("scripts/images").join(name))
 }

@@ -18,7 +18,7 @@ mod wait;
 
 pub use account::Account;
 pub use base_images::{
-    BaseImages, SUITES, Suite, debian_image, on_path, shared_images, shared_inputs, suites,
+    BaseImages, SUITES, Suite, buildah_image, debian_image, on_path, shared_images, shared_inputs, suites,
 };
 pub use busybox::{Tar, busybox_root};
 pub use command::{finish, succeed, text};

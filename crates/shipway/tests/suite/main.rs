@@ -7,10 +7,12 @@
 )]
 
 mod architecture;
+mod buildah;
 mod clients;
 mod commit_tags;
 mod disk_full;
 mod escapes;
+mod fragments;
 mod harness;
 mod image_tree;
 mod images;

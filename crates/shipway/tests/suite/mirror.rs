@@ -145,7 +145,7 @@ const JOB: &str =
 const NEXT_JOB: &str = "next:\n  image: docker:24.0.5-cli\n  services: [docker:24.0.5-dind]\n  needs: [job]\n  \
                         script: ['! docker run only-at-the-mirror:1']\n";
 
-/// The fragment with jobs; then the job without services, where the configuration of the runner has the mirror's.
+/// The fragment as it stands, then with jobs; then the job without services, where the configuration of the runner has the mirror's.
 #[test]
 fn the_mirror_of_a_docker_service_is_asked() {
     let (true, Some(program), Some(skopeo)) = (
@@ -156,6 +156,7 @@ fn the_mirror_of_a_docker_service_is_asked() {
         return;
     };
     everywhere_with(&SUITES, "20-registry-mirror-service", |project| {
+        project.refused_without_a_job()?;
         let mirror = Mirror::start(&program, &skopeo, &project.nonce)?;
         let file = project.repository.join(".gitlab-ci.yml");
         let fragment = std::fs::read_to_string(&file)?;

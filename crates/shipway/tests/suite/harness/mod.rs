@@ -13,7 +13,7 @@ pub(crate) use island::Island;
 pub(crate) use process::{CREDENTIALS, Registry, RunningEngine, skopeo_copy, with_storage};
 pub(crate) use project::{Project, everywhere, everywhere_with};
 pub(crate) use shipway_testkit::{
-    SUITES, assert_nothing_left, debian_image, finish, on_path, shared_images, succeed, text,
+    SUITES, assert_nothing_left, buildah_image, debian_image, finish, on_path, shared_images, succeed, text,
 };
 pub(crate) use user::User;
 

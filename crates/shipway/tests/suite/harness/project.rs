@@ -77,6 +77,19 @@ impl Project {
         finish(command.args(arguments).current_dir(&self.repository))
     }
 
+    /// Insists that the pipeline is refused with GitLab's reason: some of the documentation's are parts of one, without a job.
+    pub(crate) fn refused_without_a_job(&self) -> Result<()> {
+        let output = self.attempt(&[])?;
+        let trace = text(&output);
+        ensure!(
+            output.status.code() == Some(2)
+                && trace.contains("jobs config should contain at least one visible job"),
+            "{}:\n{trace}",
+            output.status
+        );
+        Ok(())
+    }
+
     /// Runs git in the repository; what it printed is returned, without the end of its last line.
     pub(crate) fn git(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.user.home.command("git");
@@ -85,7 +98,7 @@ impl Project {
     }
 
     /// What the image must hold: the base, and what the Dockerfile of the fixture does to it.
-    fn expected_tree(&self) -> Result<Tree> {
+    pub(crate) fn expected_tree(&self) -> Result<Tree> {
         let mut tree = Tree::new();
         image_tree::apply_layer(&mut tree, File::open(shared_images(self.suite)?.busybox)?)?;
         let file = |mode: u32, content: &[u8]| Node {
@@ -129,11 +142,22 @@ impl Project {
 
     /// As [`Self::compare`], from a registry that runs already.
     pub(crate) fn compare_in(&self, registry: &Registry, image: &str) -> Result<()> {
+        self.compare_with(registry, image, &self.expected_tree()?)
+            .map(drop)
+    }
+
+    /// As [`Self::compare_in`], with what another builder makes of the Dockerfile; says where the client put the image.
+    pub(crate) fn compare_with(
+        &self,
+        registry: &Registry,
+        image: &str,
+        expected: &Tree,
+    ) -> Result<Option<PathBuf>> {
         let Some(directory) = registry.pull(&self.user.home, image)? else {
-            return Ok(());
+            return Ok(None);
         };
         let (found, configuration) = image_tree::read_skopeo_directory(&directory)?;
-        let differences = image_tree::differences(&self.expected_tree()?, &found);
+        let differences = image_tree::differences(expected, &found);
         ensure!(
             differences.is_empty(),
             "{image} differs:\n{}",
@@ -143,7 +167,7 @@ impl Project {
             configuration["config"]["Cmd"] == serde_json::json!(["sh"]),
             "the configuration: {configuration}"
         );
-        Ok(())
+        Ok(Some(directory))
     }
 }
 
