@@ -3,7 +3,7 @@
 //! A container's output has any number of readers (an attached client, `logs --follow`, the trace of a job), of any
 //! speed, and every one of them must see every byte in order. Holding it in memory would let one slow reader or one
 //! noisy container take the whole process down; blocking the writer would let a reader stop the container. So bytes go
-//! into an unlinked file, readers are told how far it reaches, and each reads at its own pace. The space is the only
+//! into a file without a name, readers are told how far it reaches, and each reads at its own pace. The space is the only
 //! bound, and it is given back when the container and its readers are gone, whatever way this process ends.
 //!
 //! Contract under failure: when the file cannot be written (a full disk), every reader gets [`OutputError::Written`]
@@ -12,7 +12,7 @@
 mod pump;
 mod reader;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -87,17 +87,10 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// An empty one, in a directory of ours. The file has no name by the time this returns.
+    /// An empty one, in a directory of ours. The file never has a name where the file system can do that.
     pub(crate) fn create(directory: &Path) -> io::Result<Self> {
-        let path = directory.join(uuid::Uuid::new_v4().simple().to_string());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
-        std::fs::remove_file(&path)?;
         Ok(Self {
-            file: Arc::new(file),
+            file: Arc::new(tempfile::tempfile_in(directory)?),
             extent: Arc::new(watch::Sender::new(Extent::default())),
         })
     }

@@ -51,10 +51,9 @@ impl Boot {
         if let Some(directory) = self.record.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        // Never seen half: half of an id is another boot's, and layers of living pods would be taken for old.
-        let draft = self
-            .record
-            .with_extension(uuid::Uuid::new_v4().simple().to_string());
+        // Never seen half: half of an id is another boot's, and layers of living pods would be taken for old. One draft is enough,
+        // as one process at a time settles layers; what a killed one left of it is written over.
+        let draft = self.record.with_added_extension("new");
         let written = std::fs::write(&draft, current).and_then(|()| std::fs::rename(&draft, &self.record));
         if written.is_err() {
             // A full disk keeps no draft; nothing else can be done about it here.
