@@ -10,6 +10,7 @@ mod architecture;
 mod buildah;
 mod clients;
 mod commit_tags;
+mod crash;
 mod disk_full;
 mod escapes;
 mod fragments;

@@ -10,7 +10,7 @@ mod user;
 use std::path::PathBuf;
 
 pub(crate) use island::Island;
-pub(crate) use process::{CREDENTIALS, Registry, RunningEngine, skopeo_copy, with_storage};
+pub(crate) use process::{CREDENTIALS, Ending, Registry, RunningEngine, skopeo_copy, with_storage};
 pub(crate) use project::{Project, everywhere, everywhere_with};
 pub(crate) use shipway_testkit::{
     SUITES, assert_nothing_left, buildah_image, debian_image, finish, on_path, shared_images, succeed, text,

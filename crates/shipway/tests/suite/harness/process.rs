@@ -2,10 +2,12 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use shipway_testkit::{Home, Peer, succeed};
+use rustix::process::{Pid, Signal, kill_process};
+use shipway_testkit::{Home, Peer, succeed, wait_for};
 
 use super::User;
 
@@ -13,11 +15,11 @@ use super::User;
 pub(crate) const CREDENTIALS: &str = "tester:correct horse";
 
 /// A child that ends with the value.
-pub(super) struct Ending(Child);
+pub(crate) struct Ending(Child);
 
 impl Ending {
     /// Starts a command and gives what follows `mark` in its first line on standard output that has it.
-    pub(super) fn start(command: &mut Command, mark: &str) -> Result<(Self, String)> {
+    pub(crate) fn start(command: &mut Command, mark: &str) -> Result<(Self, String)> {
         let mut process = Self(command.stdout(Stdio::piped()).spawn()?);
         let mut lines = BufReader::new(process.0.stdout.take().context("standard output")?).lines();
         loop {
@@ -31,6 +33,30 @@ impl Ending {
     }
 }
 
+impl Ending {
+    pub(crate) fn of(process: Child) -> Self {
+        Self(process)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether it has not ended. A process that was just killed may still seem to live.
+    pub(crate) fn is_alive(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_none())
+    }
+
+    /// Waits for it to end by itself.
+    pub(crate) fn ended(&mut self) -> Result<ExitStatus> {
+        wait_for(Duration::from_secs(60), || match self.0.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(format!("process {} goes on", self.0.id())),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+}
+
 impl Drop for Ending {
     fn drop(&mut self) {
         // Gone already is as good as ended.
@@ -41,15 +67,15 @@ impl Drop for Ending {
 
 /// A running `shipway serve`; it ends with the value.
 pub(crate) struct Registry {
-    _server: Ending,
+    pub(crate) process: Ending,
     pub(crate) address: String,
 }
 
 impl Registry {
     pub(super) fn start(serve: &mut Command) -> Result<Self> {
-        let (server, address) = Ending::start(serve, "://")?;
+        let (process, address) = Ending::start(serve, "://")?;
         Ok(Self {
-            _server: server,
+            process,
             address: address.trim_end_matches('/').to_owned(),
         })
     }
@@ -92,7 +118,7 @@ impl Registry {
 
 /// A running `shipway engine`; it ends with the value.
 pub(crate) struct RunningEngine {
-    _process: Ending,
+    pub(crate) process: Ending,
     /// The value for `DOCKER_HOST`.
     pub(crate) host: String,
 }
@@ -102,10 +128,14 @@ impl RunningEngine {
         let socket = user.home.path().join("run/engine.sock");
         let mut command = user.shipway(&["engine", "--socket"]);
         let (process, host) = Ending::start(command.arg(&socket), "export DOCKER_HOST=")?;
-        Ok(Self {
-            _process: process,
-            host,
-        })
+        Ok(Self { process, host })
+    }
+
+    /// Ends it as service managers do, and says how it ended.
+    pub(crate) fn end(mut self) -> Result<ExitStatus> {
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process")?, Signal::TERM)?;
+        self.process.ended()
     }
 }
 

@@ -61,6 +61,12 @@ impl User {
 
     /// As [`Self::serve`], with more arguments.
     pub(crate) fn serve_with(&self, arguments: &[&str]) -> Result<Registry> {
+        self.add_tester()?;
+        self.serve_again(arguments)
+    }
+
+    /// Makes the user that [`CREDENTIALS`](super::CREDENTIALS) name.
+    pub(crate) fn add_tester(&self) -> Result<()> {
         let mut add = self.shipway(&["user", "add", "tester", "--password-stdin"]);
         let mut process = add.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         process
@@ -69,7 +75,11 @@ impl User {
             .context("standard input")?
             .write_all(b"correct horse\n")?;
         ensure!(process.wait()?.success(), "`shipway user add` failed");
+        Ok(())
+    }
 
+    /// Starts the registry over this user's data, in which the tester is known already.
+    pub(crate) fn serve_again(&self, arguments: &[&str]) -> Result<Registry> {
         Registry::start(
             self.shipway(&["serve", "--listen", "127.0.0.1:0"])
                 .args(arguments),

@@ -1,0 +1,81 @@
+//! The rounds of one role at one point: something is done, the process ends in it, and everything is looked at.
+
+use anyhow::{Context as _, Result};
+use shipway_testkit::Account;
+
+use super::killer::{Calls, Moment, Moments, Strace};
+use super::ledger::{Ledger, after_collection};
+use super::{accounts, rounds};
+use crate::harness::User;
+
+/// What a round works with.
+pub(super) struct Stage<'a> {
+    pub(super) user: &'a User,
+    pub(super) ledger: &'a mut Ledger,
+    /// When the process shall end.
+    pub(super) moment: Moment,
+    /// A word that no other round has.
+    pub(super) name: String,
+    pub(super) strace: &'a Strace,
+}
+
+/// How a round went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The process ended at its moment.
+    Killed,
+    /// All was done before the moment came.
+    Passed,
+}
+
+/// Kills as often as it should be at moments of `calls`; each round says what is done and whom it met.
+///
+/// Of the accounts one takes turns with the other, each with a home that lives through all its rounds: what a crash left is in the
+/// way of the next one, if it is in anybody's way.
+pub(super) fn play(
+    point: &str,
+    calls: &[Calls],
+    new_user: impl Fn(Account) -> Result<User>,
+    mut round: impl FnMut(&mut Stage<'_>) -> Result<Outcome>,
+) -> Result<()> {
+    let Some((accounts, strace)) = accounts() else {
+        return Ok(());
+    };
+    let mut homes = Vec::new();
+    for account in accounts {
+        homes.push((new_user(account)?, Ledger::default()));
+    }
+    let mut moments = Moments::of(point, calls);
+    let mut killed = 0;
+    let mut played = 0;
+    while killed < rounds() {
+        let moment = moments.next().with_context(|| {
+            format!("{point}: only {killed} of {played} rounds came to their moment, and there are no others")
+        })?;
+        // Whoever was killed makes room: each account is once in the way of what its own crash left.
+        let turn = killed % homes.len();
+        let (user, ledger) = &mut homes[turn];
+        let place = format!("{point} at {moment:?} as {}", user.home.account().name());
+        let mut stage = Stage {
+            user,
+            ledger,
+            moment,
+            // No name is the beginning of another one.
+            name: format!("{point}-{played}-round"),
+            strace: &strace,
+        };
+        match round(&mut stage).with_context(|| place.clone())? {
+            Outcome::Killed => {
+                killed += 1;
+                ledger.inspect(user).with_context(|| place.clone())?;
+            }
+            Outcome::Passed => moments.passed(moment),
+        }
+        played += 1;
+    }
+    for (user, ledger) in &homes {
+        after_collection(user).with_context(|| point.to_owned())?;
+        ledger.compare(user).with_context(|| point.to_owned())?;
+    }
+    Ok(())
+}
