@@ -67,13 +67,19 @@ impl FromStr for UploadId {
 /// Why an upload cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum BeginUploadError {
-    /// There are too many that were begun and not ended.
+    /// The owner has too many that were begun and not ended.
     #[error(
         "too many uploads were begun and not ended (at most {each} of one user or job): end or cancel some"
     )]
-    TooMany {
+    TooManyOfOwner {
         /// How many one owner may have.
         each: i64,
+    },
+    /// All owners together have too many.
+    #[error("the registry has as many unfinished uploads as it can have ({all}): try again later")]
+    TooMany {
+        /// How many there may be.
+        all: i64,
     },
     /// The disk or the database failed.
     #[error("cannot begin an upload")]
@@ -153,8 +159,19 @@ impl Store {
             return Ok(id);
         }
         self.give_up_idle_uploads()?;
-        self.try_begin_upload(owner, repository, algorithm)?
-            .ok_or(BeginUploadError::TooMany { each: MOST_EACH })
+        if let Some(id) = self.try_begin_upload(owner, repository, algorithm)? {
+            return Ok(id);
+        }
+        let sql = "SELECT count(*) FROM uploads WHERE owner = ?1";
+        let of_owner: Option<i64> = self
+            .database()
+            .read(|db| row(db, sql, [owner], |row| row.get(0)))
+            .map_err(StoreError::from)?;
+        Err(if of_owner.is_some_and(|count| count >= MOST_EACH) {
+            BeginUploadError::TooManyOfOwner { each: MOST_EACH }
+        } else {
+            BeginUploadError::TooMany { all: MOST }
+        })
     }
 
     fn try_begin_upload(

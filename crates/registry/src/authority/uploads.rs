@@ -23,7 +23,7 @@ impl Authority {
         self.store
             .begin_upload_of(&principal.to_string(), repository, algorithm)
             .map_err(|error| match error {
-                BeginUploadError::TooMany { .. } => {
+                BeginUploadError::TooManyOfOwner { .. } | BeginUploadError::TooMany { .. } => {
                     RegistryError::with_message(ErrorCode::TooManyRequests, error.to_string())
                 }
                 BeginUploadError::Store { source } => RegistryError::internal(source),

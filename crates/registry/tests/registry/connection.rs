@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use shipway_oci::{Digest, Platform, RepositoryName};
 use shipway_registry::{BlobProgress, Server, ServerOptions};
@@ -249,4 +250,46 @@ async fn who_just_sends_can_still_read_why_not() {
     let mut line = [0; 12];
     stream.read_exact(&mut line).await.unwrap();
     assert_eq!(&line, b"HTTP/1.1 401");
+}
+
+/// A large upload that finds no place is read, so that its client, which is still writing, gets to read why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_refused_in_the_middle_of_its_upload_reads_the_answer() {
+    const WHOLE: usize = 8_000_000;
+    let registry = Registry::new();
+    let options = ServerOptions {
+        max_streams_each: 1,
+        stream_patience: Duration::from_millis(50),
+        ..ServerOptions::default()
+    };
+    let server = Server::new(registry.authority.clone(), options);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { server.serve(listener, None, std::future::pending::<()>()).await });
+
+    let data = vec![7; WHOLE];
+    let head = format!(
+        "POST /v2/a/blobs/uploads/?digest={} HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nContent-Length: {WHOLE}\r\n\r\n",
+        Digest::sha256(&data),
+        basic(&registry.job("a")),
+    );
+    let mut first = TcpStream::connect(address).await.unwrap();
+    first.write_all(head.as_bytes()).await.unwrap();
+    first.write_all(&data[..WHOLE / 2]).await.unwrap();
+    let store = registry.store();
+    eventually("the first one has its place", async || {
+        store.usage().unwrap().uploads == 1
+    })
+    .await;
+
+    let mut second = TcpStream::connect(address).await.unwrap();
+    second.write_all(head.as_bytes()).await.unwrap();
+    second.write_all(&data).await.unwrap();
+    let mut status = [0; 12];
+    second.read_exact(&mut status).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 429");
+
+    first.write_all(&data[WHOLE / 2..]).await.unwrap();
+    first.read_exact(&mut status).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 201");
 }

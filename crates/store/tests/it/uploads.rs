@@ -214,13 +214,19 @@ fn nobody_begins_uploads_without_end() {
 
     db.execute(fill, ("ann", 1023, far)).unwrap();
     let last = begin("ann").unwrap();
-    assert!(matches!(begin("ann"), Err(BeginUploadError::TooMany { .. })));
+    assert!(matches!(
+        begin("ann"),
+        Err(BeginUploadError::TooManyOfOwner { each: 1024 })
+    ));
     begin("bob").unwrap();
     place.store.cancel_upload(&name, &last).unwrap();
     begin("ann").unwrap();
 
     db.execute(fill, ("many", 16 * 1024, far)).unwrap();
-    assert!(begin("bob").is_err(), "all together are limited, too");
+    assert!(matches!(
+        begin("bob"),
+        Err(BeginUploadError::TooMany { all: 16_384 })
+    ));
     // Idle ones make room without a collection.
     db.execute("UPDATE uploads SET touched = 0 WHERE owner = 'many'", [])
         .unwrap();
