@@ -18,6 +18,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use shipway_container::{Image, ListedImage};
 use shipway_oci::{Reference, RegistryName, RepositoryName};
+use shipway_store::Scope;
 
 use crate::engine::Inner;
 use crate::event::EventKind;
@@ -143,7 +144,10 @@ impl Inner {
                 "refusing to create a tag with a digest reference",
             ));
         }
-        let image = self.find_image(asked).await?;
+        let image = match self.find_imported(asked).await? {
+            Some(image) => image,
+            None => self.find_image(asked).await?,
+        };
         let tagged = self.images.tag(&self.scope, &image.manifest, &reference).await;
         tagged.map_err(|error| Failure::internal(chain(&error)))?;
         self.events.tell(
@@ -153,6 +157,33 @@ impl Inner {
             [("name", reference.familiar())],
         );
         Ok(reply::empty(StatusCode::CREATED))
+    }
+
+    /// An image of this name that was imported and not used yet: then nothing pulls it, as `run` would.
+    async fn find_imported(&self, asked: &str) -> Result<Option<Image>, Failure> {
+        let Ok(reference) = Reference::parse(asked) else {
+            return Ok(None);
+        };
+        let (images, failed) = (&self.images, |error| Failure::internal(chain(&error)));
+        if images
+            .find(&self.scope, &reference)
+            .await
+            .map_err(failed)?
+            .is_some()
+        {
+            return Ok(None);
+        }
+        let Some(image) = images
+            .find(&Scope::imported(), &reference)
+            .await
+            .map_err(failed)?
+        else {
+            return Ok(None);
+        };
+        let adopted = images.adopt(&self.scope, &reference, image).await;
+        adopted
+            .map(Some)
+            .map_err(|error| Failure::internal(chain(&error)))
     }
 
     /// The containers that stand on an image.

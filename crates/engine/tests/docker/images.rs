@@ -33,6 +33,10 @@ async fn an_imported_name_stands_in_for_an_unreachable_registry(docker: Peer) {
             .await,
         "hi"
     );
+    // To name one anew nothing is pulled.
+    house.import("imported", "nowhere.invalid/third:1");
+    house.ok(&["tag", "nowhere.invalid/third:1", "team/app:1"]).await;
+    assert_eq!(house.ok(&["run", "--rm", "team/app:1", "echo", "hi"]).await, "hi");
     house.close().await;
 }
 

@@ -1,4 +1,4 @@
-//! Jobs that take more than their share: processes, output, time.
+//! Jobs that take more than their share, of processes, output or time, and one that prints a secret in pieces.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -52,6 +52,63 @@ fn a_fork_bomb_ends_its_job_alone() -> Result<()> {
             "as {}:\n{}",
             account.name(),
             runs[0]
+        );
+        assert_nothing_left(&user.home)?;
+    }
+    Ok(())
+}
+
+/// One prints without end, one does not listen when its time is up, one prints a secret byte by byte.
+const UNRULY: &str = r#"
+flood:
+  image: busybox:1.36
+  script:
+    - yes "$(printf %0500d 0)flood" | head -c 20000000 || true
+    - echo "behind it $((6 * 7))"
+deaf:
+  image: busybox:1.36
+  timeout: 8 seconds
+  script:
+    - trap '' TERM INT HUP
+    - echo "deaf $((6 * 7))"
+    - while true; do sleep 1000; done
+pieces:
+  image: busybox:1.36
+  script:
+    - echo "$SECRET" | fold -w 1 | while read piece; do env printf %s "$piece"; done
+    - echo "; told $((6 * 7))"
+"#;
+
+#[test]
+fn floods_and_deafness_end_and_a_secret_in_pieces_stays_one() -> Result<()> {
+    const SECRET: &str = "the-word-that-nobody-says";
+    for account in Account::all() {
+        let user = User::with_base_images(account, SUITES[0])?;
+        let files = tempfile::tempdir()?;
+        std::fs::write(files.path().join(".gitlab-ci.yml"), UNRULY)?;
+        std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755))?;
+        let repository = git_repository(&user.home, files.path(), "group/unruly", "main")?;
+        let mut run = user.shipway(&["run", "--variable", &format!("SECRET={SECRET}")]);
+        let output = finish(run.current_dir(&repository))?;
+        let said = text(&output);
+        let told = format!("as {}, {} bytes:\n{:.4000}", account.name(), said.len(), said);
+        ensure!(
+            output.status.code() == Some(1),
+            "ended with {} {told}",
+            output.status
+        );
+        ensure!(
+            said.len() < 6_000_000 && !said.contains("behind it 42"),
+            "no limit: {told}"
+        );
+        let lines_of_other_jobs: Vec<&str> = said.lines().filter(|line| !line.ends_with("flood")).collect();
+        let rest = lines_of_other_jobs.join("\n");
+        ensure!(rest.contains("[MASKED]$"), "{}:\n{rest}", account.name());
+        ensure!(!rest.contains(SECRET), "{}:\n{rest}", account.name());
+        ensure!(
+            rest.contains("deaf 42") && rest.contains("execution took longer than 8s"),
+            "{}:\n{rest}",
+            account.name()
         );
         assert_nothing_left(&user.home)?;
     }
