@@ -29,7 +29,7 @@ mod silence;
 mod transport;
 mod upload;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Method;
@@ -68,6 +68,8 @@ struct Inner {
     downloads: Semaphore,
     /// From which repository of which registry blobs came: where they can be mounted from when they go back.
     origins: Mutex<HashMap<(RegistryName, Digest), RepositoryName>>,
+    /// Mirrors of which it was told that they are passed over.
+    useless_mirrors: Mutex<HashSet<RegistryName>>,
 }
 
 impl Client {
@@ -100,8 +102,8 @@ impl Client {
         }
     }
 
-    /// The same client with more mirrors, which are asked before those that it has, and more insecure registries, of which
-    /// `warn` is told: for an engine with flags of its own. Logins and connections are not shared, trust and settings are.
+    /// The same client with more mirrors, which are asked before those that it has, and more insecure registries; `warn`
+    /// is what [`ClientOptions::warn`] is: for an engine with flags of its own. Logins and connections are not shared, trust and settings are.
     #[must_use]
     pub fn with_registries(
         &self,
@@ -244,6 +246,7 @@ impl Inner {
             logins: Logins::default(),
             downloads: Semaphore::new(Self::MOST_DOWNLOADS),
             origins: Mutex::default(),
+            useless_mirrors: Mutex::default(),
         }
     }
 

@@ -28,7 +28,8 @@ pub struct ClientOptions {
     pub system_roots: Vec<PathBuf>,
     /// Directories laid out as docker's `/etc/docker/certs.d`: `NAME/*.crt` are authorities for the registry NAME.
     pub certificate_directories: Vec<PathBuf>,
-    /// Told once for each registry that is spoken to without protection because it is listed as insecure, in a sentence for people.
+    /// Told once for each registry that is spoken to without protection because it is listed as insecure, and for each mirror
+    /// that cannot be asked, in a sentence for people.
     pub warn: Arc<dyn Fn(&str) + Send + Sync>,
     /// Mirrors, asked in this order before the registry itself.
     pub mirrors: Vec<Mirror>,

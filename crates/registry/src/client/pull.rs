@@ -17,7 +17,7 @@ use super::download::download;
 use super::error::ClientError;
 use super::options::RegistryCredentials;
 use super::progress::{BlobProgress, PullProgress};
-use super::resolve::{Resolved, Source, selector};
+use super::resolve::{Resolved, Source, SourceName, selector};
 use crate::wire::ManifestReference;
 
 /// Indexes in indexes end here.
@@ -39,18 +39,17 @@ pub(super) async fn resolve(
     reference: &Reference,
     credentials: Option<&RegistryCredentials>,
 ) -> Result<Resolved, ClientError> {
-    let mut last = None;
-    for name in inner.sources(&reference.registry) {
-        let attempt = async {
-            let source = Source::open(inner, &name, reference, credentials).await?;
-            source.manifest(&reference.repository, &selector(reference)).await
-        };
-        match attempt.await {
+    let resolve = async |source: SourceName| {
+        let source = Source::open(inner, &source, reference, credentials).await?;
+        source.manifest(&reference.repository, &selector(reference)).await
+    };
+    for mirror in inner.mirrors_of(&reference.registry) {
+        match resolve(SourceName::Mirror(mirror.clone())).await {
             Ok(resolved) => return Ok(resolved),
-            Err(error) => last = Some(passed_over(last, error)),
+            Err(error) => inner.pass_over(mirror, &error),
         }
     }
-    Err(last.unwrap_or_else(no_source))
+    resolve(SourceName::Registry).await
 }
 
 pub(super) async fn pull(
@@ -61,33 +60,17 @@ pub(super) async fn pull(
     into: &Store,
     progress: &dyn PullProgress,
 ) -> Result<Pulled, ClientError> {
-    let mut last = None;
-    for name in inner.sources(&reference.registry) {
-        let attempt = async {
-            let source = Source::open(inner, &name, reference, credentials).await?;
-            pull_from(inner, &source, reference, platform, into, progress).await
-        };
-        match attempt.await {
+    let pull = async |source: SourceName| {
+        let source = Source::open(inner, &source, reference, credentials).await?;
+        pull_from(inner, &source, reference, platform, into, progress).await
+    };
+    for mirror in inner.mirrors_of(&reference.registry) {
+        match pull(SourceName::Mirror(mirror.clone())).await {
             Ok(pulled) => return Ok(pulled),
-            Err(error) => last = Some(passed_over(last, error)),
+            Err(error) => inner.pass_over(mirror, &error),
         }
     }
-    Err(last.unwrap_or_else(no_source))
-}
-
-/// The registry's own error comes last and is the one to tell; a mirror's goes to the log.
-fn passed_over(mirror: Option<ClientError>, error: ClientError) -> ClientError {
-    if let Some(mirror) = mirror {
-        tracing::debug!(error = %mirror, "a mirror was passed over");
-    }
-    error
-}
-
-fn no_source() -> ClientError {
-    ClientError::Setup {
-        problem: "there is no source to pull from".to_owned(),
-        source: None,
-    }
+    pull(SourceName::Registry).await
 }
 
 async fn pull_from(

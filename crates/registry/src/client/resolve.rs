@@ -1,6 +1,6 @@
 //! From a name to a manifest's bytes, and where they may come from: mirrors, the registry itself, ourselves.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -15,6 +15,7 @@ use super::error::ClientError;
 use super::options::RegistryCredentials;
 use super::ours::Ours;
 use super::session::Session;
+use crate::causes::chain;
 use crate::wire::{DOCKER_CONTENT_DIGEST, ManifestReference, Query};
 
 /// What a name stands for at the moment.
@@ -35,22 +36,32 @@ pub(super) enum Source {
 }
 
 impl Inner {
-    /// Where an image may be read from, best first; each is opened only when its turn comes.
-    pub(super) fn sources(&self, registry: &RegistryName) -> Vec<SourceName> {
-        let mirrors = self
-            .options
-            .mirrors
-            .iter()
-            .filter(|mirror| mirror.of == *registry);
-        let mut sources: Vec<SourceName> = mirrors
-            .map(|mirror| SourceName::Mirror(mirror.at.clone()))
-            .collect();
-        sources.push(SourceName::Registry);
-        sources
+    /// The mirrors of a registry, in the order to ask.
+    pub(super) fn mirrors_of(&self, registry: &RegistryName) -> impl Iterator<Item = &RegistryName> {
+        let mirrors = self.options.mirrors.iter();
+        mirrors
+            .filter(move |mirror| mirror.of == *registry)
+            .map(|mirror| &mirror.at)
+    }
+
+    /// A mirror gave no image, and the next source is asked. That it lacks one or wants a password is what mirrors do; of
+    /// anything else people are told once, for nobody would look for a mirror that has long been useless.
+    pub(super) fn pass_over(&self, mirror: &RegistryName, error: &ClientError) {
+        tracing::debug!(%mirror, error = chain(error), "a mirror was passed over");
+        if matches!(error, ClientError::NotFound { .. } | ClientError::Denied { .. }) {
+            return;
+        }
+        let mut told = self
+            .useless_mirrors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if told.insert(mirror.clone()) {
+            (self.options.warn)(&format!("the mirror {mirror} is passed over: {}", chain(error)));
+        }
     }
 }
 
-/// A source before it is opened.
+/// A source before it is opened; each is opened only when its turn comes.
 pub(super) enum SourceName {
     Mirror(RegistryName),
     Registry,

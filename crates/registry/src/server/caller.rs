@@ -11,6 +11,7 @@ use shipway_oci::{Digest, RepositoryName};
 use super::origin;
 use super::respond::{self, ResponseBody};
 use super::{Inner, Need};
+use crate::causes::chain;
 use crate::wire::{Challenge, ErrorCode, RegistryError, Route, TOKEN_PATH};
 
 /// A longer header holds no credentials of ours.
@@ -246,9 +247,4 @@ impl Refusal {
         }
         response
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

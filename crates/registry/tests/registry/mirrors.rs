@@ -1,7 +1,8 @@
 //! Mirrors come first, and the registry itself when they fail.
 
-use std::sync::Arc;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use shipway_oci::{Platform, RegistryName};
 use shipway_registry::{Client, ClientOptions, Mirror};
@@ -64,4 +65,46 @@ async fn a_mirror_answers_without_the_password_and_may_fail() {
         .await
         .unwrap();
     image.assert_in(&into.store);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_once_of_a_mirror_that_cannot_be_asked() {
+    let (origin, from) = (Registry::new(), Place::new());
+    let (name, job) = (origin.name().await, origin.job("a"));
+    let image = Image::random(&from.store, 1, &[500], false);
+    let wanted = reference(&name, "a/app");
+    client()
+        .push(&from.store, &image.digest, &wanted, Some(&job), &())
+        .await
+        .unwrap();
+    // Nobody listens any more where somebody did.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let without = serve_as(|_| respond(404, &[], "")).await;
+
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let of = |at: String| Mirror {
+        of: name.clone(),
+        at: at.parse().unwrap(),
+    };
+    let through = Client::new(ClientOptions {
+        mirrors: vec![of(gone.to_string()), of(without.to_string())],
+        warn: Arc::new(move |warning: &str| heard.lock().unwrap().push(warning.to_owned())),
+        ..impatient()
+    })
+    .unwrap();
+    for _ in 0..2 {
+        let into = Place::new();
+        through
+            .pull(&wanted, &Platform::host(), Some(&job), &into.store, &())
+            .await
+            .unwrap();
+        image.assert_in(&into.store);
+    }
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains(&format!("the mirror {gone} is passed over")),
+        "{told:?}"
+    );
 }
