@@ -190,7 +190,7 @@ fn policies(
 }
 
 /// The word for a policy.
-fn word(policy: PullPolicy) -> &'static str {
+pub(crate) fn word(policy: PullPolicy) -> &'static str {
     match policy {
         PullPolicy::Always => "always",
         PullPolicy::IfMissing => "if-not-present",

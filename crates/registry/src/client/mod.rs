@@ -46,6 +46,7 @@ pub use progress::{BlobProgress, PullProgress, PushProgress};
 pub use pull::Pulled;
 pub use push::OpenPush;
 pub use resolve::Resolved;
+pub use roots::trusted_roots;
 
 use crate::wire::Query;
 use endpoint::{Directory, Location};

@@ -81,16 +81,9 @@ impl Roots {
     }
 
     fn shared(&self) -> Arc<RootCertStore> {
-        let store = self.shared.get_or_init(|| {
-            let mut store = RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            };
-            for bundle in self.bundles.iter().filter(|bundle| bundle.exists()) {
-                store.add_parsable_certificates(certificates(bundle));
-            }
-            store.add_parsable_certificates(self.extra.iter().cloned());
-            Arc::new(store)
-        });
+        let store = self
+            .shared
+            .get_or_init(|| Arc::new(trusted_roots(&self.bundles, self.extra.iter().cloned())));
         Arc::clone(store)
     }
 
@@ -111,6 +104,21 @@ impl Roots {
         }
         found
     }
+}
+
+/// The public authorities, those of the system's bundles as far as they are there, and more. Blocks: it reads files.
+pub fn trusted_roots(
+    bundles: &[PathBuf],
+    extra: impl IntoIterator<Item = CertificateDer<'static>>,
+) -> RootCertStore {
+    let mut store = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    for bundle in bundles.iter().filter(|bundle| bundle.exists()) {
+        store.add_parsable_certificates(certificates(bundle));
+    }
+    store.add_parsable_certificates(extra);
+    store
 }
 
 fn setup(name: &str, source: rustls::Error) -> ClientError {

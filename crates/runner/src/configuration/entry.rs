@@ -70,8 +70,9 @@ pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
         cache.finish();
     }
     feature_flags(&mut section);
-    // No job is asked for with it, and nothing here should hold it.
-    section.know("token");
+    for key in REGISTERED {
+        section.know(key);
+    }
     let name = section.text("name").unwrap_or_default();
     let entry = RunnerEntry {
         name,
@@ -93,12 +94,10 @@ pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
 }
 
 /// Settings of gitlab-runner that change nothing here, and why.
-const WITHOUT_MEANING: [(&str, &str); 30] = [
-    ("id", "GitLab knows the runner by its token"),
+const WITHOUT_MEANING: [(&str, &str); 28] = [
     ("cache_dir", "caches are kept in the data directory"),
     ("request_concurrency", "jobs are asked for one at a time"),
     ("output_limit", "a trace may have 4 MiB"),
-    ("tls-ca-file", "certificates are this machine's"),
     ("tls-cert-file", "no certificate is shown to GitLab"),
     ("tls-key-file", "no certificate is shown to GitLab"),
     ("clone_url", "the sources are those of the work tree"),
@@ -146,14 +145,17 @@ const CACHE_WITHOUT_MEANING: [(&str, &str); 8] = [
     ("azure", "caches are kept in the data directory"),
 ];
 
-/// What GitLab calls the metadata that `register` leaves behind: known, and nobody's business.
-const REGISTERED: [&str; 2] = ["token_obtained_at", "token_expires_at"];
+/// What only matters where GitLab is asked, as `register` leaves it behind: nothing here should hold a token.
+const REGISTERED: [&str; 5] = [
+    "id",
+    "token",
+    "token_obtained_at",
+    "token_expires_at",
+    "tls-ca-file",
+];
 
 /// The executor, and why it cannot be had, if so.
 fn executor(section: &mut Section<'_>) -> (Executor, Option<Finding>) {
-    for key in REGISTERED {
-        section.know(key);
-    }
     let Some(named) = section.placed_text("executor") else {
         // The Helm chart's files leave the executor out: theirs is always the same.
         let refusal = section.has("kubernetes").then(|| {

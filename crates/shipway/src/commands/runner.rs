@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use shipway_access::Secret;
+use shipway_container::PullPolicy;
 use shipway_runner::configuration::{Configuration, ConfigurationError};
 use shipway_runner::registration::{
-    Description, NewRunner, RegistrationError, add_section, is_authentication_token, register,
+    AccessLevel, ConfigurationFile, Description, DockerSection, GitLab, NewExecutor, NewRunner, Registered,
+    RegistrationError, WriteError, is_made_in_pages,
 };
 
 use crate::failure::{Failure, FailureKind};
@@ -32,12 +35,12 @@ pub(crate) struct RegisterArguments {
     /// The GitLab
     #[arg(short, long, env = "CI_SERVER_URL")]
     url: String,
-    /// The token of a runner that was made in GitLab's pages
+    /// The token of a runner that there is, as GitLab's pages make them
     #[arg(short, long, env = "CI_SERVER_TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    token: Option<Secret>,
     /// A token that makes new runners, as older GitLabs have it
     #[arg(short, long, env = "REGISTRATION_TOKEN", hide_env_values = true)]
-    registration_token: Option<String>,
+    registration_token: Option<Secret>,
     /// `docker` or `shell`
     #[arg(long, env = "RUNNER_EXECUTOR")]
     executor: String,
@@ -53,9 +56,9 @@ pub(crate) struct RegisterArguments {
     /// Stay with one project [default: true]
     #[arg(long, env = "REGISTER_LOCKED", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     locked: Option<bool>,
-    /// `not_protected` or `ref_protected`
-    #[arg(long, env = "REGISTER_ACCESS_LEVEL", default_value = "")]
-    access_level: String,
+    /// Take all jobs, or only those of protected branches and tags
+    #[arg(long, env = "REGISTER_ACCESS_LEVEL")]
+    access_level: Option<AccessLevelName>,
     /// Seconds a job may take at most
     #[arg(long, env = "REGISTER_MAXIMUM_TIMEOUT")]
     maximum_timeout: Option<u64>,
@@ -83,94 +86,206 @@ pub(crate) struct RegisterArguments {
     /// What jobs share with their services or the machine
     #[arg(long, env = "DOCKER_VOLUMES")]
     docker_volumes: Vec<String>,
-    /// always, if-not-present or never
+    /// When images are asked for again, in the order to try
     #[arg(long, env = "DOCKER_PULL_POLICY")]
-    docker_pull_policy: Vec<String>,
+    docker_pull_policy: Vec<PullPolicyName>,
+}
+
+/// The levels by GitLab's names.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum AccessLevelName {
+    NotProtected,
+    RefProtected,
+}
+
+impl From<AccessLevelName> for AccessLevel {
+    fn from(name: AccessLevelName) -> Self {
+        match name {
+            AccessLevelName::NotProtected => Self::NotProtected,
+            AccessLevelName::RefProtected => Self::RefProtected,
+        }
+    }
+}
+
+/// The policies by gitlab-runner's names.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PullPolicyName {
+    Always,
+    IfNotPresent,
+    Never,
+}
+
+impl From<PullPolicyName> for PullPolicy {
+    fn from(name: PullPolicyName) -> Self {
+        match name {
+            PullPolicyName::Always => Self::Always,
+            PullPolicyName::IfNotPresent => Self::IfMissing,
+            PullPolicyName::Never => Self::Never,
+        }
+    }
+}
+
+/// What is shown to GitLab.
+enum Shown {
+    /// The token of a runner that there is: it is verified.
+    Runner(Secret),
+    /// One that makes a new runner.
+    Registration(Secret),
 }
 
 pub(crate) async fn execute(command: RunnerCommand) -> Result<ExitCode, Failure> {
     let RunnerCommand::Register(arguments) = command;
-    let arguments = *arguments;
-    let token = arguments
-        .token
-        .clone()
-        .or_else(|| arguments.registration_token.clone());
-    let Some(token) = token.filter(|token| !token.is_empty()) else {
-        return Err(
-            Failure::new(FailureKind::Use, "there is no token to register with")
-                .hint("make a runner in GitLab's pages and give its token with --token"),
-        );
-    };
-    if arguments.executor == "docker" && arguments.docker_image.is_empty() {
-        return Err(
-            Failure::new(FailureKind::Use, "the executor docker needs --docker-image")
-                .hint("name the image of jobs that name none, such as `alpine:latest`"),
-        );
-    }
-    if is_authentication_token(&token) && sets_what_gitlab_holds(&arguments) {
-        let message =
-            "tags, protection, timeout and notes of a runner with an authentication token are set in GitLab";
-        return Err(Failure::new(FailureKind::Use, message)
-            .hint("leave out --tag-list, --run-untagged, --locked, --access-level, --maximum-timeout, --paused and --maintenance-note"));
-    }
+    let shown = arguments.shown()?;
+    let executor = arguments.section()?;
     let name = arguments.description.clone().unwrap_or_else(host_name);
-    let description = Description {
-        description: name.clone(),
-        run_untagged: arguments.run_untagged.unwrap_or(arguments.tag_list.is_empty()),
-        tag_list: arguments.tag_list,
-        locked: arguments.locked.unwrap_or(true),
-        access_level: arguments.access_level,
-        maximum_timeout: arguments.maximum_timeout,
-        paused: arguments.paused.unwrap_or_default(),
-        maintenance_note: arguments.maintenance_note,
+    let path = arguments.config.clone().unwrap_or_else(usual_file);
+    let gitlab = GitLab::at(&arguments.url, arguments.tls_ca_file.as_deref()).map_err(not_registered)?;
+    // Before GitLab is asked: a token that cannot be written down would be lost.
+    let file = ConfigurationFile::open(&path).map_err(not_written)?;
+    let registered = match &shown {
+        Shown::Runner(token) => gitlab.verify(token).await,
+        Shown::Registration(token) => gitlab.register(token, &arguments.described(&name)).await,
     };
-    let registered = register(
-        &arguments.url,
-        &token,
-        &description,
-        arguments.tls_ca_file.as_deref(),
-    )
-    .await
-    .map_err(|error| {
-        let kind = match error {
-            RegistrationError::Certificates { .. } | RegistrationError::Setup { .. } => FailureKind::Place,
-            _ => FailureKind::Work,
-        };
-        Failure::new(kind, crate::failure::chain(&error))
-    })?;
-    let file = arguments.config.unwrap_or_else(usual_file);
+    let Registered { id, token } = registered.map_err(not_registered)?;
+    let ca_file = arguments.tls_ca_file.as_deref().map(std::path::absolute);
     let runner = NewRunner {
         name,
         url: arguments.url,
-        id: registered.id,
-        token: registered.token,
-        executor: arguments.executor,
+        id,
+        token,
+        ca_file: ca_file
+            .transpose()
+            .map_err(|error| Failure::caused(FailureKind::Place, "finding the current directory", &error))?,
         limit: arguments.limit,
         environment: arguments.env,
-        image: arguments.docker_image,
-        privileged: arguments.docker_privileged.unwrap_or_default(),
-        volumes: arguments.docker_volumes,
-        pull_policies: arguments.docker_pull_policy,
+        executor,
     };
-    add_section(&file, &runner)
-        .map_err(|error| Failure::new(FailureKind::Place, crate::failure::chain(&error)))?;
+    if let Err(error) = file.add_section(&runner) {
+        let failure = not_written(error);
+        return Err(match shown {
+            Shown::Runner(_) => failure,
+            Shown::Registration(_) => take_back(&gitlab, &runner, failure).await,
+        });
+    }
+    let number = id.map(|id| format!(" {id}")).unwrap_or_default();
     screen::line(&format!(
-        "Runner {} is registered; its section is in `{}`.",
-        registered.id,
-        file.display()
+        "Runner{number} is registered; its section is in `{}`.",
+        path.display()
     ));
-    say_what_is_refused(&file, &runner.name);
+    say_what_is_refused(&path, &runner.name);
     Ok(ExitCode::SUCCESS)
 }
 
-fn sets_what_gitlab_holds(arguments: &RegisterArguments) -> bool {
-    !arguments.tag_list.is_empty()
-        || arguments.run_untagged.is_some()
-        || arguments.locked.is_some()
-        || !arguments.access_level.is_empty()
-        || arguments.maximum_timeout.is_some()
-        || arguments.paused.is_some()
-        || !arguments.maintenance_note.is_empty()
+impl RegisterArguments {
+    /// What is shown to GitLab, by gitlab-runner's rules: `--token` is never one that makes runners, and
+    /// `--registration-token` may be one of a runner, for scripts that have not learned yet.
+    fn shown(&self) -> Result<Shown, Failure> {
+        let filled = |token: &Option<Secret>| token.clone().filter(|token| !token.expose().is_empty());
+        let shown = match (filled(&self.token), filled(&self.registration_token)) {
+            (Some(token), _) => {
+                if !is_made_in_pages(&token) {
+                    screen::warning(
+                        "--token is the token of a runner that there is already; to make one, give --registration-token",
+                    );
+                } else if self.sets_what_gitlab_holds() {
+                    let message = "tags, protection, timeout and notes of a runner with an authentication token are set in GitLab";
+                    return Err(
+                        Failure::new(FailureKind::Use, message).hint(format!("leave out {HELD_BY_GITLAB}"))
+                    );
+                }
+                Shown::Runner(token)
+            }
+            (None, Some(token)) if is_made_in_pages(&token) => {
+                if self.sets_what_gitlab_holds() {
+                    screen::warning(&format!(
+                        "the token is that of a runner that there is already, so {HELD_BY_GITLAB} have no effect"
+                    ));
+                }
+                Shown::Runner(token)
+            }
+            (None, Some(token)) => Shown::Registration(token),
+            (None, None) => {
+                return Err(
+                    Failure::new(FailureKind::Use, "there is no token to register with")
+                        .hint("make a runner in GitLab's pages and give its token with --token"),
+                );
+            }
+        };
+        Ok(shown)
+    }
+
+    fn sets_what_gitlab_holds(&self) -> bool {
+        !self.tag_list.is_empty()
+            || self.run_untagged.is_some()
+            || self.locked.is_some()
+            || self.access_level.is_some()
+            || self.maximum_timeout.is_some()
+            || self.paused.is_some()
+            || !self.maintenance_note.is_empty()
+    }
+
+    fn described(&self, name: &str) -> Description {
+        Description {
+            description: name.to_owned(),
+            tag_list: self.tag_list.clone(),
+            run_untagged: self.run_untagged.unwrap_or(self.tag_list.is_empty()),
+            locked: self.locked.unwrap_or(true),
+            access_level: self.access_level.map(Into::into),
+            maximum_timeout: self.maximum_timeout,
+            paused: self.paused.unwrap_or_default(),
+            maintenance_note: self.maintenance_note.clone(),
+        }
+    }
+
+    fn section(&self) -> Result<NewExecutor, Failure> {
+        if self.executor != "docker" {
+            return Ok(NewExecutor::Other(self.executor.clone()));
+        }
+        if self.docker_image.is_empty() {
+            return Err(
+                Failure::new(FailureKind::Use, "the executor docker needs --docker-image")
+                    .hint("name the image of jobs that name none, such as `alpine:latest`"),
+            );
+        }
+        Ok(NewExecutor::Docker(DockerSection {
+            image: self.docker_image.clone(),
+            privileged: self.docker_privileged.unwrap_or_default(),
+            volumes: self.docker_volumes.clone(),
+            pull_policies: self.docker_pull_policy.iter().copied().map(Into::into).collect(),
+        }))
+    }
+}
+
+const HELD_BY_GITLAB: &str = "--tag-list, --run-untagged, --locked, --access-level, --maximum-timeout, --paused and --maintenance-note";
+
+fn not_registered(error: RegistrationError) -> Failure {
+    let kind = match error {
+        RegistrationError::Address => FailureKind::Use,
+        RegistrationError::Certificates { .. } | RegistrationError::Setup { .. } => FailureKind::Place,
+        _ => FailureKind::Work,
+    };
+    Failure::new(kind, crate::failure::chain(&error))
+}
+
+fn not_written(error: WriteError) -> Failure {
+    let kind = match error {
+        WriteError::Broken { .. } | WriteError::NoList { .. } => FailureKind::Use,
+        WriteError::Io { .. } => FailureKind::Place,
+    };
+    Failure::new(kind, crate::failure::chain(&error))
+}
+
+/// A runner whose token nobody has would stay in GitLab for ever.
+async fn take_back(gitlab: &GitLab, runner: &NewRunner, failure: Failure) -> Failure {
+    match gitlab.unregister(&runner.token).await {
+        Ok(()) => failure.hint("the runner that GitLab had made is taken back"),
+        Err(error) => failure.hint(format!(
+            "a runner of the name `{}` is left in GitLab, to be removed there: {}",
+            runner.name,
+            crate::failure::chain(&error)
+        )),
+    }
 }
 
 /// A runner may be registered for a place that can run it although this one cannot.

@@ -71,7 +71,7 @@ fn run(script: &str, directory: &Path, file: &Path) -> Output {
 }
 
 #[test]
-fn the_scripts_of_the_documentation_register_runners() {
+fn the_scripts_of_the_documentation_register_runners_where_they_are_at_hand() {
     let shared = workspace().join("../shared/runner-configs");
     if !shared.is_dir() {
         return;
@@ -125,6 +125,60 @@ fn the_scripts_of_the_documentation_register_runners() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_is_found_before_gitlab_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let script = format!(
+        "gitlab-runner register -n --url http://{} -r once --executor shell",
+        listener.local_addr().unwrap()
+    );
+    std::fs::write(&file, "[[runners]]\n  token = \"glrt-secret\" oops\n").unwrap();
+    let output = run(&script, directory.path(), &file);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("is not TOML and is left as it is: line 2") && !said.contains("glrt-secret"),
+        "{said}"
+    );
+    let asked = listener.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock));
+}
+
+#[test]
+fn only_a_registration_token_makes_a_runner() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let table = [
+        (
+            "--token a-token --tag-list a",
+            "POST /api/v4/runners/verify HTTP/1.1",
+            "warning",
+        ),
+        (
+            "-r glrt-token --tag-list a",
+            "POST /api/v4/runners/verify HTTP/1.1",
+            "no effect",
+        ),
+        ("-r a-token --tag-list a", "POST /api/v4/runners HTTP/1.1", ""),
+    ];
+    for (tokens, expected, warned) in table {
+        let (url, served) = gitlab("200 OK", r#"{"id": 9, "token": "kept"}"#);
+        let script = format!("gitlab-runner register -n --url {url} --executor shell {tokens}");
+        let output = run(&script, directory.path(), &file);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success() && said.contains(warned),
+            "{tokens}: {said}"
+        );
+        let (first, body) = served.join().unwrap();
+        assert_eq!(first, expected, "{tokens}");
+        assert_eq!(body.get("tag_list").is_some(), warned.is_empty(), "{tokens}");
+    }
+}
+
+#[test]
 fn a_token_of_gitlabs_pages_is_verified_and_a_refusal_writes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");
@@ -160,7 +214,13 @@ fn a_token_of_gitlabs_pages_is_verified_and_a_refusal_writes_nothing() {
     );
 
     let (url, served) = gitlab("200 OK", r#"{"id": 8, "token": "glrt-secret"}"#);
-    let output = run(&script(&url, ""), directory.path(), &file);
+    std::fs::write(directory.path().join("ca.pem"), "").unwrap();
+    let script = format!(
+        "cd {} && {}",
+        directory.path().display(),
+        script(&url, "--tls-ca-file ca.pem")
+    );
+    let output = run(&script, directory.path(), &file);
     assert!(
         output.status.success(),
         "{}",
@@ -171,9 +231,8 @@ fn a_token_of_gitlabs_pages_is_verified_and_a_refusal_writes_nothing() {
         body.get("tag_list").is_none() && body["info"]["name"] == "shipway",
         "{body}"
     );
-    assert!(
-        std::fs::read_to_string(&file)
-            .unwrap()
-            .contains("token = \"glrt-secret\"")
-    );
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("token = \"glrt-secret\""), "{written}");
+    let ca_file = format!("tls-ca-file = \"{}\"", directory.path().join("ca.pem").display());
+    assert!(written.contains(&ca_file), "{written}");
 }
