@@ -5,7 +5,7 @@ use std::path::Path;
 
 use shipway_pipeline::{Directory, FileSource};
 
-use super::git::git;
+use super::git::{git, listing};
 
 /// Files of a work tree.
 pub(super) struct WorkTreeFiles<'a> {
@@ -55,7 +55,7 @@ impl FileSource for WorkTreeFiles<'_> {
     }
 
     fn paths(&self) -> io::Result<Vec<String>> {
-        Ok(names(git(self.root, &["ls-files", "-z"]).unwrap_or_default()))
+        listing(self.root, &["ls-files", "-z"])
     }
 
     /// What a push of the work tree as it is would change: since the commit before, or since the branches
@@ -71,18 +71,8 @@ impl FileSource for WorkTreeFiles<'_> {
             Some(reference) => Some(self.parting_from(reference)?),
         };
         let Some(base) = base else { return Ok(None) };
-        Ok(Some(names(
-            git(self.root, &["diff", "--name-only", "-z", &base, "--"]).unwrap_or_default(),
-        )))
+        listing(self.root, &["diff", "--name-only", "-z", &base, "--"]).map(Some)
     }
-}
-
-fn names(listing: String) -> Vec<String> {
-    listing
-        .split('\0')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
 }
 
 #[cfg(test)]
@@ -121,6 +111,18 @@ mod tests {
             let said = changed(&pushed, Some(reference)).unwrap_err().to_string();
             assert!(said.contains(reference), "{said}");
         }
+    }
+
+    #[test]
+    fn a_git_that_fails_does_not_say_that_nothing_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = WorkTreeFiles::new(directory.path(), Some("0123456789"));
+        let said = files.changed(None).unwrap_err().to_string();
+        assert!(
+            said.starts_with("`git diff --name-only -z 0123456789 --` fails"),
+            "{said}"
+        );
+        assert!(files.paths().is_err());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! Asked of the `git` program, because the answers depend on configuration only git reads as the user sees it.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use shipway_pipeline::{CommitFacts, RefKind, UserFacts};
 
@@ -178,16 +179,34 @@ fn path_from_name(name: &str) -> String {
 
 /// What git answers, without the last newline; nothing when it refuses or is not there.
 pub(super) fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git")
+    let output = run(directory, arguments).ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}
+
+/// The names that git lists with `-z`. That it cannot is an error and no empty list.
+pub(super) fn listing(directory: &Path, arguments: &[&str]) -> io::Result<Vec<String>> {
+    let output = run(directory, arguments)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(io::Error::other(format!(
+            "`git {}` fails: {}",
+            arguments.join(" "),
+            said.lines().next().unwrap_or("it does not say why")
+        )));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let names = text.split('\0').filter(|name| !name.is_empty());
+    Ok(names.map(str::to_owned).collect())
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> io::Result<Output> {
+    Command::new("git")
         .current_dir(directory)
         .args(arguments)
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
         .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
-    (output.status.success() && !text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]
