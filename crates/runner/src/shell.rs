@@ -16,10 +16,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 /// What a script finds of the environment that Shipway was started in: who and where the user is, nothing that one
 /// started Shipway with.
-const INHERITED: [&str; 20] = [
+const INHERITED: [&str; 23] = [
     "HOME",
     "PATH",
     "USER",
@@ -37,9 +38,12 @@ const INHERITED: [&str; 20] = [
     "DOCKER_CERT_PATH",
     "HTTP_PROXY",
     "HTTPS_PROXY",
+    "ALL_PROXY",
     "NO_PROXY",
     "http_proxy",
     "https_proxy",
+    "all_proxy",
+    "no_proxy",
 ];
 /// What a shell adds to a signal's number when it reports a process that was killed.
 const SIGNAL_CODE: i32 = 128;
@@ -115,14 +119,15 @@ impl Shell {
         // Not reaped before the group is killed, so that the number is nobody else's.
         let group = Group(id);
         let stdin = child.stdin.take();
-        let write = tokio::spawn(async move {
+        // Whether this ends or is dropped, nobody reads or writes for it any more.
+        let write = AbortOnDropHandle::new(tokio::spawn(async move {
             if let Some(mut stdin) = stdin {
                 // A shell that ends early closes its stdin; its exit code tells more than this write's error.
                 let _ = stdin.write_all(script.as_bytes()).await;
             }
-        });
+        }));
         let reader = Receiver::from_owned_fd(OwnedFd::from(output)).doing(DOING)?;
-        let read = tokio::spawn(copy(reader, trace.clone()));
+        let read = AbortOnDropHandle::new(tokio::spawn(copy(reader, trace.clone())));
         let ended = tokio::task::spawn_blocking(move || {
             rustix::io::retry_on_intr(|| {
                 waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
@@ -137,11 +142,9 @@ impl Shell {
         };
         drop(group);
         let status = child.wait().await.doing(DOING)?;
-        write.abort();
-        let stop_reading = read.abort_handle();
-        if timeout(LAST_WORDS, read).await.is_err() {
-            stop_reading.abort();
-        }
+        drop(write);
+        // Who still has something to say after that has left the group.
+        let _ = timeout(LAST_WORDS, read).await;
         if let Some(stopped) = stopped {
             return Err(stopped);
         }
@@ -163,6 +166,76 @@ async fn copy(mut from: Receiver, trace: Trace) {
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         if let Some(bytes) = buffer.get(..length) {
             trace.output(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{INHERITED, Shell};
+    use crate::{Trace, TraceEvent, TraceListener};
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::future::pending;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+    use tokio::time::{sleep, timeout};
+
+    #[derive(Default)]
+    struct Said(Mutex<String>);
+
+    impl TraceListener for Said {
+        fn event(&self, event: TraceEvent<'_>) {
+            if let TraceEvent::Output(bytes) = event {
+                self.0.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_script_that_is_dropped_is_not_listened_to_any_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let shell = Shell::find(None, directory.path().to_owned()).await.unwrap();
+        let said = Arc::new(Said::default());
+        let trace = Trace::new(std::io::sink(), vec![said.clone()]);
+        // It has the output open, and nothing of the job ends it.
+        let script = "setsid sh -c 'echo process $$.; exec sleep 300' & wait".to_owned();
+        let outside = {
+            let mut running = Box::pin(shell.run(script, &trace, pending()));
+            let number = async {
+                loop {
+                    let text = said.0.lock().unwrap().clone();
+                    if let Some((_, rest)) = text.split_once("process ")
+                        && let Some((number, _)) = rest.split_once('.')
+                    {
+                        return number.parse().unwrap();
+                    }
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                ended = &mut running => panic!("{ended:?}"),
+                number = timeout(Duration::from_secs(30), number) => Pid::from_raw(number.unwrap()).unwrap(),
+            }
+        };
+        drop(trace);
+        let forgotten = async {
+            while Arc::strong_count(&said) > 1 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let forgotten = timeout(Duration::from_secs(30), forgotten).await;
+        kill_process(outside, Signal::KILL).unwrap();
+        forgotten.unwrap();
+    }
+
+    #[test]
+    fn proxies_are_inherited_by_both_their_names() {
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            let upper = name.to_ascii_uppercase();
+            assert!(
+                INHERITED.contains(&name) && INHERITED.contains(&upper.as_str()),
+                "{name}"
+            );
         }
     }
 }
