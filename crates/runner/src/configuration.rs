@@ -4,9 +4,9 @@
 //! a language of its own: [`Configuration::read`] turns text into types that carry the rules, and a list of
 //! [`Finding`]s with their places in the file, and touches nothing else.
 //!
-//! Contract: a file that gitlab-runner takes is never refused as a whole. What a `[[runners]]` section asks for that
-//! cannot be had here (another executor, the host's network) refuses that section alone, when it is chosen, in one
-//! line. What has no meaning here is said once, and only where it asks for more than its default. Values without
+//! Contract: a file that gitlab-runner takes is never refused as a whole. What is wrong in a `[[runners]]` section, and
+//! what it asks for that cannot be had here (another executor, the host's network), refuses that section alone, when it
+//! is chosen, in one line. What has no meaning here is said once, and only where it asks for more than its default. Values without
 //! quotes (`token = TOKEN`) and lines that are `...` are the gaps that documentation leaves for its readers: they are
 //! warnings.
 
@@ -24,12 +24,9 @@ pub use volume::VolumeSetting;
 use document::Section;
 use finding::Findings;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A file larger than this is no configuration.
 const LARGEST_FILE: usize = 1 << 20;
-/// How often gitlab-runner asks for jobs.
-const CHECK_INTERVAL: Duration = Duration::from_secs(3);
 
 /// What a `config.toml` says.
 #[derive(Clone, Debug)]
@@ -38,8 +35,6 @@ pub struct Configuration {
     pub file: PathBuf,
     /// How many jobs run at once, over all runners; 1 where the file does not say.
     pub concurrent: usize,
-    /// How long to wait between two questions for jobs.
-    pub check_interval: Duration,
     /// The `[[runners]]`, in the order of the file.
     pub runners: Vec<RunnerEntry>,
     /// What the reader of the file should know, in its order.
@@ -63,7 +58,7 @@ pub enum ConfigurationError {
         /// Which file.
         file: PathBuf,
     },
-    /// It is not TOML, or values have the wrong type. Each finding is one line.
+    /// It is not TOML, or values outside of `[[runners]]` have the wrong type. Each finding is one line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Wrong(Vec<Finding>),
     /// No section fits.
@@ -107,7 +102,7 @@ impl Configuration {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// When it is not TOML, a value has the wrong type, or it is larger than 1 MiB.
+    /// When it is not TOML, a value outside of `[[runners]]` has the wrong type, or it is larger than 1 MiB.
     pub fn read(file: &Path, text: &str) -> Result<Self, ConfigurationError> {
         if text.len() > LARGEST_FILE {
             return Err(ConfigurationError::TooLarge {
@@ -119,10 +114,8 @@ impl Configuration {
         let table = document::parse(&text, &findings);
         let mut root = Section::new(table.get_ref(), 0..0, String::new(), &findings);
         let concurrent = root.number("concurrent").map_or(1, |number| number.max(1));
-        let check_interval = match root.number("check_interval") {
-            None | Some(0) => CHECK_INTERVAL,
-            Some(seconds) => Duration::from_secs(seconds),
-        };
+        // No job is asked for.
+        root.know("check_interval");
         root.without_meaning(&[
             ("log_level", "RUST_LOG decides what is logged"),
             ("log_format", "logs have one format"),
@@ -133,21 +126,21 @@ impl Configuration {
             ("session_server", "there are no interactive web terminals"),
             ("experimental", "no experiment of gitlab-runner is known"),
         ]);
-        let runners = root.tables("runners").into_iter().map(entry::read).collect();
+        let sections = root.tables("runners");
+        let wrong = findings.first_error_after(0).is_some();
+        let runners = sections.into_iter().map(entry::read).collect();
         root.finish();
-        match findings.into_inner() {
-            (findings, false) => Ok(Self {
-                file: file.to_owned(),
-                concurrent: usize::try_from(concurrent).unwrap_or(usize::MAX),
-                check_interval,
-                runners,
-                findings,
-            }),
-            (mut findings, true) => {
-                findings.retain(|finding| finding.severity == Severity::Error);
-                Err(ConfigurationError::Wrong(findings))
-            }
+        let mut findings = findings.into_inner();
+        if wrong {
+            findings.retain(|finding| finding.severity == Severity::Error);
+            return Err(ConfigurationError::Wrong(findings));
         }
+        Ok(Self {
+            file: file.to_owned(),
+            concurrent: usize::try_from(concurrent).unwrap_or(usize::MAX),
+            runners,
+            findings,
+        })
     }
 
     /// The section to work by: the one of that name, or the only one.

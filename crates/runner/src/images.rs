@@ -165,28 +165,26 @@ fn policies(
             })
         })
         .collect::<Result<_, _>>()?;
-    // A file that sets its own policy and allows no other allows just that.
-    let allowed = if docker.allowed_pull_policies.is_empty() {
-        &docker.pull_policies
-    } else {
-        &docker.allowed_pull_policies
-    };
-    match asked
+    let allowed = &docker.allowed_pull_policies;
+    let fitting: Vec<PullPolicy> = asked
         .iter()
-        .find(|policy| !allowed.is_empty() && !allowed.contains(policy))
-    {
-        None => Ok(asked),
-        Some(policy) => {
-            let words: Vec<&str> = allowed.iter().map(|policy| word(*policy)).collect();
-            Err(JobError::Configuration {
-                message: format!(
-                    "pull_policy {} is not one of this runner's allowed_pull_policies ({})",
-                    word(*policy),
-                    words.join(", ")
-                ),
-            })
-        }
+        .copied()
+        .filter(|policy| allowed.is_empty() || allowed.contains(policy))
+        .collect();
+    if !fitting.is_empty() {
+        return Ok(fitting);
     }
+    let words = |policies: &[PullPolicy]| {
+        let words: Vec<&str> = policies.iter().map(|policy| word(*policy)).collect();
+        words.join(", ")
+    };
+    Err(JobError::Configuration {
+        message: format!(
+            "pull_policy {} is none of this runner's allowed_pull_policies ({})",
+            words(&asked),
+            words(allowed)
+        ),
+    })
 }
 
 /// The word for a policy.
@@ -279,20 +277,24 @@ mod tests {
 
     #[test]
     fn a_job_may_choose_what_the_runner_allows() {
-        let freshness = ImageFreshness::Always;
-        let never = ["never".to_owned()];
-        let mut docker = DockerSettings {
-            pull_policies: vec![PullPolicy::Always],
+        let freshness = ImageFreshness::IfNotPresent;
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let docker = DockerSettings {
+            pull_policies: vec![PullPolicy::Never],
+            allowed_pull_policies: vec![PullPolicy::Always],
             ..DockerSettings::default()
         };
-        assert_eq!(policies(&[], freshness, &docker).unwrap(), [PullPolicy::Always]);
-        let refused = policies(&never, freshness, &docker).unwrap_err().to_string();
+        // What the file itself says needs no leave.
+        assert_eq!(policies(&[], freshness, &docker).unwrap(), [PullPolicy::Never]);
+        let refused = policies(&words(&["never", "if-not-present"]), freshness, &docker).unwrap_err();
         assert!(
-            refused.contains("never") && refused.contains("(always)"),
+            refused
+                .to_string()
+                .contains("never, if-not-present is none of this runner's"),
             "{refused}"
         );
-        docker.allowed_pull_policies = vec![PullPolicy::Never];
-        assert_eq!(policies(&never, freshness, &docker).unwrap(), [PullPolicy::Never]);
+        let fitting = policies(&words(&["if-not-present", "always"]), freshness, &docker).unwrap();
+        assert_eq!(fitting, [PullPolicy::Always]);
     }
 
     #[test]

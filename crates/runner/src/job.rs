@@ -42,6 +42,9 @@ const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// What a job may take whose payload does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// What a longer timeout is taken for: no clock counts seconds without an end.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What a job is run with, besides the runner's context.
 pub struct JobRun<'a> {
     /// The job.
@@ -115,7 +118,7 @@ impl<'a> Job<'a> {
     fn new(context: &'a RunnerContext, run: JobRun<'a>) -> Self {
         let limit = match run.payload.runner_info.timeout {
             0 => DEFAULT_TIMEOUT,
-            seconds => Duration::from_secs(seconds),
+            seconds => Duration::from_secs(seconds).min(LONGEST_TIMEOUT),
         };
         let planned = match context.settings.executor {
             Executor::Container => None,

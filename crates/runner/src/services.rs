@@ -11,7 +11,7 @@ pub(crate) use alias::aliases;
 use crate::Trace;
 use crate::outcome::{Doing, JobError};
 use crate::variables::Variables;
-use shipway_container::{Container, ContainerOptions, ContainerState, Image, Pod, VolumeMount};
+use shipway_container::{Container, ContainerOptions, ContainerState, Image, Network, Pod, VolumeMount};
 use shipway_pipeline::job::JobService;
 use shipway_sandbox::Mount;
 use std::collections::HashSet;
@@ -21,12 +21,22 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long services may take until the job starts without them.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What a longer patience is taken for: no clock counts seconds without an end.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a port is tried.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Ports that are tried of one service, lowest first.
 const PORTS: usize = 20;
 /// How much of a service's log the trace shows when it does not answer.
 const LOG_BYTES: usize = 16 * 1024;
+
+/// What the containers of a job and its services have in common.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) volumes: Vec<VolumeMount>,
+    pub(crate) network: Network,
+}
 
 /// A service that was started.
 pub(crate) struct Service {
@@ -64,7 +74,7 @@ impl Service {
         image: Image,
         names: Vec<String>,
         variables: &Variables,
-        (mounts, volumes): (Vec<Mount>, Vec<VolumeMount>),
+        shared: Shared,
     ) -> Result<Self, JobError> {
         let name = variables.expand(&definition.name);
         let doing = format!("starting the service {name}");
@@ -78,8 +88,9 @@ impl Service {
             .collect();
         options.hostname = names.first().map(|name| name.replace('_', "-"));
         options.names = names;
-        options.mounts = mounts;
-        options.volumes = volumes;
+        options.mounts = shared.mounts;
+        options.volumes = shared.volumes;
+        options.network = shared.network;
         let container = pod.create(options).await.doing(&doing)?;
         container.start().await.doing(&doing)?;
         Ok(Self {
@@ -148,7 +159,7 @@ impl Service {
 
 /// Waits for all services at once.
 pub(crate) async fn wait_for_all(services: &[Service], pod: &Pod, patience: Option<Duration>, trace: &Trace) {
-    let patience = patience.unwrap_or(PATIENCE);
+    let patience = patience.unwrap_or(PATIENCE).min(LONGEST_PATIENCE);
     if patience.is_zero() || services.iter().all(|service| service.ports.is_empty()) {
         return;
     }

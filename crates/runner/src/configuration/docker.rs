@@ -3,7 +3,7 @@
 use super::document::Section;
 use super::finding::{Finding, Severity};
 use super::volume::VolumeSetting;
-use shipway_container::PullPolicy;
+use shipway_container::{Network, PullPolicy};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,15 +14,19 @@ pub struct DockerSettings {
     pub image: Option<String>,
     /// Whether the `image:entrypoint` of a job is passed over.
     pub disable_entrypoint_overwrite: bool,
-    /// The user of every job's container that names none.
+    /// The user of every job's container, whatever the job names.
     pub user: Option<String>,
+    /// Users that a job's container may have; empty allows `user`, and all where there is none.
+    pub allowed_users: Vec<String>,
+    /// What containers of jobs and services reach.
+    pub network: Network,
     /// The host name of every job's container.
     pub hostname: Option<String>,
     /// What jobs share with their services or the machine.
     pub volumes: Vec<VolumeSetting>,
     /// When images are asked for again, in the order to try; empty leaves it to the runner.
     pub pull_policies: Vec<PullPolicy>,
-    /// What a job may choose instead; empty allows what `pull_policies` has.
+    /// What a job may choose instead; empty allows all.
     pub allowed_pull_policies: Vec<PullPolicy>,
     /// Patterns of images that jobs may name; empty allows all.
     pub allowed_images: Vec<String>,
@@ -45,6 +49,8 @@ impl Default for DockerSettings {
             image: None,
             disable_entrypoint_overwrite: false,
             user: None,
+            allowed_users: Vec::new(),
+            network: Network::Pod,
             hostname: None,
             volumes: vec![VolumeSetting::usual_socket()],
             pull_policies: Vec::new(),
@@ -55,6 +61,18 @@ impl Default for DockerSettings {
             wait_for_services: None,
             extra_hosts: Vec::new(),
             shm_size: None,
+        }
+    }
+}
+
+impl DockerSettings {
+    /// What a `config.toml` means that has no word about containers.
+    pub(super) fn unsaid() -> Self {
+        Self {
+            // A job of gitlab-runner finds no socket then, and may not ask for images in another way.
+            volumes: Vec::new(),
+            allowed_pull_policies: vec![PullPolicy::Always],
+            ..Self::default()
         }
     }
 }
@@ -76,8 +94,8 @@ pub struct ServiceSettings {
 
 /// Reads the section; what it asks for that can never be had is the second part.
 pub(super) fn read(mut section: Section<'_>) -> (DockerSettings, Option<Finding>) {
-    let mut refusal = network(&mut section);
-    privileged(&mut section);
+    let (network, mut refusal) = network_mode(&mut section);
+    say_that_nothing_is_privileged(&mut section);
     let mut volumes = Vec::new();
     for text in section.texts("volumes") {
         match VolumeSetting::read(&text, section.findings) {
@@ -86,14 +104,24 @@ pub(super) fn read(mut section: Section<'_>) -> (DockerSettings, Option<Finding>
         }
     }
     section.without_meaning(&WITHOUT_MEANING);
+    let pull_policies = policies(&mut section, "pull_policy");
+    let mut allowed_pull_policies = policies(&mut section, "allowed_pull_policies");
+    if allowed_pull_policies.is_empty() {
+        allowed_pull_policies.clone_from(&pull_policies);
+    }
+    if allowed_pull_policies.is_empty() {
+        allowed_pull_policies = DockerSettings::unsaid().allowed_pull_policies;
+    }
     let settings = DockerSettings {
         image: section.text("image"),
         disable_entrypoint_overwrite: section.flag("disable_entrypoint_overwrite").unwrap_or_default(),
         user: section.text("user"),
+        allowed_users: section.plain_texts("allowed_users"),
+        network,
         hostname: section.text("hostname"),
         volumes,
-        pull_policies: policies(&mut section, "pull_policy"),
-        allowed_pull_policies: policies(&mut section, "allowed_pull_policies"),
+        pull_policies,
+        allowed_pull_policies,
         allowed_images: section.plain_texts("allowed_images"),
         allowed_services: section.plain_texts("allowed_services"),
         services: section.tables("services").into_iter().map(service).collect(),
@@ -109,7 +137,15 @@ const NO_LIMITS: &str = "jobs share the machine's processors and memory without 
 const NO_HOST: &str = "a job has no devices or rights of the machine, whatever its configuration says";
 
 /// Settings of gitlab-runner that change nothing here, and why.
-const WITHOUT_MEANING: [(&str, &str); 48] = [
+const WITHOUT_MEANING: [(&str, &str); 56] = [
+    ("tmpfs", "/tmp is part of the container"),
+    ("services_tmpfs", "/tmp is part of the container"),
+    ("container_labels", "containers of jobs are not listed anywhere"),
+    ("group_add", "a job's user has the groups of its image"),
+    ("log_options", "the log is the job's trace"),
+    ("services_limit", "a job may have any number of services"),
+    ("allowed_privileged_images", "no container is privileged"),
+    ("allowed_privileged_services", "no container is privileged"),
     ("host", "no Docker daemon is asked"),
     ("tls_verify", "no Docker daemon is asked"),
     ("tls_cert_path", "no Docker daemon is asked"),
@@ -172,37 +208,32 @@ const WITHOUT_MEANING: [(&str, &str); 48] = [
     ("isolation", "there are no Windows containers here"),
 ];
 
-fn network(section: &mut Section<'_>) -> Option<Finding> {
-    section.without_meaning(&[
-        ("tmpfs", "/tmp is part of the container"),
-        ("services_tmpfs", "/tmp is part of the container"),
-        ("container_labels", "containers of jobs are not listed anywhere"),
-        ("group_add", "a job's user has the groups of its image"),
-        ("log_options", "the log is the job's trace"),
-        ("services_limit", "a job may have any number of services"),
-    ]);
-    let mode = section.placed_text("network_mode")?;
+/// What containers reach, and why that cannot be had, if so.
+fn network_mode(section: &mut Section<'_>) -> (Network, Option<Finding>) {
+    let Some(mode) = section.placed_text("network_mode") else {
+        return (Network::Pod, None);
+    };
     match mode.value.as_str() {
-        "" | "bridge" | "default" => None,
-        "host" => Some(section.findings.make(
-            Severity::Error,
-            &mode.span,
-            "network_mode = \"host\" would put jobs into this machine's network, which Shipway never does: remove it, and \
-             name what jobs may reach in `egress.allow` of shipway.toml",
-        )),
+        "" | "bridge" | "default" => (Network::Pod, None),
+        "none" => (Network::None, None),
+        "host" => {
+            let refusal = section.findings.make(
+                Severity::Error,
+                &mode.span,
+                "network_mode = \"host\" would put jobs into this machine's network, which Shipway never does: remove it, \
+                 and name what jobs may reach in `egress.allow` of shipway.toml",
+            );
+            (Network::Pod, Some(refusal))
+        }
         other => {
             let message = format!("the network `{other}` has no effect: every job has a network of its own");
             section.findings.add(Severity::Warning, &mode.span, message);
-            None
+            (Network::Pod, None)
         }
     }
 }
 
-fn privileged(section: &mut Section<'_>) {
-    section.without_meaning(&[
-        ("allowed_privileged_images", "no container is privileged"),
-        ("allowed_privileged_services", "no container is privileged"),
-    ]);
+fn say_that_nothing_is_privileged(section: &mut Section<'_>) {
     for key in ["privileged", "services_privileged"] {
         if section.flag(key) == Some(true) {
             let message = format!(

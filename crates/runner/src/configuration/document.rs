@@ -163,13 +163,10 @@ impl<'d> Section<'d> {
             .filter(|text| !text.is_empty())
     }
 
-    /// A whole number from 0.
+    /// A whole number from 0; one below stands for 0, as it does wherever gitlab-runner counts or measures.
     pub(super) fn number(&mut self, key: &str) -> Option<u64> {
-        let number = self.take(key, "a whole number from 0", |value| {
-            let number = value.as_integer()?;
-            u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
-        })?;
-        Some(number.value)
+        self.integer(key)
+            .map(|number| u64::try_from(number).unwrap_or_default())
     }
 
     /// A whole number.

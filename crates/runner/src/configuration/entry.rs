@@ -40,8 +40,6 @@ pub struct RunnerSettings {
 pub struct RunnerEntry {
     /// Its name.
     pub name: String,
-    /// The GitLab it works for.
-    pub url: Option<String>,
     /// How many of its jobs run at once; 0 leaves it to `concurrent`.
     pub limit: u64,
     /// What it does with every job.
@@ -52,12 +50,9 @@ pub struct RunnerEntry {
 
 /// Reads a section.
 pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
+    let (findings, before) = (section.findings, section.findings.count());
     let (executor, mut refusal) = executor(&mut section);
-    let mut docker = DockerSettings {
-        // Without a word about volumes, a job of gitlab-runner finds no socket.
-        volumes: Vec::new(),
-        ..DockerSettings::default()
-    };
+    let mut docker = DockerSettings::unsaid();
     section.know("kubernetes");
     if let Some(settings) = section.table("docker") {
         let (read, refused) = docker::read(settings);
@@ -74,9 +69,8 @@ pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
         section.know(key);
     }
     let name = section.text("name").unwrap_or_default();
-    let entry = RunnerEntry {
+    let mut entry = RunnerEntry {
         name,
-        url: section.text("url"),
         limit: section.number("limit").unwrap_or_default(),
         settings: RunnerSettings {
             executor,
@@ -90,6 +84,7 @@ pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
         refusal,
     };
     section.finish();
+    entry.refusal = entry.refusal.or_else(|| findings.first_error_after(before));
     entry
 }
 
@@ -146,8 +141,9 @@ const CACHE_WITHOUT_MEANING: [(&str, &str); 8] = [
 ];
 
 /// What only matters where GitLab is asked, as `register` leaves it behind: nothing here should hold a token.
-const REGISTERED: [&str; 5] = [
+const REGISTERED: [&str; 6] = [
     "id",
+    "url",
     "token",
     "token_obtained_at",
     "token_expires_at",
@@ -198,7 +194,8 @@ fn environment(section: &mut Section<'_>) -> Vec<Variable> {
             _ => section.findings.add(
                 Severity::Warning,
                 &text.span,
-                format!("`{}` is not NAME=value and has no effect", text.value),
+                // A value may be a secret.
+                "this is not NAME=value and has no effect",
             ),
         }
     }
@@ -214,7 +211,7 @@ fn builds_directory(section: &mut Section<'_>, executor: Executor) -> Option<Pat
         .placed_text("builds_dir")
         .filter(|text| !text.value.is_empty())?;
     if !directory.value.starts_with('/') {
-        let message = "`builds_dir` is an absolute path";
+        let message = "`builds_dir` has to be an absolute path";
         section.findings.add(Severity::Error, &directory.span, message);
     }
     Some(PathBuf::from(directory.value))

@@ -29,7 +29,7 @@ pub enum Severity {
     Note,
     /// Something of the file has no effect.
     Warning,
-    /// The file or the section is of no use.
+    /// The file is of no use, or the section of the runner that it is found in.
     Error,
 }
 
@@ -98,12 +98,27 @@ impl Findings {
         self.list.borrow_mut().push((span.start, finding));
     }
 
-    /// The findings in the order of the file, and whether one is an error.
-    pub(super) fn into_inner(self) -> (Vec<Finding>, bool) {
+    /// How many there are by now.
+    pub(super) fn count(&self) -> usize {
+        self.list.borrow().len()
+    }
+
+    /// The error that stands first in the file, of those that were found after so many findings.
+    pub(super) fn first_error_after(&self, count: usize) -> Option<Finding> {
+        let list = self.list.borrow();
+        let errors = list
+            .iter()
+            .skip(count)
+            .filter(|(_, finding)| finding.severity == Severity::Error);
+        errors
+            .min_by_key(|(at, _)| *at)
+            .map(|(_, finding)| finding.clone())
+    }
+
+    /// The findings in the order of the file.
+    pub(super) fn into_inner(self) -> Vec<Finding> {
         let mut list = self.list.into_inner();
         list.sort_by_key(|(at, _)| *at);
-        let findings: Vec<Finding> = list.into_iter().map(|(_, finding)| finding).collect();
-        let wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
-        (findings, wrong)
+        list.into_iter().map(|(_, finding)| finding).collect()
     }
 }

@@ -1,5 +1,5 @@
 use super::{Configuration, ConfigurationError, Executor, Severity, VolumeSetting};
-use shipway_container::PullPolicy;
+use shipway_container::{Network, PullPolicy};
 use std::path::Path;
 
 fn read(text: &str) -> Configuration {
@@ -80,13 +80,13 @@ fn what_is_unknown_is_a_warning_with_its_place() {
 fn a_wrong_type_and_a_broken_file_are_errors_with_their_places() {
     let table = [
         (
-            "[[runners]]\n  limit = \"two\"\n",
-            "config.toml:2:11: `limit` is a whole number from 0, not string",
+            "concurrent = \"two\"\n",
+            "config.toml:1:14: `concurrent` is a whole number, not string",
         ),
         ("[[runners]\n", "config.toml:1:11: not TOML"),
         (
-            "[[runners]]\n[runners.docker]\npull_policy = \"sometimes\"\n",
-            "config.toml:3:15: `sometimes` is no pull policy",
+            "runners = 1\n",
+            "config.toml:1:11: `runners` is a list of sections",
         ),
     ];
     for (text, expected) in table {
@@ -95,6 +95,71 @@ fn a_wrong_type_and_a_broken_file_are_errors_with_their_places() {
             .to_string();
         assert!(error.starts_with(expected), "{error}");
     }
+}
+
+#[test]
+fn what_is_wrong_in_a_section_disables_that_runner_only() {
+    let table = [
+        (
+            "limit = \"two\"",
+            "config.toml:5:9: `limit` is a whole number, not string",
+        ),
+        (
+            "executor = \"shell\"\nbuilds_dir = \"b\"",
+            "config.toml:6:14: `builds_dir` has to be an absolute path",
+        ),
+        (
+            "executor = \"shell\"\nshell = \"zsh\"",
+            "config.toml:6:9: the shell zsh is not known",
+        ),
+        (
+            "[runners.docker]\npull_policy = \"sometimes\"",
+            "config.toml:6:15: `sometimes` is no pull policy",
+        ),
+        (
+            "[[runners.docker.services]]\nalias = \"a\"",
+            "config.toml:5:1: a service in [[runners.docker.services]] has no `name`",
+        ),
+    ];
+    for (wrong, expected) in table {
+        let configuration = read(&format!(
+            "[[runners]]\nname = \"good\"\n[[runners]]\nname = \"bad\"\n{wrong}\n"
+        ));
+        configuration.choose(Some("good")).unwrap();
+        let said = configuration.choose(Some("bad")).unwrap_err().to_string();
+        assert!(said.starts_with(expected), "{said}");
+        assert_eq!(configuration.findings[0].severity, Severity::Error);
+    }
+}
+
+#[test]
+fn numbers_below_zero_are_taken_as_gitlab_runner_takes_them() {
+    let text = "concurrent = -1\ncheck_interval = -1\n[[runners]]\nlimit = -1\n[runners.docker]\nshm_size = -1\n\
+                wait_for_services_timeout = -1\n";
+    let configuration = read(text);
+    let runner = configuration.choose(None).unwrap();
+    let docker = &runner.settings.docker;
+    assert_eq!((configuration.concurrent, runner.limit), (1, 0));
+    assert_eq!(
+        (docker.shm_size, docker.wait_for_services),
+        (None, Some(std::time::Duration::ZERO))
+    );
+    assert!(configuration.findings.is_empty(), "{:?}", said(&configuration));
+}
+
+#[test]
+fn what_a_file_does_not_say_about_containers_is_as_there() {
+    let docker = |text: &str| read(text).choose(None).unwrap().settings.docker.clone();
+    for silent in ["[[runners]]\n", "[[runners]]\n[runners.docker]\n"] {
+        let docker = docker(silent);
+        assert_eq!(docker.allowed_pull_policies, [PullPolicy::Always]);
+        assert!(docker.volumes.is_empty() && docker.pull_policies.is_empty());
+    }
+    let text = "[[runners]]\n[runners.docker]\npull_policy = \"never\"\nnetwork_mode = \"none\"\nallowed_users = [\"a\"]\n";
+    let docker = docker(text);
+    assert_eq!(docker.allowed_pull_policies, [PullPolicy::Never]);
+    assert_eq!(docker.network, Network::None);
+    assert_eq!(docker.allowed_users, ["a"]);
 }
 
 #[test]
@@ -135,9 +200,10 @@ fn what_cannot_be_had_refuses_its_section_only() {
     assert!(none.contains("with the name `x`"), "{none}");
 }
 
-/// The files of GitLab's documentation: which can be worked by, and the one line of the others.
+/// The files of GitLab's documentation: which can be worked by, and the one line of the others. They are not part of
+/// the project: where they are not at hand, nothing is read.
 #[test]
-fn files_of_the_documentation_are_read_as_they_are() {
+fn files_of_the_documentation_are_read_as_they_are_where_they_are_at_hand() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     if !shared.is_dir() {
         return;

@@ -82,6 +82,22 @@ pub(super) fn volumes(docker: &DockerSettings, taken: &[Mount]) -> Vec<VolumeMou
         .collect()
 }
 
+/// The user of a job's container, by gitlab-runner's rules: the runner's before the job's, and only one that is allowed.
+pub(super) fn user(docker: &DockerSettings, asked: Option<String>) -> Result<Option<String>, JobError> {
+    let user = docker.user.clone().or(asked).filter(|user| !user.is_empty());
+    match &user {
+        Some(user) if !docker.allowed_users.is_empty() && !docker.allowed_users.contains(user) => {
+            Err(JobError::Configuration {
+                message: format!(
+                    "the user {user} is not one of this runner's allowed_users: {}",
+                    docker.allowed_users.join(", ")
+                ),
+            })
+        }
+        _ => Ok(user),
+    }
+}
+
 /// Where jobs find the machine's Docker socket.
 pub(super) fn sockets(docker: &DockerSettings) -> Vec<PathBuf> {
     let sockets = docker.volumes.iter().filter_map(|volume| match volume {
@@ -89,4 +105,35 @@ pub(super) fn sockets(docker: &DockerSettings) -> Vec<PathBuf> {
         VolumeSetting::Shared { .. } | VolumeSetting::Bind { .. } => None,
     });
     sockets.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DockerSettings, user};
+
+    #[test]
+    fn the_runners_user_goes_before_the_jobs() {
+        let table = [
+            (None, &[][..], None, Some(None)),
+            (None, &[], Some("job"), Some(Some("job"))),
+            (Some("runner"), &[], Some("job"), Some(Some("runner"))),
+            (None, &["other"], None, Some(None)),
+            (None, &["other"], Some("job"), None),
+            (None, &["other", "job"], Some("job"), Some(Some("job"))),
+            (Some("runner"), &["job"], Some("job"), None),
+        ];
+        for (runner, allowed, job, expected) in table {
+            let docker = DockerSettings {
+                user: runner.map(str::to_owned),
+                allowed_users: allowed.iter().map(|user: &&str| (*user).to_owned()).collect(),
+                ..DockerSettings::default()
+            };
+            let found = user(&docker, job.map(str::to_owned)).ok();
+            assert_eq!(
+                found.as_ref().map(Option::as_deref),
+                expected,
+                "{runner:?} {allowed:?} {job:?}"
+            );
+        }
+    }
 }

@@ -12,12 +12,12 @@ use crate::images::{Wanted, check_allowed, pull};
 use crate::outcome::{Doing, JobError};
 use crate::registry::{RegistryEndpoint, trust_directories};
 use crate::script::shell_command;
-use crate::services::{self, Names, Service, effective_entrypoint};
+use crate::services::{self, Names, Service, Shared, effective_entrypoint};
 use crate::shell::Shell;
 use crate::variables::Variables;
 use crate::{RunnerContext, Substitution, Trace};
 use futures::future::try_join_all;
-use shipway_container::{Container, ContainerOptions, Image, Pod, VolumeMount};
+use shipway_container::{Container, ContainerOptions, Image, Pod};
 use shipway_engine::HostPaths;
 use shipway_pipeline::job::{JobPayload, JobService};
 use shipway_sandbox::{Mount, MountSource};
@@ -99,10 +99,14 @@ impl Workplace {
         if let Some(engine) = &engine {
             mounts.extend_from_slice(engine.mounts());
         }
-        let shared = (mounts.clone(), configured::volumes(docker, &mounts));
+        let shared = Shared {
+            volumes: configured::volumes(docker, &mounts),
+            mounts,
+            network: docker.network,
+        };
         let started = start_services(&pod, &services, service_images, variables, &shared, trace).await?;
         services::wait_for_all(&started, &pod, docker.wait_for_services, trace).await;
-        let container = make_container(&pod, (docker, payload), image, variables, shared).await?;
+        let container = make_container(&pod, docker, payload, image, variables, shared).await?;
         if let Some(engine) = &engine {
             engine.set_view(&container);
         }
@@ -309,7 +313,7 @@ async fn start_services(
     services: &[Beside<'_>],
     images: Vec<Image>,
     variables: &Variables,
-    shared: &(Vec<Mount>, Vec<VolumeMount>),
+    shared: &Shared,
     trace: &Trace,
 ) -> Result<Vec<Service>, JobError> {
     let mut names = Names::default();
@@ -332,10 +336,11 @@ async fn start_services(
 
 async fn make_container(
     pod: &Pod,
-    (docker, payload): (&DockerSettings, &JobPayload),
+    docker: &DockerSettings,
+    payload: &JobPayload,
     image: Image,
     variables: &Variables,
-    (mounts, volumes): (Vec<Mount>, Vec<VolumeMount>),
+    shared: Shared,
 ) -> Result<Container, JobError> {
     let mut options = ContainerOptions::new(image);
     let entrypoint = payload.image.entrypoint.clone();
@@ -344,14 +349,8 @@ async fn make_container(
         .map(effective_entrypoint);
     options.command = Some(shell_command());
     options.env = variables.container_environment();
-    options.user = payload
-        .image
-        .executor_opts
-        .docker
-        .user
-        .as_deref()
-        .map(|user| variables.expand(user))
-        .or_else(|| docker.user.clone());
+    let user = payload.image.executor_opts.docker.user.as_deref();
+    options.user = configured::user(docker, user.map(|user| variables.expand(user)))?;
     options.hostname = Some(
         docker
             .hostname
@@ -359,8 +358,9 @@ async fn make_container(
             .unwrap_or_else(|| format!("job-{}", payload.id)),
     );
     options.extra_hosts = docker.extra_hosts.clone();
-    options.mounts = mounts;
-    options.volumes = volumes;
+    options.mounts = shared.mounts;
+    options.volumes = shared.volumes;
+    options.network = shared.network;
     options.stdin_open = true;
     // `after_script` comes on the same container's next standard input.
     options.stdin_stays_open = true;

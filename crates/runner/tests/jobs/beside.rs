@@ -34,6 +34,10 @@ pub(crate) const TESTS: &[BlockingTest] = &[
     ),
     ("a_docker_service_may_be_refused", a_docker_service_may_be_refused),
     (
+        "a_runner_configuration_may_leave_jobs_without_a_network",
+        a_runner_configuration_may_leave_jobs_without_a_network,
+    ),
+    (
         "a_runner_configuration_decides_about_sockets_and_volumes",
         a_runner_configuration_decides_about_sockets_and_volumes,
     ),
@@ -51,9 +55,36 @@ fn service(name: &str) -> JobService {
     }
 }
 
+fn a_runner_configuration_may_leave_jobs_without_a_network() {
+    block_on(async {
+        let mut place = Place::new().await;
+        let text = "[[runners]]\n[runners.docker]\nnetwork_mode = \"none\"\nuser = \"12:34\"\n\
+                    allowed_pull_policies = [\"never\"]\n";
+        let configuration = Configuration::read(std::path::Path::new("config.toml"), text).unwrap();
+        place.context.settings = configuration.choose(None).unwrap().settings.clone();
+        let lines = [
+            "sed -n 's/^ *\\([a-z0-9]*\\):.*/interface \\1./p' /proc/net/dev",
+            "id -u",
+        ];
+        let mut payload = job(1, &lines);
+        payload.image.executor_opts.docker.user = Some("0".to_owned());
+        let ended = place.run(&payload).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        assert_eq!(ended.trace.matches("\ninterface ").count(), 1, "{}", ended.trace);
+        assert!(ended.trace.contains("\ninterface lo.\n"), "{}", ended.trace);
+        assert!(
+            ended.trace.contains("\n12\n"),
+            "the runner's user: {}",
+            ended.trace
+        );
+    });
+}
+
 fn a_service_is_up_before_the_job_and_found_by_its_names() {
     block_on(async {
-        let place = Place::new().await;
+        let mut place = Place::new().await;
+        // Longer than any clock counts.
+        place.context.settings.docker.wait_for_services = Some(std::time::Duration::MAX);
         let command = "CMD [\"sh\", \"-c\", \"nc -ll -p 8080 -e echo hello from $OPEN$CLOSED$OWN\"]";
         place.import("busybox.test/web:1", &["ENV PATH=/bin", "EXPOSE 8080", command]);
         let mut payload = job(
@@ -234,7 +265,7 @@ fn a_runner_configuration_decides_about_sockets_and_volumes() {
         std::fs::write(bound.join("file"), "from the machine\n").unwrap();
         let text = format!(
             "[[runners]]\nexecutor = \"docker\"\nenvironment = [\"SET=by the runner\"]\npre_build_script = \"echo before\"\n\
-             [runners.docker]\nvolumes = [\"/shared\", \"/var/run/docker.sock:/sockets/docker.sock\", \"{}:/bound:ro\"]\n\
+             [runners.docker]\nallowed_pull_policies = [\"never\"]\nvolumes = [\"/shared\", \"/var/run/docker.sock:/sockets/docker.sock\", \"{}:/bound:ro\"]\n\
              extra_hosts = [\"somewhere:192.0.2.7\"]\nallowed_images = [\"busybox.test/*:*\"]\n",
             bound.display()
         );

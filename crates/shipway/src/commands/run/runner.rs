@@ -46,7 +46,9 @@ pub(super) fn choose(file: &Path, name: Option<&str>) -> Result<ChosenRunner, Fa
     for finding in &configuration.findings {
         match finding.severity {
             Severity::Note => screen::error_line(&format!("note: {finding}")),
-            Severity::Warning | Severity::Error => screen::warning(&finding.to_string()),
+            Severity::Warning => screen::warning(&finding.to_string()),
+            // Of another section: this one would have been refused.
+            Severity::Error => screen::warning(&format!("{finding}; that runner is of no use")),
         }
     }
     let limit = match usize::try_from(runner.limit) {
