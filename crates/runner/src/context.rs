@@ -1,6 +1,7 @@
 //! What a runner works with, whatever the job.
 
 use crate::configuration::RunnerSettings;
+use crate::outcome::{Doing, JobError};
 use shipway_build::Builder;
 use shipway_container::{Egress, Runtime};
 use shipway_engine::certificates::CertificateAuthority;
@@ -8,6 +9,8 @@ use shipway_oci::RegistryName;
 use shipway_registry::authority::Authority;
 use shipway_registry::client::{Client, RegistryCredentials};
 use shipway_store::Store;
+use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The credentials of the person or the machine that the runner works for.
@@ -38,15 +41,32 @@ pub enum ImageFreshness {
     IfNotPresent,
 }
 
+/// What containers are made with. Cheap to clone.
+#[derive(Clone)]
+pub struct Containers {
+    /// Pods and images.
+    pub runtime: Runtime,
+    /// Builds images for the engines of jobs.
+    pub builder: Builder,
+}
+
+/// Why this place makes no containers.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("this place makes no containers")]
+pub struct NoContainers {
+    /// What it lacks.
+    pub source: Arc<dyn Error + Send + Sync>,
+}
+
 /// What a runner works with. Cheap to clone.
 #[derive(Clone)]
 pub struct RunnerContext {
-    /// Pods and images.
-    pub runtime: Runtime,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Containers. Jobs of the shell executor do without.
+    pub containers: Result<Containers, NoContainers>,
     /// Bytes and names.
     pub store: Store,
-    /// Builds images for the engines of jobs.
-    pub builder: Builder,
     /// Reaches other registries, and our own without a network.
     pub client: Client,
     /// What jobs may reach.
@@ -67,4 +87,14 @@ pub struct RunnerContext {
     pub default_image: String,
     /// What a `config.toml` says about jobs; the default where there is none.
     pub settings: RunnerSettings,
+}
+
+impl RunnerContext {
+    /// What containers are made with, for who cannot do without.
+    pub(crate) fn containers(&self) -> Result<&Containers, JobError> {
+        self.containers
+            .as_ref()
+            .map_err(Clone::clone)
+            .doing("making a container")
+    }
 }

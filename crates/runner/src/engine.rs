@@ -36,29 +36,37 @@ pub(crate) struct JobEngine {
     sockets: Vec<SocketDirectory>,
 }
 
+/// Whose names an engine sees.
+pub(crate) struct EngineScopes {
+    /// Of images.
+    pub(crate) images: Scope,
+    /// Of build steps.
+    pub(crate) build_cache: Scope,
+}
+
 impl JobEngine {
     /// Starts an engine as planned. Its certificates and its socket exist when this returns.
     pub(crate) async fn start(
         context: &RunnerContext,
         pod: &Pod,
         plan: &EnginePlan,
-        scopes: (Scope, Scope),
+        scopes: EngineScopes,
         host_paths: HostPaths,
         trace: &Trace,
     ) -> Result<Self, JobError> {
-        let (scope, cache_scope) = scopes;
+        let containers = context.containers()?;
         let address = pod.reserve_address().doing(DOING)?;
         for alias in &plan.aliases {
             pod.add_name(alias, address);
         }
         let client = plan.registries.apply(&context.client, trace);
         let engine = Engine::new(EngineOptions {
-            runtime: context.runtime.clone(),
+            runtime: containers.runtime.clone(),
             pod: pod.clone(),
-            builder: context.builder.clone().with_client(client.clone()),
+            builder: containers.builder.clone().with_client(client.clone()),
             client,
-            scope,
-            cache_scope,
+            scope: scopes.images,
+            cache_scope: scopes.build_cache,
             host_paths,
             name: "shipway".to_owned(),
             address: Some(address),
@@ -156,7 +164,7 @@ impl JobEngine {
 
     /// A socket that every id of the job may connect to, and nobody else on this machine may reach.
     fn socket(&mut self, context: &RunnerContext, pod: &Pod, path: &Path) -> Result<(), JobError> {
-        let directory = SocketDirectory::make(context.runtime.data(), pod.id()).doing(DOING)?;
+        let directory = SocketDirectory::make(&context.data, pod.id()).doing(DOING)?;
         let serving = self
             .engine
             .serve_unix(&directory.to_bind(), SOCKET_MODE)

@@ -53,6 +53,7 @@ pub(crate) async fn pull(
         .await
         .doing("looking for credentials")?
     };
+    let containers = context.containers()?;
     let mut last = None;
     for policy in policies {
         trace.say(format!(
@@ -65,7 +66,7 @@ pub(crate) async fn pull(
             credentials: found.clone(),
             policy,
         };
-        match context
+        match containers
             .runtime
             .images()
             .pull(&Scope::user(), &reference, options, &())

@@ -194,7 +194,11 @@ impl<'a> Job<'a> {
         let builds = self.directory.insert(directory).builds();
         if on_machine::wants_engine(self.context, &self.variables).await {
             let pod = prepare::pod(self.context, self.run.payload);
-            self.pod = Some(bounded(deadline, limit, cancellation, pod).await?);
+            match bounded(deadline, limit, cancellation, pod).await {
+                Ok(pod) => self.pod = Some(pod),
+                Err(stopped @ (JobError::Canceled | JobError::Timeout { .. })) => return Err(stopped),
+                Err(error) => on_machine::say_that_there_is_no_engine(&error, &trace),
+            }
         }
         let pod = self.pod.clone();
         let preparing = Workplace::on_machine(self.context, &self.run, builds, pod, &mut self.variables);

@@ -43,7 +43,7 @@ mod variables;
 pub use artifacts::{ArtifactDirectory, ArtifactStore};
 pub use cache::{CacheDirectory, CacheStore};
 pub use cancellation::Cancellation;
-pub use context::{HostCredentials, ImageFreshness, RunnerContext, Substitution};
+pub use context::{Containers, HostCredentials, ImageFreshness, NoContainers, RunnerContext, Substitution};
 pub use engine::is_docker_daemon;
 pub use job::{JobRun, forget_dead_jobs, run_job};
 pub use outcome::{FailureReason, JobOutcome, JobStatus};

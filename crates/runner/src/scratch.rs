@@ -124,7 +124,8 @@ fn is_still_at(opened: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-fn remove_leftovers(place: &Path, kind: &str) -> io::Result<()> {
+/// Removes the directories of a kind that nobody holds. Blocks.
+pub(crate) fn remove_leftovers(place: &Path, kind: &str) -> io::Result<()> {
     for entry in fs::read_dir(place)? {
         let entry = entry?;
         if !entry

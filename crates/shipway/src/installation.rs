@@ -3,6 +3,7 @@
 //! Opening is cheap and starts nothing: a verb that needs processes asks for the container runtime itself, so that
 //! `serve`, `user` and `image ls` work in places that have no isolation to offer.
 
+use std::error::Error;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,15 +131,18 @@ impl Installation {
 
     /// The container runtime over this installation, fetching with the given client.
     pub(crate) async fn runtime(&self, client: Client) -> Result<Runtime, Failure> {
-        let id_map = IdMap::detect().map_err(|error| {
-            Failure::caused(FailureKind::Place, "running containers", &error)
+        self.find_runtime(client).await.map_err(|error| {
+            Failure::caused(FailureKind::Place, "running containers", &*error)
                 .hint("`shipway doctor` says what this place can do")
-        })?;
+        })
+    }
+
+    /// The same for who can do without.
+    pub(crate) async fn find_runtime(&self, client: Client) -> Result<Runtime, Box<dyn Error + Send + Sync>> {
+        let id_map = IdMap::detect()?;
         let mut options = RuntimeOptions::new(self.data.clone(), self.store.clone(), client, id_map);
         options.processes = self.settings.limits.processes;
-        Runtime::open(options)
-            .await
-            .map_err(|error| Failure::caused(FailureKind::Place, "running containers", &error))
+        Ok(Runtime::open(options).await?)
     }
 
     /// The installation's certificate authority, made at first use.

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use shipway_store::{Scope, Store};
 
+use super::on_machine;
+
 /// Held while a job runs.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -42,8 +44,9 @@ impl Claim {
     }
 }
 
-/// Removes the images of jobs whose process died. Blocks.
+/// Removes the images of jobs whose process died, and what they left in the data directory. Blocks.
 pub fn forget_dead_jobs(data: &Path, store: &Store) {
+    on_machine::remove_leftovers(data);
     for entry in std::fs::read_dir(marks(data)).into_iter().flatten().flatten() {
         let Some(job) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;

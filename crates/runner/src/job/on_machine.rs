@@ -5,15 +5,16 @@ use super::JobRun;
 use super::fetch::fetch;
 use super::workplace::{Ground, Workplace, choose_builder, kept_scope};
 use crate::builds::{Builds, MachineBuilds, blocking};
-use crate::engine::{EnginePlan, JobEngine};
-use crate::outcome::JobError;
-use crate::scratch::{PlannedScratch, Scratch};
+use crate::engine::{EnginePlan, EngineScopes, JobEngine};
+use crate::outcome::{JobError, chain};
+use crate::scratch::{self, PlannedScratch, Scratch};
 use crate::shell::Shell;
 use crate::variables::Variables;
 use crate::{RunnerContext, Substitution, Trace};
 use shipway_container::Pod;
 use shipway_engine::HostPaths;
 use shipway_pipeline::job::JobPayload;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -35,7 +36,7 @@ impl PlannedDirectory {
     /// A new name in the `builds_dir` of the runner, else in the data directory.
     pub(super) fn new(context: &RunnerContext) -> Self {
         let configured = context.settings.builds_directory.clone();
-        let place = configured.unwrap_or_else(|| context.runtime.data().join("builds"));
+        let place = configured.unwrap_or_else(|| builds(&context.data));
         // A job changes its directory; one that stays what it is here has an absolute path, or no place at all.
         let place = std::path::absolute(&place).unwrap_or(place);
         Self(PlannedScratch::new(&place, KIND))
@@ -53,6 +54,21 @@ impl PlannedDirectory {
         let scratch = blocking(&doing, move || Ok(planned.create()?)).await?;
         let builds = MachineBuilds::create(scratch.path(), project).await?;
         Ok(OwnDirectory { scratch, builds })
+    }
+}
+
+/// Where the directories of jobs lie whose runner says nothing else.
+fn builds(data: &Path) -> PathBuf {
+    data.join("builds")
+}
+
+/// Removes what killed processes left in the data directory. Blocks.
+pub(super) fn remove_leftovers(data: &Path) {
+    match scratch::remove_leftovers(&builds(data), KIND) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "what killed jobs left cannot be looked for");
+        }
+        _ => {}
     }
 }
 
@@ -107,6 +123,14 @@ pub(super) async fn wants_engine(context: &RunnerContext, variables: &Variables)
     )
 }
 
+/// A job may well do without a docker CLI, which will say itself that it finds nobody.
+pub(super) fn say_that_there_is_no_engine(error: &JobError, trace: &Trace) {
+    trace.warn(format!(
+        "no Docker daemon answers, and Shipway's engine cannot take its place: {}",
+        chain(error)
+    ));
+}
+
 impl Workplace {
     /// Fills the project's directory; starts the engine in a pod, if there is one.
     pub(super) async fn on_machine(
@@ -120,7 +144,13 @@ impl Workplace {
         let shell = Shell::find(named, builds.top().to_owned()).await?;
         let builds = Builds::Machine(builds);
         let engine = match pod {
-            Some(pod) => Some(start_engine(context, run, &pod, variables).await?),
+            Some(pod) => match start_engine(context, run, &pod, variables).await {
+                Ok(engine) => Some(engine),
+                Err(error) => {
+                    say_that_there_is_no_engine(&error, run.trace);
+                    None
+                }
+            },
             None => None,
         };
         let fetched = Some(fetch(&builds, run.sources.clone(), variables).await);
@@ -142,7 +172,10 @@ async fn start_engine(
 ) -> Result<JobEngine, JobError> {
     let scope = kept_scope(run.payload)?;
     let plan = EnginePlan::for_sockets([PathBuf::from(USUAL_SOCKET)]);
-    let scopes = (scope.clone(), scope);
+    let scopes = EngineScopes {
+        images: scope.clone(),
+        build_cache: scope,
+    };
     let engine = JobEngine::start(context, pod, &plan, scopes, HostPaths::Machine, run.trace).await?;
     if let Some(socket) = engine.socket_on_machine() {
         let socket = socket.display().to_string();

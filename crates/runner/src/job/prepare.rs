@@ -31,6 +31,7 @@ pub(super) async fn pod(context: &RunnerContext, payload: &JobPayload) -> Result
         egress: context.egress.clone(),
     };
     let pod = context
+        .containers()?
         .runtime
         .start_pod(options)
         .await
@@ -91,7 +92,7 @@ fn architecture() -> &'static str {
 
 /// Marks the job as running.
 pub(super) async fn claim(context: &RunnerContext, payload: &JobPayload) -> Option<Claim> {
-    let (data, job) = (context.runtime.data().to_owned(), payload.id);
+    let (data, job) = (context.data.clone(), payload.id);
     let claiming = tokio::task::spawn_blocking(move || Claim::take(&data, job));
     let claimed = claiming.await.ok()?;
     if let Err(error) = &claimed {

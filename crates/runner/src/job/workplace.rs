@@ -6,7 +6,7 @@ use super::prepare::Preparation;
 use crate::builds::{Builds, PodBuilds, directory_of};
 use crate::configuration::DockerSettings;
 use crate::credentials::JobCredentials;
-use crate::engine::{EnginePlan, JobEngine, is_docker_daemon};
+use crate::engine::{EnginePlan, EngineScopes, JobEngine, is_docker_daemon};
 use crate::execution::run_script;
 use crate::images::{Wanted, check_allowed, pull};
 use crate::outcome::{Doing, JobError};
@@ -281,7 +281,11 @@ async fn start_engine(
     if choose_builder(variables) && daemon.is_some() {
         trace.say("DOCKER_BUILDKIT=0 is set: the engine builds through the classic API.");
     }
-    JobEngine::start(context, pod, &plan, (scope, kept), HostPaths::Unset, trace)
+    let scopes = EngineScopes {
+        images: scope,
+        build_cache: kept,
+    };
+    JobEngine::start(context, pod, &plan, scopes, HostPaths::Unset, trace)
         .await
         .map(Some)
 }

@@ -4,9 +4,10 @@ use crate::place::{Files, Place, artifact, block_on, job, step};
 use shipway_pipeline::job::Dependency;
 use shipway_pipeline::variables::Variable;
 use shipway_runner::configuration::{Executor, RunnerSettings};
-use shipway_runner::{FailureReason, JobStatus};
+use shipway_runner::{FailureReason, JobStatus, NoContainers};
 use shipway_testkit::harness::BlockingTest;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub(crate) const TESTS: &[BlockingTest] = &[
     (
@@ -29,6 +30,7 @@ pub(crate) const TESTS: &[BlockingTest] = &[
         "no_process_outlives_its_shell_job",
         no_process_outlives_its_shell_job,
     ),
+    ("a_shell_job_needs_no_containers", a_shell_job_needs_no_containers),
     (
         "the_docker_cli_of_a_shell_job_finds_an_engine",
         the_docker_cli_of_a_shell_job_finds_an_engine,
@@ -226,11 +228,39 @@ fn no_process_outlives_its_shell_job() {
     });
 }
 
+fn a_shell_job_needs_no_containers() {
+    block_on(async {
+        let mut place = place().await;
+        place.context.containers = Err(NoContainers {
+            source: Arc::new(std::io::Error::other("there are no subordinate ids")),
+        });
+        let ended = place.run(&job(1, &["echo \"at ${DOCKER_HOST:-nobody}\""])).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        let looked_for = !daemon_of_the_machine();
+        let said =
+            "cannot take its place: making a container failed: this place makes no containers: there are no";
+        assert_eq!(ended.trace.contains(said), looked_for, "{}", ended.trace);
+        nothing_left(&place);
+
+        place.context.settings.executor = Executor::Container;
+        let ended = place.run(&job(2, &["true"])).await;
+        let JobStatus::Failed { reason, .. } = ended.outcome.status else {
+            panic!("{}", ended.trace)
+        };
+        assert_eq!(reason, FailureReason::RunnerSystemFailure);
+    });
+}
+
+/// Whether this machine's docker CLI finds a daemon, which is then left alone.
+fn daemon_of_the_machine() -> bool {
+    std::os::unix::net::UnixStream::connect("/var/run/docker.sock").is_ok()
+        || ["DOCKER_HOST", "DOCKER_CONTEXT"]
+            .into_iter()
+            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
 fn the_docker_cli_of_a_shell_job_finds_an_engine() {
-    // With a daemon of its own, this machine's docker CLI is left alone.
-    if std::os::unix::net::UnixStream::connect("/var/run/docker.sock").is_ok()
-        || std::env::var_os("DOCKER_HOST").is_some()
-    {
+    if daemon_of_the_machine() {
         return;
     }
     block_on(async {

@@ -9,9 +9,9 @@ use shipway_pipeline::job::{JobArtifact, JobImage, JobInfo, JobPayload, RunnerIn
 use shipway_registry::{Authority, Client, ClientOptions, RegistryCredentials};
 use shipway_runner::configuration::RunnerSettings;
 use shipway_runner::{
-    ArtifactDirectory, CacheDirectory, Cancellation, HostCredentials, ImageFreshness, JobOutcome, JobRun,
-    RunnerContext, SourceError, SourceReport, Sources, Substitution, Trace, TraceEvent, TraceListener,
-    run_job,
+    ArtifactDirectory, CacheDirectory, Cancellation, Containers, HostCredentials, ImageFreshness, JobOutcome,
+    JobRun, RunnerContext, SourceError, SourceReport, Sources, Substitution, Trace, TraceEvent,
+    TraceListener, run_job,
 };
 use shipway_sandbox::IdMap;
 use shipway_store::{Scope, Store};
@@ -114,9 +114,12 @@ impl Place {
         let options = RuntimeOptions::new(&data, store.clone(), client.clone(), IdMap::detect().unwrap());
         let runtime = Runtime::open(options).await.unwrap();
         let context = RunnerContext {
-            builder: Builder::new(runtime.clone(), store.clone(), client.clone()),
+            data: data.clone(),
+            containers: Ok(Containers {
+                builder: Builder::new(runtime.clone(), store.clone(), client.clone()),
+                runtime,
+            }),
             certificates: Arc::new(CertificateAuthority::load_or_create(&data.join("ca")).unwrap()),
-            runtime,
             store,
             client,
             egress,
@@ -144,7 +147,8 @@ impl Place {
     pub(crate) fn import(&self, name: &str, changes: &[&str]) {
         let mut options = ImportOptions::new(Scope::imported(), Some(Reference::parse(name).unwrap()));
         options.changes = changes.iter().map(|change| change.parse().unwrap()).collect();
-        self.context
+        let containers = self.context.containers.as_ref().unwrap();
+        containers
             .runtime
             .images()
             .import(shipway_testkit::busybox_root().bytes().as_slice(), options)

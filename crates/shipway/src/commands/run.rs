@@ -30,9 +30,10 @@ use shipway_build::Builder;
 use shipway_oci::RegistryName;
 use shipway_pipeline::{Compiled, parse_duration};
 use shipway_registry::client::RegistryCredentials;
-use shipway_runner::configuration::RunnerSettings;
+use shipway_runner::configuration::{Executor, RunnerSettings};
 use shipway_runner::{
-    ArtifactDirectory, CacheDirectory, HostCredentials, ImageFreshness, RunnerContext, Substitution, WorkTree,
+    ArtifactDirectory, CacheDirectory, Containers, HostCredentials, ImageFreshness, NoContainers,
+    RunnerContext, Substitution, WorkTree,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -251,13 +252,23 @@ async fn context(
 ) -> Result<RunnerContext, Failure> {
     // What is fetched for a job obeys what the job itself obeys.
     let client = installation.job_client()?;
-    let runtime = installation.runtime(client.clone()).await?;
+    let runtime = match settings.executor {
+        Executor::Container => Ok(installation.runtime(client.clone()).await?),
+        Executor::Shell => installation.find_runtime(client.clone()).await,
+    };
     let (data, store) = (installation.data.clone(), installation.store.clone());
     // What dead runs left costs only room: nobody waits for it.
     tokio::task::spawn_blocking(move || shipway_runner::forget_dead_jobs(&data, &store));
     Ok(RunnerContext {
-        builder: Builder::new(runtime.clone(), installation.store.clone(), client.clone()),
-        runtime,
+        containers: runtime
+            .map(|runtime| Containers {
+                builder: Builder::new(runtime.clone(), installation.store.clone(), client.clone()),
+                runtime,
+            })
+            .map_err(|missing| NoContainers {
+                source: missing.into(),
+            }),
+        data: installation.data.clone(),
         store: installation.store.clone(),
         client,
         egress: installation.egress.clone(),
