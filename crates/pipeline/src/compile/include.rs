@@ -203,7 +203,7 @@ impl Loader {
             let elsewhere = mapping.iter().any(|entry| {
                 matches!(
                     keyword::support(Place::Include, &entry.key),
-                    Some(Support::Missing(_))
+                    Some(Support::Missing(_) | Support::Refines(_))
                 )
             });
             if !elsewhere {

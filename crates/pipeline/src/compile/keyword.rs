@@ -49,6 +49,8 @@ pub(crate) enum Support {
     Harmless(&'static str),
     /// Leaving it out would change what runs; the text says what is missing.
     Missing(&'static str),
+    /// It only says more about the keyword that is named here, and stands or falls with it.
+    Refines(&'static str),
 }
 
 use Place::{
@@ -56,7 +58,7 @@ use Place::{
     Hooks, Image, Include, Inherit, Input, Job, Need, NeedParallel, OnlyExcept, Parallel, Reports, Retry,
     Root, Rule, RuleAutoCancel, Service, Spec, Variable, Workflow, WorkflowRule,
 };
-use Support::{Full, Harmless, Missing};
+use Support::{Full, Harmless, Missing, Refines};
 
 const NO_NEWER: &str = "pipelines are not cancelled by newer ones here";
 const OTHER_PROJECT: &str = "files and artifacts of other projects cannot be fetched";
@@ -199,7 +201,8 @@ const TABLE: &[(Place, &[&str], Support)] = &[
     (Rule, &["interruptible"], Full),
     (Changes, &["paths", "compare_to"], Full),
     (Exists, &["paths"], Full),
-    (Exists, &["project", "ref"], Missing(OTHER_PROJECT)),
+    (Exists, &["project"], Missing(OTHER_PROJECT)),
+    (Exists, &["ref"], Refines("project")),
     (OnlyExcept, &["refs", "variables", "changes"], Full),
     (OnlyExcept, &["kubernetes"], Missing(NO_KUBERNETES)),
     (Variable, &["value", "expand"], Full),
@@ -285,7 +288,8 @@ const TABLE: &[(Place, &[&str], Support)] = &[
     ),
     (CacheKey, &["files", "files_commits", "prefix"], Full),
     (Need, &["job", "artifacts", "optional", "parallel"], Full),
-    (Need, &["project", "ref", "pipeline"], Missing(OTHER_PROJECT)),
+    (Need, &["project", "pipeline"], Missing(OTHER_PROJECT)),
+    (Need, &["ref"], Refines("project")),
     (NeedParallel, &["matrix"], Full),
     (Parallel, &["matrix"], Full),
     (Environment, &["name", "url", "action", "deployment_tier"], Full),
@@ -300,7 +304,8 @@ const TABLE: &[(Place, &[&str], Support)] = &[
     (Inherit, &["default", "variables"], Full),
     (Hooks, &["pre_get_sources_script"], Full),
     (Include, &["local", "rules", "template"], Full),
-    (Include, &["project", "file", "ref"], Missing(OTHER_PROJECT)),
+    (Include, &["project"], Missing(OTHER_PROJECT)),
+    (Include, &["file", "ref"], Refines("project")),
     (
         Include,
         &["remote", "integrity"],
@@ -341,11 +346,11 @@ pub(crate) fn check(context: &mut Context<'_>, place: Place, mapping: &Mapping) 
         if context.reports.is_full() {
             return;
         }
-        check_one(context, place, entry);
+        check_one(context, place, mapping, entry);
     }
 }
 
-fn check_one(context: &mut Context<'_>, place: Place, entry: &Entry) {
+fn check_one(context: &mut Context<'_>, place: Place, mapping: &Mapping, entry: &Entry) {
     let keyword = &*entry.key;
     match support(place, keyword) {
         Some(Full | Harmless("")) => {}
@@ -356,6 +361,12 @@ fn check_one(context: &mut Context<'_>, place: Place, entry: &Entry) {
         }
         Some(Missing(why)) => {
             context.unsupported(entry.key_span, &format!("`{keyword}` is not supported: {why}"));
+        }
+        Some(Refines(other)) => {
+            if mapping.iter().all(|entry| &*entry.key != other) {
+                let message = format!("`{keyword}` needs `{other}` beside it");
+                context.reports.error(entry.key_span, message);
+            }
         }
         None => {
             let message = format!("unknown keyword `{}`", shorten(keyword));
