@@ -15,6 +15,7 @@ mod egress;
 mod endpoint;
 mod error;
 mod fetch;
+mod listed;
 mod mirror;
 mod options;
 mod ours;

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -13,6 +14,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::error::ClientError;
+use super::listed::ListedOrSigned;
 use super::options::ClientOptions;
 
 /// Whether a server has to prove who it is.
@@ -55,12 +57,9 @@ impl Roots {
             Trust::Anything => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(NoVerification(Arc::clone(&self.provider)))),
-            Trust::Verified if own.authorities.is_empty() => builder.with_root_certificates(self.shared()),
-            Trust::Verified => {
-                let mut store = RootCertStore::clone(&self.shared());
-                store.add_parsable_certificates(own.authorities);
-                builder.with_root_certificates(store)
-            }
+            Trust::Verified => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(self.verifier(name, own.authorities)?)),
         };
         let mut configuration = match own.identity {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(setup)?,
@@ -78,6 +77,25 @@ impl Roots {
         Ok(builder
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth())
+    }
+
+    fn verifier(
+        &self,
+        name: &str,
+        of_registry: Vec<CertificateDer<'static>>,
+    ) -> Result<ListedOrSigned, ClientError> {
+        let mut roots = self.shared();
+        if !of_registry.is_empty() {
+            Arc::make_mut(&mut roots).add_parsable_certificates(of_registry.iter().cloned());
+        }
+        let signed = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
+            .build()
+            .map_err(|error| setup(name, error))?;
+        Ok(ListedOrSigned {
+            signed,
+            listed: [of_registry, self.extra.clone()].concat(),
+            bundles: self.bundles.clone(),
+        })
     }
 
     fn shared(&self) -> Arc<RootCertStore> {
@@ -121,7 +139,7 @@ pub fn trusted_roots(
     store
 }
 
-fn setup(name: &str, source: rustls::Error) -> ClientError {
+fn setup(name: &str, source: impl std::error::Error + Send + Sync + 'static) -> ClientError {
     ClientError::Setup {
         problem: format!("TLS for `{name}`"),
         source: Some(Box::new(source)),
@@ -136,7 +154,7 @@ struct OfRegistry {
 }
 
 /// The certificates of a file that can be read.
-fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
+pub(super) fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
     match CertificateDer::pem_file_iter(path) {
         Ok(certificates) => certificates.filter_map(Result::ok).collect(),
         Err(error) => {

@@ -29,20 +29,11 @@ impl Authorities {
             .unwrap()
             .signed_by(&key, &issuer)
             .unwrap();
-        let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-            )
-            .unwrap();
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let server = server(&certificate, &key);
         Self {
             root: issuer.der().clone(),
             root_pem: issuer.pem(),
-            server: Arc::new(server),
+            server,
         }
     }
 }
@@ -113,4 +104,57 @@ async fn only_those_who_trust_the_authority_get_in() {
     assert!(friend.fetch(&format!("http://{address}/v2/")).await.is_err());
     drop(tokio::net::TcpStream::connect(address).await.unwrap());
     friend.login(&name, &job).await.unwrap();
+}
+
+/// One certificate that is its own authority, as `openssl req -x509` makes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_its_own_authority_is_trusted_where_it_is_listed() {
+    let year = |year| rcgen::date_time_ymd(year, 1, 1);
+    for (names, until, accepted) in [
+        (["127.0.0.1"], year(2999), true),
+        (["other.test"], year(2999), false),
+        (["127.0.0.1"], year(2020), false),
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(names.map(str::to_owned)).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = year(2019);
+        params.not_after = until;
+        let certificate = params.self_signed(&key).unwrap();
+        let server = server(&certificate, &key);
+        let registry = Registry::new();
+        let address = registry.listen(Some(server)).await;
+        let name: RegistryName = address.to_string().parse().unwrap();
+        let job = registry.job("a");
+        let trusting = |extra_roots, system_roots| {
+            Client::new(ClientOptions {
+                extra_roots,
+                system_roots,
+                ..impatient()
+            })
+            .unwrap()
+        };
+        assert!(trusting(Vec::new(), Vec::new()).login(&name, &job).await.is_err());
+        let configured = trusting(vec![certificate.der().clone()], Vec::new());
+        assert_eq!(configured.login(&name, &job).await.is_ok(), accepted, "{names:?}");
+        let directory = TempDir::new().unwrap();
+        let bundle = directory.path().join("bundle.crt");
+        std::fs::write(&bundle, certificate.pem()).unwrap();
+        let of_system = trusting(Vec::new(), vec![bundle]);
+        assert_eq!(of_system.login(&name, &job).await.is_ok(), accepted, "{names:?}");
+    }
+}
+
+fn server(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<ServerConfig> {
+    let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(server)
 }
