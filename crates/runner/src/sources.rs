@@ -5,6 +5,7 @@
 //! get there is the runner's business, so a source works alike as root and as an ordinary user.
 
 mod git;
+mod history;
 mod work_tree;
 
 pub use git::GitError;

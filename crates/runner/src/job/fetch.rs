@@ -14,13 +14,18 @@ pub(crate) enum Fetched {
     Nothing,
 }
 
-/// Fills the project's directory, as `GIT_STRATEGY` says.
+/// Whether the job wants the project's files, as `GIT_STRATEGY` says.
+pub(crate) fn is_wanted(variables: &Variables) -> bool {
+    !matches!(variables.get("GIT_STRATEGY").as_deref(), Some("none" | "empty"))
+}
+
+/// Fills the project's directory.
 pub(crate) async fn fetch(
     builds: &Builds,
     sources: Arc<dyn Sources>,
-    variables: &Variables,
+    wanted: bool,
 ) -> Result<Fetched, JobError> {
-    if matches!(variables.get("GIT_STRATEGY").as_deref(), Some("none" | "empty")) {
+    if !wanted {
         return Ok(Fetched::Nothing);
     }
     let (read, mut write) = pipe()?;

@@ -2,7 +2,7 @@
 //! would find no daemon.
 
 use super::JobRun;
-use super::fetch::fetch;
+use super::fetch::{self, fetch};
 use super::workplace::{Ground, Workplace, choose_builder, kept_scope};
 use crate::builds::{Builds, MachineBuilds, blocking};
 use crate::engine::{EnginePlan, EngineScopes, JobEngine};
@@ -153,7 +153,7 @@ impl Workplace {
             },
             None => None,
         };
-        let fetched = Some(fetch(&builds, run.sources.clone(), variables).await);
+        let fetched = Some(fetch(&builds, run.sources.clone(), fetch::is_wanted(variables)).await);
         Ok(Self {
             builds,
             ground: Ground::Shell(shell),

@@ -1,7 +1,7 @@
 //! The pod of a job with everything in it: registry, services, engine, the project's directory, the container.
 
 use super::configured;
-use super::fetch::{Fetched, fetch};
+use super::fetch::{self, Fetched, fetch};
 use super::prepare::Preparation;
 use crate::builds::{Builds, PodBuilds, directory_of};
 use crate::configuration::DockerSettings;
@@ -52,7 +52,7 @@ enum Beside<'a> {
 }
 
 impl Workplace {
-    /// Makes all of it. Files are fetched while images are pulled.
+    /// Makes all of it. Files are fetched meanwhile: nobody needs them before the script.
     pub(crate) async fn prepare(preparation: Preparation<'_>) -> Result<Self, JobError> {
         let Preparation {
             context,
@@ -89,27 +89,29 @@ impl Workplace {
         if let Some(problem) = problem {
             trace.warn(crate::outcome::chain(&problem));
         }
-        let (images, fetched) = tokio::join!(
-            pull_all(context, payload, &credentials, image, &services, variables, trace),
-            fetch(&builds, sources, variables)
-        );
-        let (image, service_images) = images?;
-
-        let engine = start_engine(context, &pod, payload, &services, variables, trace).await?;
-        if let Some(engine) = &engine {
-            mounts.extend_from_slice(engine.mounts());
-        }
-        let shared = Shared {
-            volumes: configured::volumes(docker, &mounts),
-            mounts,
-            network: docker.network,
+        let wanted = fetch::is_wanted(variables);
+        let around = async {
+            let (image, service_images) =
+                pull_all(context, payload, &credentials, image, &services, variables, trace).await?;
+            let engine = start_engine(context, &pod, payload, &services, variables, trace).await?;
+            if let Some(engine) = &engine {
+                mounts.extend_from_slice(engine.mounts());
+            }
+            let shared = Shared {
+                volumes: configured::volumes(docker, &mounts),
+                mounts,
+                network: docker.network,
+            };
+            let started = start_services(&pod, &services, service_images, variables, &shared, trace).await?;
+            services::wait_for_all(&started, &pod, docker.wait_for_services, trace).await;
+            let container = make_container(&pod, docker, payload, image, variables, shared).await?;
+            if let Some(engine) = &engine {
+                engine.set_view(&container);
+            }
+            Ok((container, started, engine))
         };
-        let started = start_services(&pod, &services, service_images, variables, &shared, trace).await?;
-        services::wait_for_all(&started, &pod, docker.wait_for_services, trace).await;
-        let container = make_container(&pod, docker, payload, image, variables, shared).await?;
-        if let Some(engine) = &engine {
-            engine.set_view(&container);
-        }
+        let (around, fetched) = tokio::join!(around, fetch(&builds, sources, wanted));
+        let (container, started, engine) = around?;
         let fetched = Some(fetched);
         Ok(Self {
             builds,

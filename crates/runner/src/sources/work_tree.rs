@@ -3,15 +3,15 @@
 //! Tracked files go into the job with the content they have now, committed or not: that is what a person who tries a
 //! pipeline means. Untracked files do not, because a clone would not have them; the trace says so, as it says that
 //! a file differs from the commit. A `.git` of its own comes with them, cut to some depth, so that `git describe` and
-//! `git log` work in the job and nothing the job does reaches the user's repository.
+//! `git log` work in the job and nothing the job does reaches the user's repository. `history` keeps it for the next run.
 //!
 //! Assumptions: nobody writes to the work tree while it is copied (a file that shrinks is an error, one that grows is
 //! cut); submodules are left out with a note, as GitLab leaves them out unless asked.
 
 use super::git::git;
+use super::history::{Histories, History, HistoryName};
 use super::{GitError, SourceError, SourceReport, Sources};
 use crate::exact::Exact;
-use crate::scratch::Scratch;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -30,39 +30,39 @@ pub struct WorkTree {
     depth: u32,
     /// What a job's `git remote -v` shows.
     remote: String,
-    scratch: PathBuf,
+    histories: Histories,
     copy: Mutex<Option<RepositoryCopy>>,
 }
 
 #[derive(Debug)]
 struct RepositoryCopy {
-    directory: Scratch,
+    history: History,
     revision: String,
 }
 
 impl WorkTree {
-    /// The work tree whose top is `root`; its history, `depth` commits of it (0: all), is copied below `scratch`.
+    /// The work tree whose top is `root`; its history, `depth` commits of it (0: all), is copied below `histories`, where
+    /// nothing else may be.
     pub fn new(
         root: impl Into<PathBuf>,
         depth: u32,
         remote: impl Into<String>,
-        scratch: impl Into<PathBuf>,
+        histories: impl Into<PathBuf>,
     ) -> Self {
-        let (root, remote, scratch) = (root.into(), remote.into(), scratch.into());
         Self {
-            root,
+            root: root.into(),
             depth,
-            remote,
-            scratch,
+            remote: remote.into(),
+            histories: Histories::new(histories.into()),
             copy: Mutex::new(None),
         }
     }
 
-    /// Copies the history once, for all jobs of a pipeline.
+    /// One copy for all jobs of a pipeline, whatever happens to the work tree meanwhile.
     fn with_copy<T>(&self, action: impl FnOnce(&RepositoryCopy) -> T) -> Result<T, SourceError> {
         let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
         if copy.is_none() {
-            *copy = Some(self.copy_history()?);
+            *copy = Some(self.find_history()?);
         }
         match &*copy {
             Some(copy) => Ok(action(copy)),
@@ -72,19 +72,53 @@ impl WorkTree {
         }
     }
 
-    fn copy_history(&self) -> Result<RepositoryCopy, SourceError> {
-        let place = |source| SourceError::Read {
-            path: self.scratch.display().to_string(),
-            source,
-        };
-        let directory = Scratch::create(&self.scratch, "shipway-history").map_err(place)?;
-        let revision = text(git(&self.root, ["rev-parse", "--verify", "HEAD^{commit}"])?);
+    fn find_history(&self) -> Result<RepositoryCopy, SourceError> {
+        // One answer in a line each, asked for at once: every start of git is a millisecond of each job.
+        let place = text(git(
+            &self.root,
+            [
+                "rev-parse",
+                "HEAD^{commit}",
+                "--git-path",
+                "shallow",
+                "--symbolic-full-name",
+                "HEAD",
+            ],
+        )?);
+        let mut lines = place.lines();
+        let (revision, shallow) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let tags = git(
+            &self.root,
+            ["for-each-ref", "--format=%(objectname) %(refname)", "refs/tags"],
+        )?;
+        let name = HistoryName::new(
+            &self.root,
+            &[
+                place.as_bytes(),
+                &fs::read(self.root.join(shallow)).unwrap_or_default(),
+                &tags,
+                &self.depth.to_le_bytes(),
+                self.remote.as_bytes(),
+            ],
+        );
+        let history = self
+            .histories
+            .get(&name, |directory| self.copy_history(revision, directory))?;
+        Ok(RepositoryCopy {
+            history,
+            revision: revision.to_owned(),
+        })
+    }
+
+    fn copy_history(&self, revision: &str, directory: &Path) -> Result<(), SourceError> {
         let mut arguments: Vec<String> = [
             "clone",
             "--quiet",
             "--no-checkout",
             "--template=",
             "--single-branch",
+            // The pack goes no further than this machine: searching for differences would take longer than they save.
+            "--upload-pack=git -c pack.window=0 -c pack.compression=1 upload-pack",
         ]
         .map(str::to_owned)
         .into();
@@ -93,20 +127,17 @@ impl WorkTree {
         }
         // `file://` and not a path: a path would be hard-linked whole, whatever the depth.
         arguments.push(format!("file://{}", self.root.display()));
-        arguments.push(directory.path().display().to_string());
+        arguments.push(directory.display().to_string());
         git(&self.root, &arguments)?;
         // Detached at the commit, as every CI job is.
-        let head = directory.path().join(".git/HEAD");
+        let head = directory.join(".git/HEAD");
         fs::write(&head, format!("{revision}\n")).map_err(|source| SourceError::Read {
             path: head.display().to_string(),
             source,
         })?;
-        git(directory.path(), ["read-tree", "HEAD"])?;
-        git(
-            directory.path(),
-            ["remote", "set-url", "origin", self.remote.as_str()],
-        )?;
-        Ok(RepositoryCopy { directory, revision })
+        git(directory, ["read-tree", "HEAD"])?;
+        git(directory, ["remote", "set-url", "origin", self.remote.as_str()])?;
+        Ok(())
     }
 
     fn notes(&self, submodules: &[PathBuf]) -> Result<(bool, Vec<String>), GitError> {
@@ -152,7 +183,7 @@ impl WorkTree {
 impl Sources for WorkTree {
     fn write(&self, into: &mut dyn Write) -> Result<SourceReport, SourceError> {
         let (history, revision) =
-            self.with_copy(|copy| (copy.directory.path().join(".git"), copy.revision.clone()))?;
+            self.with_copy(|copy| (copy.history.path().join(".git"), copy.revision.clone()))?;
         let mut archive = Archive::new(into);
         archive.directory(&self.root, Path::new("."))?;
         let mut submodules = Vec::new();

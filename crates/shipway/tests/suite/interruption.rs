@@ -140,10 +140,15 @@ fn kill_9_leaves_no_process_and_the_next_run_sweeps_up() -> Result<()> {
         ensure!(text(&output).contains("all is well"), "{}", text(&output));
         succeed(&mut user.shipway(&["fsck"]))?;
         assert_nothing_left(&user.home)?;
-        let histories: Vec<_> = std::fs::read_dir(user.home.data().join("histories"))?.collect();
+        let unfinished: Vec<_> = std::fs::read_dir(user.home.data().join("histories"))?
+            .collect::<std::io::Result<Vec<_>>>()?
+            .into_iter()
+            .map(|entry| entry.file_name())
+            .filter(|name| name.to_string_lossy().starts_with('.'))
+            .collect();
         ensure!(
-            histories.is_empty(),
-            "as {}: copies of the repository left behind: {histories:?}",
+            unfinished.is_empty(),
+            "as {}: half copies of the repository left behind: {unfinished:?}",
             account.name()
         );
     }

@@ -98,3 +98,53 @@ fn the_job_gets_the_tracked_files_as_they_are_on_disk() {
     );
     assert!(report.notes[1].contains("left out: stray"), "{:?}", report.notes);
 }
+
+/// What `git describe` says in a job of that work tree, and how often its history has been copied by now.
+fn described(tree: &WorkTree, histories: &Path) -> (String, Vec<std::ffi::OsString>) {
+    let mut archive = Vec::new();
+    tree.write(&mut archive).unwrap();
+    let job = tempfile::tempdir().unwrap();
+    tar::Archive::new(archive.as_slice()).unpack(job.path()).unwrap();
+    let copies = fs::read_dir(histories).unwrap();
+    (
+        git(job.path(), &["describe", "--tags"]),
+        copies.map(|copy| copy.unwrap().file_name()).collect(),
+    )
+}
+
+#[test]
+fn the_history_is_copied_again_when_it_or_its_tags_are_others() {
+    let repository = tempfile::tempdir().unwrap();
+    let root = repository.path();
+    git(root, &["init", "-q"]);
+    git(root, &["commit", "-q", "--allow-empty", "-m", "first"]);
+    git(root, &["tag", "v1"]);
+    let histories = tempfile::tempdir().unwrap();
+    let run = |remote: &str| {
+        described(
+            &WorkTree::new(root, 20, remote, histories.path()),
+            histories.path(),
+        )
+    };
+
+    let first = run("https://example.com/group/project.git");
+    assert_eq!((first.0.as_str(), first.1.len()), ("v1", 1));
+    fs::write(root.join("untracked"), "").unwrap();
+    assert_eq!(run("https://example.com/group/project.git"), first);
+
+    let moved = run("https://example.com/other/project.git");
+    assert!(moved.1.len() == 1 && moved.1 != first.1, "one stays: {moved:?}");
+    git(root, &["tag", "--force", "v2"]);
+    git(root, &["tag", "--delete", "v1"]);
+    let tagged = run("https://example.com/other/project.git");
+    assert!(
+        tagged.0 == "v2" && tagged.1 != moved.1,
+        "the new tag is known: {tagged:?}"
+    );
+    git(root, &["commit", "-q", "--allow-empty", "-m", "second"]);
+    assert!(
+        run("https://example.com/other/project.git")
+            .0
+            .starts_with("v2-1-g")
+    );
+}
