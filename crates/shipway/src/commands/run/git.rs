@@ -46,7 +46,7 @@ impl WorkTreeFacts {
             .hint("run it inside a repository, or make one with `git init`")
         })?;
         let root = PathBuf::from(root);
-        let sha = git(&root, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).ok_or_else(|| {
+        let commit = commit(&root).ok_or_else(|| {
             Failure::new(FailureKind::Use, "the repository has no commit yet").hint("commit something first")
         })?;
         let (ref_name, ref_kind) = reference(&root);
@@ -70,15 +70,8 @@ impl WorkTreeFacts {
                 .unwrap_or_default();
             ("https://shipway.internal".to_owned(), path_from_name(&name))
         });
-        let ask = |arguments: &[&str]| git(&root, arguments).unwrap_or_default();
         Ok(Self {
-            commit: CommitFacts {
-                before_sha: ask(&["rev-parse", "--verify", "--quiet", "HEAD~1^{commit}"]),
-                message: ask(&["log", "-1", "--format=%B"]),
-                author: ask(&["log", "-1", "--format=%an <%ae>"]),
-                timestamp: ask(&["log", "-1", "--format=%cI"]),
-                sha,
-            },
+            commit,
             default_branch: default_branch(&root, &ref_name, ref_kind),
             ref_name,
             ref_kind,
@@ -86,14 +79,51 @@ impl WorkTreeFacts {
             remote_url: format!("{server_url}/{project_path}.git"),
             server_url,
             project_path,
-            user: UserFacts {
-                id: 1,
-                login: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
-                name: ask(&["config", "user.name"]),
-                email: ask(&["config", "user.email"]),
-            },
+            user: user(&root),
             root,
         })
+    }
+}
+
+/// The commit that is checked out. Asked for in one go, as every start of git delays the first job.
+fn commit(root: &Path) -> Option<CommitFacts> {
+    let told = git(
+        root,
+        &[
+            "log",
+            "-1",
+            "--no-show-signature",
+            "--format=%H%n%P%n%an <%ae>%n%cI%n%B",
+        ],
+    )?;
+    let mut lines = told.splitn(5, '\n').map(str::to_owned);
+    let mut next = || lines.next().unwrap_or_default();
+    Some(CommitFacts {
+        sha: next(),
+        before_sha: next().split(' ').next().unwrap_or_default().to_owned(),
+        author: next(),
+        timestamp: next(),
+        message: next(),
+    })
+}
+
+/// Who runs this, as git knows them: the last value of each counts.
+fn user(root: &Path) -> UserFacts {
+    let told = git(
+        root,
+        &["config", "--null", "--get-regexp", r"^user\.(name|email)$"],
+    )
+    .unwrap_or_default();
+    let value = |wanted: &str| {
+        let mut values = told.split('\0').filter_map(|entry| entry.split_once('\n'));
+        let last = values.rfind(|(name, _)| *name == wanted);
+        last.map(|(_, value)| value.to_owned()).unwrap_or_default()
+    };
+    UserFacts {
+        id: 1,
+        login: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+        name: value("user.name"),
+        email: value("user.email"),
     }
 }
 
@@ -118,6 +148,7 @@ fn reference(root: &Path) -> (String, RefKind) {
     (containing.unwrap_or_else(|| "HEAD".to_owned()), RefKind::Branch)
 }
 
+/// The branch that the remote names, else `main` or `master` if there is one, else the branch that is checked out.
 fn default_branch(root: &Path, ref_name: &str, ref_kind: RefKind) -> String {
     if let Some(head) = git(
         root,
@@ -126,20 +157,16 @@ fn default_branch(root: &Path, ref_name: &str, ref_kind: RefKind) -> String {
     {
         return branch.to_owned();
     }
-    let exists = |branch: &&str| {
-        git(
-            root,
-            &[
-                "rev-parse",
-                "--verify",
-                "--quiet",
-                &format!("refs/heads/{branch}"),
-            ],
-        )
-        .is_some()
-    };
-    match ["main", "master"].iter().find(|branch| exists(branch)) {
-        Some(branch) => (*branch).to_owned(),
+    let usual = [
+        "for-each-ref",
+        "--format=%(refname:lstrip=2)",
+        "refs/heads/main",
+        "refs/heads/master",
+    ];
+    let there = git(root, &usual).unwrap_or_default();
+    // They come in the order of their names, which is the order in which they count; `main/part` comes as well.
+    match there.lines().find(|branch| matches!(*branch, "main" | "master")) {
+        Some(branch) => branch.to_owned(),
         None if ref_kind == RefKind::Branch => ref_name.to_owned(),
         None => "main".to_owned(),
     }
@@ -211,7 +238,7 @@ fn run(directory: &Path, arguments: &[&str]) -> io::Result<Output> {
 
 #[cfg(test)]
 mod tests {
-    use super::{path_from_name, remote_parts};
+    use super::{WorkTreeFacts, git, path_from_name, remote_parts};
 
     #[test]
     fn the_remote_names_server_and_project() {
@@ -242,6 +269,41 @@ mod tests {
             let expected = expected.map(|(url, path)| (url.to_owned(), path.to_owned()));
             assert_eq!(remote_parts(remote), expected, "{remote}");
         }
+    }
+
+    #[test]
+    fn a_work_tree_tells_its_facts() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let told = |arguments: &[&str]| git(root, arguments).unwrap_or_default();
+        told(&["init", "--initial-branch=trunk"]);
+        assert!(WorkTreeFacts::read(root).is_err(), "no commit yet");
+        for (key, value) in [("user.name", "A B"), ("user.email", "old@example.com")] {
+            told(&["config", key, value]);
+        }
+        told(&["config", "--add", "user.email", "new@example.com"]);
+        told(&["commit", "--allow-empty", "--message=first"]);
+        let first = WorkTreeFacts::read(root).unwrap();
+        assert_eq!(first.commit.before_sha, "");
+        assert_eq!(
+            (first.ref_name.as_str(), first.default_branch.as_str()),
+            ("trunk", "trunk")
+        );
+
+        told(&["commit", "--allow-empty", "--message=second\n\nwhy\n"]);
+        told(&["branch", "main/part"]);
+        told(&["branch", "master"]);
+        let second = WorkTreeFacts::read(root).unwrap();
+        assert_eq!(second.commit.before_sha, first.commit.sha);
+        assert_eq!(second.commit.sha, told(&["rev-parse", "HEAD"]));
+        assert_eq!(second.commit.message, "second\n\nwhy");
+        assert_eq!(second.commit.author, "A B <new@example.com>");
+        assert_eq!(second.commit.timestamp, told(&["log", "-1", "--format=%cI"]));
+        assert_eq!(
+            (second.user.name.as_str(), second.user.email.as_str()),
+            ("A B", "new@example.com")
+        );
+        assert_eq!(second.default_branch, "master");
     }
 
     #[test]
