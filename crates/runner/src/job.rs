@@ -17,6 +17,7 @@ mod state;
 mod workplace;
 
 pub use claim::forget_dead_jobs;
+pub use prepare::host_name;
 pub(crate) use workplace::Workplace;
 
 use crate::artifacts::{self, Kept};

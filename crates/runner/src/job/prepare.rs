@@ -115,6 +115,6 @@ pub(super) async fn forget(context: &RunnerContext, payload: &JobPayload, claim:
 }
 
 /// This machine's name.
-pub(super) fn host_name() -> String {
+pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -117,12 +117,17 @@ pub(crate) async fn execute(
     for warning in selection.warnings() {
         screen::warning(&warning);
     }
-    let pace = Pace { timeout, concurrency };
-    prepare_and_drive((arguments, settings), installation, facts, selection, pace).await
+    let manner = Manner {
+        settings,
+        timeout,
+        concurrency,
+    };
+    prepare_and_drive(&arguments, manner, installation, facts, selection).await
 }
 
-/// How long and how many.
-struct Pace {
+/// How jobs are run: by which settings, for how long and how many at once.
+struct Manner {
+    settings: RunnerSettings,
     timeout: Duration,
     concurrency: usize,
 }
@@ -150,11 +155,11 @@ fn concurrency(asked: Option<usize>) -> Result<usize, Failure> {
 }
 
 async fn prepare_and_drive(
-    (arguments, settings): (RunArguments, RunnerSettings),
+    arguments: &RunArguments,
+    manner: Manner,
     installation: Installation,
     facts: WorkTreeFacts,
     selection: Selection,
-    pace: Pace,
 ) -> Result<ExitCode, Failure> {
     let pushes = Arc::new(summary::Pushes::default());
     let installation = installation.observed(pushes.clone())?;
@@ -176,7 +181,7 @@ async fn prepare_and_drive(
         .map_err(place("making the directory for caches"))?;
     let histories = installation.data.join("histories");
     let sources = WorkTree::new(&facts.root, HISTORY, &facts.remote_url, histories);
-    let context = context(&arguments, settings, &installation).await?;
+    let context = context(arguments, manner.settings, &installation).await?;
     let view = view::choose(
         arguments.json,
         selection
@@ -194,8 +199,8 @@ async fn prepare_and_drive(
         sources: Arc::new(sources),
         digests: cache_keys::digests(&facts.root, selection.pipeline()),
         traces,
-        timeout: pace.timeout,
-        concurrency: pace.concurrency,
+        timeout: manner.timeout,
+        concurrency: manner.concurrency,
         listen: installation.settings.registry.listen,
         pushes,
         view,

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use shipway_access::Secret;
 use shipway_container::PullPolicy;
 use shipway_runner::configuration::{Configuration, ConfigurationError};
+use shipway_runner::host_name;
 use shipway_runner::registration::{
     AccessLevel, ConfigurationFile, Description, DockerSection, GitLab, NewExecutor, NewRunner, Registered,
     RegistrationError, WriteError, is_made_in_pages,
@@ -295,10 +296,6 @@ fn say_what_is_refused(file: &Path, name: &str) {
     {
         screen::warning(&problem.to_string());
     }
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn usual_file() -> PathBuf {

@@ -54,6 +54,19 @@ pub(super) struct SituationArguments {
     variable_file: Vec<PathBuf>,
 }
 
+/// What the pipeline answers.
+enum Event<'a> {
+    Push,
+    MergeRequest {
+        /// Empty for the default branch.
+        target: &'a str,
+    },
+    Schedule {
+        description: &'a str,
+    },
+    Web,
+}
+
 impl SituationArguments {
     /// The situation of pipeline `number`.
     pub(super) fn situation(
@@ -72,21 +85,28 @@ impl SituationArguments {
         if let Some(tag) = &self.tag {
             tagged(&mut situation, facts, tag)?;
         }
-        if let Some(target) = &self.merge_request {
-            requested(&mut situation, facts, target)?;
+        match self.event() {
+            Event::Push => return Ok(situation),
+            Event::MergeRequest { target } => requested(&mut situation, facts, target)?,
+            Event::Schedule { description } => {
+                situation.source = PipelineSource::Schedule;
+                description.clone_into(&mut situation.schedule_description);
+            }
+            Event::Web => situation.source = PipelineSource::Web,
         }
-        if let Some(description) = &self.schedule {
-            situation.source = PipelineSource::Schedule;
-            situation.schedule_description.clone_from(description);
-        }
-        if self.web {
-            situation.source = PipelineSource::Web;
-        }
-        if situation.source != PipelineSource::Push {
-            // Only a push has a before.
-            situation.commit.before_sha.clear();
-        }
+        // Only a push has a before.
+        situation.commit.before_sha.clear();
         Ok(situation)
+    }
+
+    /// The one event that the pipeline answers: the flags for the others exclude each other.
+    fn event(&self) -> Event<'_> {
+        match (&self.merge_request, &self.schedule, self.web) {
+            (Some(target), _, _) => Event::MergeRequest { target },
+            (None, Some(description), _) => Event::Schedule { description },
+            (None, None, true) => Event::Web,
+            (None, None, false) => Event::Push,
+        }
     }
 }
 
