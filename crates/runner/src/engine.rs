@@ -5,11 +5,13 @@
 //! the job's container starts, because the `docker` image decides by them in its entrypoint whether to use TLS.
 //! The trace says so. With [`Substitution::Refuse`](crate::Substitution) such a job is refused by name instead.
 
+mod daemon_file;
 mod plan;
 mod recognition;
 mod registries;
 mod socket;
 
+pub(crate) use daemon_file::DaemonFile;
 pub(crate) use plan::{EnginePlan, Face};
 pub use recognition::is_docker_daemon;
 

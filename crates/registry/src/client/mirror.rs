@@ -25,6 +25,12 @@ pub struct MirrorAddress {
 /// A text that is no [`MirrorAddress`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMirror {
+    /// A user name or a password is in it: a mirror is shown none. What may be one is not repeated.
+    #[error("the mirror `{at}`: leave out what is before the `@`, mirrors are asked without a password")]
+    Credentials {
+        /// What follows them.
+        at: String,
+    },
     /// It begins with another scheme.
     #[error("the mirror `{text}`: use `https://NAME` or `http://NAME`")]
     Scheme {
@@ -45,6 +51,9 @@ impl FromStr for MirrorAddress {
     type Err = InvalidMirror;
 
     fn from_str(text: &str) -> Result<Self, InvalidMirror> {
+        if let Some((_, at)) = text.rsplit_once('@') {
+            return Err(InvalidMirror::Credentials { at: at.to_owned() });
+        }
         let (plain, name) = match text.split_once("://") {
             Some(("http", name)) => (true, name),
             Some(("https", name)) => (false, name),
@@ -81,5 +90,7 @@ mod tests {
         for wrong in ["ftp://m.example", "https://m.example/path", ""] {
             assert!(wrong.parse::<MirrorAddress>().is_err(), "{wrong}");
         }
+        let refused = "https://ada:pw@m.example".parse::<MirrorAddress>().unwrap_err();
+        assert!(!refused.to_string().contains("pw"), "{refused}");
     }
 }

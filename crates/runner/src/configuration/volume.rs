@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 /// Where a Docker daemon's socket lies on a machine.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 
-/// What a Docker daemon is configured by.
-const DAEMON_FILE: &str = "/etc/docker/daemon.json";
-
 /// One entry of `volumes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeSetting {
@@ -99,10 +96,6 @@ impl VolumeSetting {
             );
             findings.add(Severity::Warning, &text.span, message);
             return Ok(Self::Shared { target });
-        }
-        if target == Path::new(DAEMON_FILE) {
-            let message = "no Docker daemon reads this file here: mirrors and insecure registries are settings of shipway.toml";
-            findings.add(Severity::Warning, &text.span, message);
         }
         Ok(Self::Bind {
             source: PathBuf::from(source),

@@ -1,5 +1,6 @@
 //! What an engine has to look like to pass for the daemon that a job asks for. Pure.
 
+use super::daemon_file::DaemonFile;
 use super::recognition::DaemonFlags;
 use super::registries::EngineRegistries;
 use std::path::PathBuf;
@@ -45,10 +46,11 @@ pub(crate) struct EnginePlan {
 }
 
 impl EnginePlan {
-    /// The engine in place of a daemon service, which would see `environment` and `command`.
+    /// The engine in place of a daemon service, which would see `environment`, `command` and `file`.
     pub(crate) fn for_service(
         aliases: Vec<String>,
         command: &[String],
+        file: DaemonFile,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Self {
         let flags = DaemonFlags::parse(command);
@@ -66,13 +68,17 @@ impl EnginePlan {
             .socket
             .or_else(|| Some(PathBuf::from(asked.as_deref()?.strip_prefix("unix://")?)));
         faces.extend(socket.map(|path| Face::Socket { path }));
-        let (registries, mut notes) = EngineRegistries::of_flags(&flags.mirrors, &flags.insecure);
-        notes.extend(
-            flags
-                .ignored
-                .iter()
-                .map(|flag| format!("the flag {flag} of the Docker service means nothing here")),
-        );
+        let mirrors = [flags.mirrors, file.mirrors].concat();
+        let insecure = [flags.insecure, file.insecure].concat();
+        let (registries, mut notes) = EngineRegistries::of_daemon(&mirrors, &insecure);
+        let ignored = [("flag", flags.ignored), ("setting", file.ignored)];
+        for (kind, names) in ignored {
+            notes.extend(
+                names
+                    .iter()
+                    .map(|name| format!("the {kind} {name} of the Docker service means nothing here")),
+            );
+        }
         if let (Some(Face::Tls { .. }), Some(host)) = (faces.first(), &asked)
             && host.ends_with(":2375")
         {
@@ -126,11 +132,15 @@ impl EnginePlan {
 
 #[cfg(test)]
 mod tests {
-    use super::{EnginePlan, Face};
+    use super::{DaemonFile, EnginePlan, Face};
 
     fn plan(environment: &[(&str, &str)], command: &[&str]) -> EnginePlan {
         let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
-        EnginePlan::for_service(vec!["docker".to_owned()], &command, |name| {
+        let file = DaemonFile {
+            mirrors: vec!["http://of-the-file".to_owned()],
+            ..DaemonFile::default()
+        };
+        EnginePlan::for_service(vec!["docker".to_owned()], &command, file, |name| {
             environment
                 .iter()
                 .find(|(known, _)| *known == name)
@@ -181,7 +191,9 @@ mod tests {
         let flags = ["--bip", "10.0.0.1/8", "--registry-mirror", "https://mirror"];
         let planned = plan(&[], &flags);
         assert_eq!(planned.notes.len(), 1, "{:?}", planned.notes);
-        assert_eq!(planned.registries.mirrors.len(), 1);
+        let mirrors = planned.registries.mirrors.iter();
+        let mirrors: Vec<_> = mirrors.map(|mirror| mirror.at.as_str()).collect();
+        assert_eq!(mirrors, ["mirror", "of-the-file"]);
     }
 
     #[test]

@@ -55,6 +55,11 @@ const SWITCHES: [&str; 12] = [
     "--tlsverify",
 ];
 
+/// Whether a flag changes nothing that a job can see here.
+pub(super) fn changes_nothing(flag: &str) -> bool {
+    WITHOUT_MEANING.contains(&flag)
+}
+
 impl DaemonFlags {
     /// Reads a service's `command`.
     pub(super) fn parse(command: &[String]) -> Self {
@@ -92,7 +97,7 @@ impl DaemonFlags {
             },
             ("--tls" | "--tlsverify", Some(value)) if value == "false" => self.plain = true,
             ("--tls" | "--tlsverify", _) => {}
-            (name, _) if WITHOUT_MEANING.contains(&name) => {}
+            (name, _) if changes_nothing(name) => {}
             (name, Some(value)) => self.ignored.push(format!("{name}={value}")),
             (name, None) => self.ignored.push(name.to_owned()),
         }

@@ -1,4 +1,4 @@
-//! Registries as a Docker daemon's flags have them: mirrors of Docker Hub, and names that may go without TLS.
+//! Registries as a Docker daemon's flags and file have them: mirrors of Docker Hub, and names that may go without TLS.
 //!
 //! They hold for the one engine that takes the daemon's place, as they would for the daemon: its image names end with the
 //! job, and build steps are remembered by what their base *is*, so no other job finds anything under a name because a
@@ -22,8 +22,8 @@ pub(crate) struct EngineRegistries {
 }
 
 impl EngineRegistries {
-    /// From the values of `--registry-mirror` and `--insecure-registry`; what makes no sense is said and passed over.
-    pub(super) fn of_flags(mirrors: &[String], insecure: &[String]) -> (Self, Vec<String>) {
+    /// From the values of `--registry-mirror` and `--insecure-registry`, or what stands for them in a `daemon.json`; what makes no sense is said and passed over.
+    pub(super) fn of_daemon(mirrors: &[String], insecure: &[String]) -> (Self, Vec<String>) {
         let (mut registries, mut notes) = (Self::default(), Vec::new());
         for text in mirrors {
             match text.parse() {
@@ -34,17 +34,14 @@ impl EngineRegistries {
                     let of = RegistryName::docker_hub();
                     registries.mirrors.push(Mirror { of, at });
                 }
-                Err(error) => notes.push(format!(
-                    "--registry-mirror of the Docker service: {}",
-                    chain(&error)
-                )),
+                Err(error) => notes.push(format!("passed over for the Docker service: {}", chain(&error))),
             }
         }
         for text in insecure {
             match text.parse() {
                 Ok(name) => registries.insecure.push(name),
                 Err(error) => notes.push(format!(
-                    "--insecure-registry {text} of the Docker service is passed over, as ranges of addresses are: {error}"
+                    "passed over for the Docker service, as ranges of addresses are: the insecure registry {text}: {error}"
                 )),
             }
         }
@@ -71,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn flags_become_mirrors_of_docker_hub_and_insecure_registries() {
+    fn addresses_become_mirrors_of_docker_hub_and_insecure_registries() {
         let mirrors = texts(&["https://m.example/", "http://n.example:5000", "ftp://o.example"]);
         let insecure = texts(&["registry.local:5000", "192.0.2.0/24"]);
-        let (registries, notes) = EngineRegistries::of_flags(&mirrors, &insecure);
+        let (registries, notes) = EngineRegistries::of_daemon(&mirrors, &insecure);
         let found: Vec<_> = registries
             .mirrors
             .iter()

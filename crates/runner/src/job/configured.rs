@@ -6,8 +6,10 @@ use shipway_container::VolumeMount;
 use shipway_pipeline::job::{JobPayload, JobService};
 use shipway_pipeline::variables::Variable;
 use shipway_sandbox::{Mount, MountSource};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+/// Where a Docker daemon looks for its configuration.
+const DAEMON_FILE: &str = "/etc/docker/daemon.json";
 /// The mode of a shared directory: services and jobs run as any user.
 const SHARED_MEMORY_MODE: u32 = 0o1777;
 
@@ -63,6 +65,16 @@ pub(super) fn mounts(docker: &DockerSettings) -> Result<Vec<Mount>, JobError> {
         read_only: false,
     }));
     Ok(mounts)
+}
+
+/// The file of the machine that a Docker service would be configured by.
+pub(super) fn daemon_file(docker: &DockerSettings) -> Option<PathBuf> {
+    docker.volumes.iter().rev().find_map(|volume| match volume {
+        VolumeSetting::Bind { source, target, .. } if target == Path::new(DAEMON_FILE) => {
+            Some(source.clone())
+        }
+        VolumeSetting::Bind { .. } | VolumeSetting::Shared { .. } | VolumeSetting::Socket { .. } => None,
+    })
 }
 
 /// Directories that a job shares with its services. Where something of the job's own lies already, such as the engine's

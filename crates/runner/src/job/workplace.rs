@@ -6,10 +6,10 @@ use super::prepare::Preparation;
 use crate::builds::{Builds, PodBuilds, directory_of};
 use crate::configuration::DockerSettings;
 use crate::credentials::JobCredentials;
-use crate::engine::{EnginePlan, EngineScopes, JobEngine, is_docker_daemon};
+use crate::engine::{DaemonFile, EnginePlan, EngineScopes, JobEngine, is_docker_daemon};
 use crate::execution::run_script;
 use crate::images::{Wanted, check_allowed, pull};
-use crate::outcome::{Doing, JobError};
+use crate::outcome::{Doing, JobError, chain};
 use crate::registry::{RegistryEndpoint, trust_directories};
 use crate::script::shell_command;
 use crate::services::{self, Names, Service, Shared, effective_entrypoint};
@@ -259,7 +259,8 @@ async fn start_engine(
                 .flatten()
                 .map(|word| variables.expand(word))
                 .collect();
-            let plan = EnginePlan::for_service(aliases, &command, |wanted| {
+            let file = daemon_file(&context.settings.docker).await?;
+            let plan = EnginePlan::for_service(aliases, &command, file, |wanted| {
                 environment
                     .iter()
                     .find(|(name, _)| name == wanted)
@@ -290,6 +291,18 @@ async fn start_engine(
     JobEngine::start(context, pod, &plan, scopes, HostPaths::Unset, trace)
         .await
         .map(Some)
+}
+
+/// What the administrator wants of Docker services.
+async fn daemon_file(docker: &DockerSettings) -> Result<DaemonFile, JobError> {
+    let Some(path) = configured::daemon_file(docker) else {
+        return Ok(DaemonFile::default());
+    };
+    let read = tokio::task::spawn_blocking(move || DaemonFile::read(&path)).await;
+    read.doing("reading the configuration of Docker services")?
+        .map_err(|error| JobError::Configuration {
+            message: chain(&error),
+        })
 }
 
 /// Has the docker CLI build in the way that the engine understands; says whether it had to be told.

@@ -48,7 +48,16 @@ impl Mirror {
         // JSON is YAML.
         std::fs::write(root.join("config.yml"), settings.to_string())?;
 
-        let island = Island::new(&root.join("hosts"), &root.join("containers"))?;
+        // Where a configuration of the documentation has it.
+        let daemon = serde_json::json!({ "registry-mirrors": [format!("https://{MIRROR}")] });
+        std::fs::create_dir_all(root.join("opt/docker"))?;
+        std::fs::write(root.join("opt/docker/daemon.json"), daemon.to_string())?;
+
+        let island = Island::new(&[
+            (&root.join("hosts"), "/etc/hosts"),
+            (&root.join("containers"), "/etc/containers"),
+            (&root.join("opt"), "/opt"),
+        ])?;
         let log = root.join("log");
         let output = std::fs::File::create(&log)?;
         let mut serve = Command::new(program.path());
@@ -145,7 +154,8 @@ const JOB: &str =
 const NEXT_JOB: &str = "next:\n  image: docker:24.0.5-cli\n  services: [docker:24.0.5-dind]\n  needs: [job]\n  \
                         script: ['! docker run only-at-the-mirror:1']\n";
 
-/// The fragment as it stands, then with jobs; then the job without services, where the configuration of the runner has the mirror's.
+/// The fragment as it stands, then with jobs; then the job alone, with a mirror in each of the two ways that the configuration
+/// of a runner has.
 #[test]
 fn the_mirror_of_a_docker_service_is_asked() {
     let (true, Some(program), Some(skopeo)) = (
@@ -164,16 +174,21 @@ fn the_mirror_of_a_docker_service_is_asked() {
         run(project, &mirror, &[])?;
 
         std::fs::write(&file, JOB)?;
-        let configuration = runner_configuration(project.user.home.work().as_path())?;
-        run(project, &mirror, &["-c", &configuration])
+        let directory = project.user.home.work();
+        let services = runner_configuration("docker-services-mirror.toml", &directory)?;
+        run(project, &mirror, &["-c", &services])?;
+
+        std::fs::write(&file, format!("services: [docker:24.0.5-dind]\n{JOB}"))?;
+        let mounted = runner_configuration("docker-daemon-json-mount.toml", &directory)?;
+        run(project, &mirror, &["-c", &mounted])
     });
 }
 
-/// The runner's configuration of the documentation, where the account of the test can read it.
-fn runner_configuration(directory: &Path) -> Result<String> {
+/// A runner's configuration of the documentation, where the account of the test can read it.
+fn runner_configuration(name: &str, directory: &Path) -> Result<String> {
     let inputs = shared_inputs("runner-configs").context("the configurations are beside the pipelines")?;
-    let file = directory.join("config.toml");
-    std::fs::write(&file, std::fs::read(inputs.join("docker-services-mirror.toml"))?)?;
+    let file = directory.join(name);
+    std::fs::write(&file, std::fs::read(inputs.join(name))?)?;
     succeed(Command::new("chmod").arg("a+r").arg(&file))?;
     Ok(file.to_string_lossy().into_owned())
 }

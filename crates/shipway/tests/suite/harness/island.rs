@@ -1,4 +1,4 @@
-//! A place with a network of its own and other files in /etc: there a test decides what a name of the internet stands for,
+//! A place with a network of its own and other files where tests want them: there a test decides what a name of the internet stands for,
 //! who has its certificate, and that nothing else answers.
 //!
 //! It lasts as long as a process that does nothing but hold its namespaces, and that process as long as the value. Only root
@@ -11,9 +11,11 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::Account;
 
-/// Arguments: the hosts file, and the directory that is seen as /etc/containers.
+/// Arguments: what is seen, and where, in pairs.
 const SETTLE: &str = r#"
-busybox ip link set lo up && mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/containers && echo settled && exec cat
+busybox ip link set lo up || exit
+while [ $# -gt 0 ]; do mount --bind "$1" "$2" || exit; shift 2; done
+echo settled && exec cat
 "#;
 
 /// Namespaces with files in them; they end with the value.
@@ -22,11 +24,11 @@ pub(crate) struct Island {
 }
 
 impl Island {
-    /// A place where `hosts` is /etc/hosts and `containers` is /etc/containers.
-    pub(crate) fn new(hosts: &Path, containers: &Path) -> Result<Self> {
+    /// A place where each file or directory is seen at the path beside it.
+    pub(crate) fn new(seen: &[(&Path, &str)]) -> Result<Self> {
         let mut holder = Command::new("unshare")
             .args(["--mount", "--net", "sh", "-c", SETTLE, "sh"])
-            .args([hosts, containers])
+            .args(seen.iter().flat_map(|(path, at)| [*path, Path::new(at)]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
