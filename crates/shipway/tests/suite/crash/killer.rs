@@ -5,6 +5,7 @@
 //! step of the commit is once the last. The count is for each thread, so that one n is not the same moment in every round;
 //! what must hold afterwards holds for every moment.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -136,43 +137,56 @@ impl Drop for Watched {
 /// A call, the first number to try, and the step to the next.
 pub(super) type Calls = (&'static str, u32, u32);
 
-/// Moments one after the other: of each call the next number in turn, until there are no more of it. Where they begin is fixed
-/// for each point and differs between points, so that a few rounds of each reach every kind of call.
-pub(super) struct Moments {
-    /// Each call with its next number.
-    calls: Vec<(Calls, u32)>,
-    turn: usize,
+/// Moments of each call in turn, until there are no more of it. Where they begin is fixed for each point and differs between
+/// points, so that a few rounds of each reach many steps.
+pub(super) struct Moments(VecDeque<Turn>);
+
+/// A call that waits for its turn.
+#[derive(Debug)]
+struct Turn {
+    calls: Calls,
+    next: u32,
+    killed: usize,
 }
 
 impl Moments {
     pub(super) fn of(point: &str, calls: &[Calls]) -> Self {
-        let seed = seed(point);
-        let first = |&(call, first, step): &Calls| ((call, first, step), first + (seed >> 8) % 3 * step);
-        Self {
-            calls: calls.iter().map(first).collect(),
-            turn: seed as usize,
+        let offset = seed(point) % 3;
+        let turn = |&calls: &Calls| Turn {
+            calls,
+            next: calls.1 + offset * calls.2,
+            killed: 0,
+        };
+        Self(calls.iter().map(turn).collect())
+    }
+
+    /// The next one, unless every call that is made has had `kills`.
+    pub(super) fn next(&self, kills: usize) -> Option<Moment> {
+        let turn = self.0.front()?;
+        let moment = Moment {
+            call: turn.calls.0,
+            number: turn.next,
+        };
+        (turn.killed < kills).then_some(moment)
+    }
+
+    /// It came, and somebody ended.
+    pub(super) fn killed(&mut self) {
+        if let Some(mut turn) = self.0.pop_front() {
+            turn.next += turn.calls.2;
+            turn.killed += 1;
+            self.0.push_back(turn);
         }
     }
 
-    /// Nothing when none of the calls is made.
-    pub(super) fn next(&mut self) -> Option<Moment> {
-        let turn = self.turn.checked_rem(self.calls.len())?;
-        self.turn = turn + 1;
-        let ((call, _, step), next) = &mut self.calls[turn];
-        let moment = Moment { call, number: *next };
-        *next += *step;
-        Some(moment)
-    }
-
-    /// The process did all that it had to and never came to that moment: begins with the call's first again, or leaves
-    /// the call alone if that was the first.
-    pub(super) fn passed(&mut self, moment: Moment) {
-        self.calls
-            .retain(|((call, first, _), _)| *call != moment.call || *first < moment.number);
-        for ((call, first, _), next) in &mut self.calls {
-            if *call == moment.call {
-                *next = *first;
-            }
+    /// The process did all that it had to and never came to it: begins with the call's first again, or leaves the call alone if
+    /// that was the first.
+    pub(super) fn passed(&mut self) {
+        if let Some(mut turn) = self.0.pop_front()
+            && turn.next > turn.calls.1
+        {
+            turn.next = turn.calls.1;
+            self.0.push_front(turn);
         }
     }
 }
@@ -185,17 +199,22 @@ fn seed(point: &str) -> u32 {
 }
 
 #[test]
-fn calls_that_nobody_makes_are_left_alone() {
-    let mut moments = Moments::of("point", &[("never", 1, 2), ("twice", 1, 1)]);
-    let mut numbers = Vec::new();
-    for _ in 0..20 {
-        let Some(moment) = moments.next() else { break };
-        if moment.call == "never" || moment.number > 2 {
-            moments.passed(moment);
-        } else {
-            numbers.push(moment.number);
+fn each_call_that_is_made_has_its_kills() {
+    let mut moments = Moments::of("point", &[("never", 1, 2), ("twice", 1, 1), ("often", 5, 3)]);
+    let mut killed = Vec::new();
+    while let Some(moment) = moments.next(3) {
+        match moment {
+            Moment { call: "never", .. } => moments.passed(),
+            Moment {
+                call: "twice",
+                number,
+            } if number > 2 => moments.passed(),
+            Moment { call, .. } => {
+                killed.push(call);
+                moments.killed();
+            }
         }
     }
-    assert!(moments.calls.iter().all(|((call, ..), _)| *call == "twice"));
-    assert!(numbers.contains(&1) && numbers.contains(&2), "{numbers:?}");
+    killed.sort_unstable();
+    assert_eq!(killed, ["often", "often", "often", "twice", "twice", "twice"]);
 }

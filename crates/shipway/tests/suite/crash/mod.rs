@@ -11,10 +11,11 @@
 //! | keeper (process 1 of a pod), its workers, and its supervisor, the launcher that waits for it | build, unpack | `keeper` |
 //!
 //! The relay is a task of the process that owns the pod and has no process of its own: it ends with `engine` and `run`.
+//! A power cut, which takes the kernel along, is in [`power`].
 //! [`killer`] says how the moment is chosen, [`ledger`] what is looked for afterwards.
 //!
-//! `SHIPWAY_TEST_CRASHES` is how often each role is ended at each of its points, 4 if it is not set; half of them as an ordinary
-//! user.
+//! `SHIPWAY_TEST_CRASHES` is how often each role is ended at each kind of call at each of its points, once if it is not set; every
+//! other time as an ordinary user.
 
 mod commands;
 mod engine;
@@ -24,6 +25,7 @@ mod keeper;
 mod killer;
 mod ledger;
 mod pipeline;
+mod power;
 mod registry;
 mod rounds;
 
@@ -31,12 +33,12 @@ use shipway_testkit::{Account, Peer};
 
 use killer::Strace;
 
-/// How often each role is ended at each point.
-fn rounds() -> usize {
+/// How often each role is ended at each kind of call at each point.
+fn kills() -> usize {
     std::env::var("SHIPWAY_TEST_CRASHES")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(4)
+        .unwrap_or(1)
 }
 
 /// The accounts, and what ends their processes. Nothing for callers who may not trace other users' processes.

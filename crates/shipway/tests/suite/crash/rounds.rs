@@ -1,11 +1,11 @@
 //! The rounds of one role at one point: something is done, the process ends in it, and everything is looked at.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::Account;
 
 use super::killer::{Calls, Moment, Moments, Strace};
 use super::ledger::{Ledger, after_collection};
-use super::{accounts, rounds};
+use super::{accounts, kills};
 use crate::harness::User;
 
 /// What a round works with.
@@ -48,11 +48,8 @@ pub(super) fn play(
     let mut moments = Moments::of(point, calls);
     let mut killed = 0;
     let mut played = 0;
-    while killed < rounds() {
-        let moment = moments.next().with_context(|| {
-            format!("{point}: only {killed} of {played} rounds came to their moment, and there are no others")
-        })?;
-        // Whoever was killed makes room: each account is once in the way of what its own crash left.
+    while let Some(moment) = moments.next(kills()) {
+        // Whoever was killed makes room: each account is in the way of what its own crashes left.
         let turn = killed % homes.len();
         let (user, ledger) = &mut homes[turn];
         let place = format!("{point} at {moment:?} as {}", user.home.account().name());
@@ -67,12 +64,14 @@ pub(super) fn play(
         match round(&mut stage).with_context(|| place.clone())? {
             Outcome::Killed => {
                 killed += 1;
+                moments.killed();
                 ledger.inspect(user).with_context(|| place.clone())?;
             }
-            Outcome::Passed => moments.passed(moment),
+            Outcome::Passed => moments.passed(),
         }
         played += 1;
     }
+    ensure!(killed > 0, "{point}: none of these calls is made");
     for (user, ledger) in &homes {
         after_collection(user).with_context(|| point.to_owned())?;
         ledger.compare(user).with_context(|| point.to_owned())?;
