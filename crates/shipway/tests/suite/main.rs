@@ -18,6 +18,7 @@ mod harness;
 mod image_tree;
 mod images;
 mod interruption;
+mod job_images;
 mod keywords;
 mod masked;
 mod mirror;
