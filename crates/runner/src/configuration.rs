@@ -6,14 +6,17 @@
 //!
 //! Contract: a file that gitlab-runner takes is never refused as a whole. What is wrong in a `[[runners]]` section, and
 //! what it asks for that cannot be had here (another executor, the host's network), refuses that section alone, when it
-//! is chosen, in one line. What has no meaning here is said once, and only where it asks for more than its default. Values without
-//! quotes (`token = TOKEN`) and lines that are `...` are the gaps that documentation leaves for its readers: they are
-//! warnings.
+//! is chosen, in one line. What has no meaning here is said once, and only where it asks for more than its default.
+//! Values without quotes (`token = TOKEN`), lines that are `...` and sections begun twice are the gaps that documentation
+//! leaves for its readers: they are warnings.
 
+mod chart;
 mod docker;
 mod document;
 mod entry;
 mod finding;
+mod gaps;
+mod kubernetes;
 mod volume;
 
 pub use docker::{DockerSettings, ServiceSettings};
@@ -22,7 +25,7 @@ pub use finding::{Finding, Place, Severity};
 pub use volume::VolumeSetting;
 
 use document::Section;
-use finding::Findings;
+use finding::{Findings, Origin};
 use std::path::{Path, PathBuf};
 
 /// A file larger than this is no configuration.
@@ -99,21 +102,33 @@ impl Configuration {
         Self::read(file, &text)
     }
 
-    /// Reads the text of a file.
+    /// Reads the text of a file; one whose name says YAML holds the values of GitLab's Helm chart.
     ///
     /// # Errors
-    /// When it is not TOML, a value outside of `[[runners]]` has the wrong type, or it is larger than 1 MiB.
+    /// When it is not TOML (or YAML around it), a value outside of `[[runners]]` has the wrong type, or it is larger than
+    /// 1 MiB.
     pub fn read(file: &Path, text: &str) -> Result<Self, ConfigurationError> {
         if text.len() > LARGEST_FILE {
             return Err(ConfigurationError::TooLarge {
                 file: file.to_owned(),
             });
         }
-        let findings = Findings::new(file, text);
-        let text = document::without_gaps(text, &findings);
+        let values = match chart::is_values(file) {
+            true => {
+                Some(chart::read(file, text).map_err(|finding| ConfigurationError::Wrong(vec![finding]))?)
+            }
+            false => None,
+        };
+        let (text, origin) = match &values {
+            Some(values) => (values.text.as_str(), values.origin),
+            None => (text, Origin::default()),
+        };
+        let findings = Findings::new(file, text, origin);
+        let text = gaps::without_gaps(text, &findings);
         let table = document::parse(&text, &findings);
         let mut root = Section::new(table.get_ref(), 0..0, String::new(), &findings);
-        let concurrent = root.number("concurrent").map_or(1, |number| number.max(1));
+        let usual = values.as_ref().map_or(1, |values| values.concurrent);
+        let concurrent = root.number("concurrent").unwrap_or(usual).max(1);
         // No job is asked for.
         root.know("check_interval");
         root.without_meaning(&[

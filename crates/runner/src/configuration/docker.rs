@@ -14,6 +14,8 @@ pub struct DockerSettings {
     pub image: Option<String>,
     /// Whether the `image:entrypoint` of a job is passed over.
     pub disable_entrypoint_overwrite: bool,
+    /// Whether no entrypoint runs in a job's container, as on Kubernetes.
+    pub passes_over_entrypoints: bool,
     /// The user of every job's container, whatever the job names.
     pub user: Option<String>,
     /// Users that a job's container may have; empty allows `user`, and all where there is none.
@@ -48,6 +50,7 @@ impl Default for DockerSettings {
         Self {
             image: None,
             disable_entrypoint_overwrite: false,
+            passes_over_entrypoints: false,
             user: None,
             allowed_users: Vec::new(),
             network: Network::Pod,
@@ -104,17 +107,11 @@ pub(super) fn read(mut section: Section<'_>) -> (DockerSettings, Option<Finding>
         }
     }
     section.without_meaning(&WITHOUT_MEANING);
-    let pull_policies = policies(&mut section, "pull_policy");
-    let mut allowed_pull_policies = policies(&mut section, "allowed_pull_policies");
-    if allowed_pull_policies.is_empty() {
-        allowed_pull_policies.clone_from(&pull_policies);
-    }
-    if allowed_pull_policies.is_empty() {
-        allowed_pull_policies = DockerSettings::unsaid().allowed_pull_policies;
-    }
+    let (pull_policies, allowed_pull_policies) = pull_policies(&mut section);
     let settings = DockerSettings {
         image: section.text("image"),
         disable_entrypoint_overwrite: section.flag("disable_entrypoint_overwrite").unwrap_or_default(),
+        passes_over_entrypoints: false,
         user: section.text("user"),
         allowed_users: section.plain_texts("allowed_users"),
         network,
@@ -233,7 +230,7 @@ fn network_mode(section: &mut Section<'_>) -> (Network, Option<Finding>) {
     }
 }
 
-fn say_that_nothing_is_privileged(section: &mut Section<'_>) {
+pub(super) fn say_that_nothing_is_privileged(section: &mut Section<'_>) {
     for key in ["privileged", "services_privileged"] {
         if section.flag(key) == Some(true) {
             let message = format!(
@@ -242,6 +239,19 @@ fn say_that_nothing_is_privileged(section: &mut Section<'_>) {
             section.findings.add(Severity::Note, &section.place(key), message);
         }
     }
+}
+
+/// What the runner does by itself, and what its jobs may choose.
+pub(super) fn pull_policies(section: &mut Section<'_>) -> (Vec<PullPolicy>, Vec<PullPolicy>) {
+    let own = policies(section, "pull_policy");
+    let mut allowed = policies(section, "allowed_pull_policies");
+    if allowed.is_empty() {
+        allowed.clone_from(&own);
+    }
+    if allowed.is_empty() {
+        allowed = DockerSettings::unsaid().allowed_pull_policies;
+    }
+    (own, allowed)
 }
 
 fn policies(section: &mut Section<'_>, key: &str) -> Vec<PullPolicy> {
@@ -263,7 +273,7 @@ fn policies(section: &mut Section<'_>, key: &str) -> Vec<PullPolicy> {
     policies
 }
 
-fn service(mut section: Section<'_>) -> ServiceSettings {
+pub(super) fn service(mut section: Section<'_>) -> ServiceSettings {
     let list = |texts: Vec<String>| (!texts.is_empty()).then_some(texts);
     let mut service = ServiceSettings {
         name: section.text("name").unwrap_or_default(),

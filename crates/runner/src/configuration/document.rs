@@ -3,7 +3,6 @@
 //! Keys are compared without regard to case, as gitlab-runner's own reader compares them.
 
 use super::finding::{Findings, Severity};
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
@@ -13,30 +12,6 @@ use toml::de::{DeTable, DeValue};
 const NOT_QUOTED: &str = "string values must be quoted";
 /// What it says of a backslash before a character that needs none; it goes on with the backslash.
 const NO_ESCAPE: &str = "missing escaped value";
-
-/// A text with every byte in its place, in which lines that are `...` are comments.
-pub(super) fn without_gaps<'t>(text: &'t str, findings: &Findings) -> Cow<'t, str> {
-    let (mut filled, mut at) = (String::new(), 0);
-    for line in text.split_inclusive('\n') {
-        let begin = at + line.len() - line.trim_start().len();
-        at += line.len();
-        if line.trim() == "..." {
-            filled.push_str(text.get(filled.len()..begin).unwrap_or_default());
-            filled.push('#');
-            filled.push_str(text.get(begin + 1..at).unwrap_or_default());
-            findings.add(
-                Severity::Warning,
-                &(begin..begin + 3),
-                "`...` stands for settings that are not here",
-            );
-        }
-    }
-    if filled.is_empty() {
-        return Cow::Borrowed(text);
-    }
-    filled.push_str(text.get(filled.len()..).unwrap_or_default());
-    Cow::Owned(filled)
-}
 
 /// Parses as far as possible; what is wrong is among the findings.
 pub(super) fn parse<'t>(text: &'t str, findings: &Findings) -> Spanned<DeTable<'t>> {

@@ -3,6 +3,7 @@
 use super::docker::{self, DockerSettings};
 use super::document::Section;
 use super::finding::{Finding, Severity};
+use super::kubernetes;
 use shipway_pipeline::variables::Variable;
 use std::path::PathBuf;
 
@@ -51,20 +52,32 @@ pub struct RunnerEntry {
 /// Reads a section.
 pub(super) fn read(mut section: Section<'_>) -> RunnerEntry {
     let (findings, before) = (section.findings, section.findings.count());
-    let (executor, mut refusal) = executor(&mut section);
+    let (asked, mut refusal) = executor(&mut section);
+    let executor = match asked {
+        Asked::Shell => Executor::Shell,
+        Asked::Docker | Asked::Kubernetes => Executor::Container,
+    };
     let mut docker = DockerSettings::unsaid();
-    section.know("kubernetes");
-    if let Some(settings) = section.table("docker") {
-        let (read, refused) = docker::read(settings);
-        docker = read;
-        refusal = refusal.or(refused);
+    let entrypoints = feature_flags(&mut section);
+    if asked == Asked::Kubernetes {
+        section.know("docker");
+        docker.passes_over_entrypoints = !entrypoints;
+        if let Some(settings) = section.table("kubernetes") {
+            docker = kubernetes::read(settings, entrypoints);
+        }
+    } else {
+        section.know("kubernetes");
+        if let Some(settings) = section.table("docker") {
+            let (read, refused) = docker::read(settings);
+            docker = read;
+            refusal = refusal.or(refused);
+        }
     }
     section.without_meaning(&WITHOUT_MEANING);
     if let Some(mut cache) = section.table("cache") {
         cache.without_meaning(&CACHE_WITHOUT_MEANING);
         cache.finish();
     }
-    feature_flags(&mut section);
     for key in REGISTERED {
         section.know(key);
     }
@@ -140,6 +153,9 @@ const CACHE_WITHOUT_MEANING: [(&str, &str); 8] = [
     ("azure", "caches are kept in the data directory"),
 ];
 
+/// Without this flag, gitlab-runner lets no entrypoint run on Kubernetes.
+const HONOR_ENTRYPOINT: &str = "FF_KUBERNETES_HONOR_ENTRYPOINT";
+
 /// What only matters where GitLab is asked, as `register` leaves it behind: nothing here should hold a token.
 const REGISTERED: [&str; 6] = [
     "id",
@@ -150,26 +166,40 @@ const REGISTERED: [&str; 6] = [
     "tls-ca-file",
 ];
 
+/// The executor that a section is written for, which decides which of its parts count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Docker,
+    Kubernetes,
+    Shell,
+}
+
+const NO_CLUSTER: &str = "jobs run in pods of this machine: no cluster is asked";
+
 /// The executor, and why it cannot be had, if so.
-fn executor(section: &mut Section<'_>) -> (Executor, Option<Finding>) {
+fn executor(section: &mut Section<'_>) -> (Asked, Option<Finding>) {
     let Some(named) = section.placed_text("executor") else {
         // The Helm chart's files leave the executor out: theirs is always the same.
-        let refusal = section.has("kubernetes").then(|| {
-            let message = "[runners.kubernetes] needs the kubernetes executor, which is not there yet: use executor = \
-                           \"docker\" on one machine";
-            section
-                .findings
-                .make(Severity::Error, &section.place("kubernetes"), message)
-        });
-        return (Executor::Container, refusal);
+        if !section.has("kubernetes") {
+            return (Asked::Docker, None);
+        }
+        let place = section.place("kubernetes");
+        section.findings.add(Severity::Note, &place, NO_CLUSTER);
+        return (Asked::Kubernetes, None);
     };
     let why = match named.value.as_str() {
-        "docker" => return (Executor::Container, None),
-        "shell" => return (Executor::Shell, None),
-        "docker-windows" => {
-            "needs Windows containers, which there are none of here: use \"docker\" with Linux images"
+        "docker" => return (Asked::Docker, None),
+        "shell" => return (Asked::Shell, None),
+        "kubernetes" => {
+            section.findings.add(Severity::Note, &named.span, NO_CLUSTER);
+            return (Asked::Kubernetes, None);
         }
-        "kubernetes" => "is not there yet: use \"docker\" on one machine",
+        "docker-windows" => {
+            let message = "there are no Windows containers here: jobs run in Linux containers, and their scripts in a \
+                           shell of Linux";
+            section.findings.add(Severity::Warning, &named.span, message);
+            return (Asked::Docker, None);
+        }
         "docker+machine" | "docker-autoscaler" | "instance" => {
             "makes machines, which Shipway does not: use \"docker\" on one machine"
         }
@@ -180,7 +210,7 @@ fn executor(section: &mut Section<'_>) -> (Executor, Option<Finding>) {
     };
     let message = format!("the executor \"{}\" {why}", named.value);
     let refusal = section.findings.make(Severity::Error, &named.span, message);
-    (Executor::Container, Some(refusal))
+    (Asked::Docker, Some(refusal))
 }
 
 /// `environment = ["NAME=value"]`
@@ -234,18 +264,21 @@ fn shell(section: &mut Section<'_>, executor: Executor) -> Option<String> {
     None
 }
 
-fn feature_flags(section: &mut Section<'_>) {
+/// Says which flags change nothing; whether one has images' entrypoints run on Kubernetes is returned.
+fn feature_flags(section: &mut Section<'_>) -> bool {
     let place = section.place("feature_flags");
-    let on: Vec<String> = section
+    let on = section
         .flags("feature_flags")
         .into_iter()
-        .filter_map(|(name, on)| (on && name != "FF_NETWORK_PER_BUILD").then_some(name))
-        .collect();
-    if !on.is_empty() {
+        .filter_map(|(name, on)| on.then_some(name));
+    let (known, unknown): (Vec<String>, Vec<String>) =
+        on.partition(|name| matches!(name.as_str(), HONOR_ENTRYPOINT | "FF_NETWORK_PER_BUILD"));
+    if !unknown.is_empty() {
         let message = format!(
             "{} has no effect: every job has a network of its own, and scripts are run in one way",
-            on.join(", ")
+            unknown.join(", ")
         );
         section.findings.add(Severity::Warning, &place, message);
     }
+    known.iter().any(|name| name == HONOR_ENTRYPOINT)
 }

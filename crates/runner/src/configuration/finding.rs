@@ -50,9 +50,17 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Where a text begins in its file: lines before it, and characters before each of its own lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) lines: usize,
+    pub(super) columns: usize,
+}
+
 /// Findings while a file is read.
 pub(super) struct Findings {
     file: PathBuf,
+    origin: Origin,
     /// Where each line begins.
     lines: Vec<usize>,
     text: String,
@@ -60,12 +68,13 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn new(file: &Path, text: &str) -> Self {
+    pub(super) fn new(file: &Path, text: &str, origin: Origin) -> Self {
         let lines = std::iter::once(0)
             .chain(text.match_indices('\n').map(|(at, _)| at + 1))
             .collect();
         Self {
             file: file.to_owned(),
+            origin,
             lines,
             text: text.to_owned(),
             list: RefCell::default(),
@@ -86,8 +95,8 @@ impl Findings {
             severity,
             place: Place {
                 file: self.file.clone(),
-                line,
-                column: before.chars().count() + 1,
+                line: self.origin.lines + line,
+                column: self.origin.columns + before.chars().count() + 1,
             },
             message: message.into(),
         }

@@ -164,20 +164,17 @@ fn what_a_file_does_not_say_about_containers_is_as_there() {
 
 #[test]
 fn what_cannot_be_had_refuses_its_section_only() {
-    let text = "[[runners]]\nname = \"w\"\nexecutor = \"docker-windows\"\n[[runners]]\nname = \"k\"\n[runners.kubernetes]\n\
-                [[runners]]\nname = \"h\"\nexecutor = \"docker\"\n[runners.docker]\nnetwork_mode = \"host\"\n\
+    let text = "[[runners]]\nname = \"w\"\nexecutor = \"docker\"\n[runners.docker]\nvolumes = [\"//./pipe/other\"]\n\
+                [[runners]]\nname = \"m\"\nexecutor = \"instance\"\n[[runners]]\nname = \"h\"\nexecutor = \"docker\"\n[runners.docker]\nnetwork_mode = \"host\"\n\
                 [[runners]]\nname = \"s\"\nexecutor = \"shell\"\nshell = \"sh\"\nbuilds_dir = \"/b\"\n";
     let configuration = read(text);
     let table = [
         (
             "w",
-            "config.toml:3:12: the executor \"docker-windows\" needs Windows containers",
+            "config.toml:5:12: the volume `//./pipe/other` is a Windows pipe",
         ),
-        (
-            "k",
-            "config.toml:6:10: [runners.kubernetes] needs the kubernetes executor",
-        ),
-        ("h", "config.toml:11:16: network_mode = \"host\""),
+        ("m", "config.toml:8:12: the executor \"instance\" makes machines"),
+        ("h", "config.toml:13:16: network_mode = \"host\""),
     ];
     for (name, expected) in table {
         let error = configuration.choose(Some(name)).unwrap_err();
@@ -213,20 +210,15 @@ fn files_of_the_documentation_are_read_as_they_are_where_they_are_at_hand() {
         ("pipelines/10-dind-unix-socket/config.toml", None),
         ("pipelines/11-dind-plain/config.toml", None),
         ("pipelines/15-socket-binding/config.toml", None),
-        (
-            "pipelines/18-windows-pipe/config.toml",
-            Some("config.toml:4:14: the executor \"docker-windows\""),
-        ),
+        ("pipelines/12-kubernetes-dind-tls/values.yml", None),
+        ("pipelines/13-kubernetes-dind-plain/values.yml", None),
+        ("pipelines/16-socket-binding-kubernetes/values.yml", None),
+        ("pipelines/18-windows-pipe/config.toml", None),
+        ("pipelines/19-windows-pipe-kubernetes/values.yml", None),
         ("runner-configs/docker-daemon-json-mount.toml", None),
         ("runner-configs/docker-services-mirror.toml", None),
-        (
-            "runner-configs/kubernetes-config-map.toml",
-            Some("kubernetes-config-map.toml:3:14: the executor \"kubernetes\""),
-        ),
-        (
-            "runner-configs/kubernetes-services-mirror.toml",
-            Some("[runners.kubernetes] needs"),
-        ),
+        ("runner-configs/kubernetes-config-map.toml", None),
+        ("runner-configs/kubernetes-services-mirror.toml", None),
         (
             "runner-configs/environment-driver.toml",
             Some("has no [[runners]] section"),

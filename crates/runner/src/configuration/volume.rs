@@ -1,4 +1,4 @@
-//! `volumes` of `[runners.docker]`: what a job's containers share with each other or with the machine.
+//! `volumes` of a runner: what a job's containers share with each other or with the machine.
 
 use super::document::Placed;
 use super::finding::{Finding, Findings, Severity};
@@ -43,10 +43,12 @@ impl VolumeSetting {
     pub(super) fn read(text: &Placed<String>, findings: &Findings) -> Result<Self, Finding> {
         let refuse = |message: String| Err(findings.make(Severity::Error, &text.span, message));
         let whole = text.value.as_str();
-        if whole.contains("\\.\\pipe\\") || whole.contains("//./pipe/") {
+        if let Some(volume) = Self::of_pipe(text, findings) {
+            return Ok(volume);
+        }
+        if is_pipe(whole) {
             return refuse(format!(
-                "the volume `{whole}` is a Windows pipe, and there are no Windows containers here: bind \
-                 /var/run/docker.sock:/var/run/docker.sock on a Linux runner instead"
+                "the volume `{whole}` is a Windows pipe, and there are none here"
             ));
         }
         let parts: Vec<&str> = whole.split(':').collect();
@@ -83,12 +85,6 @@ impl VolumeSetting {
             let message = format!("`{}` of the volume `{whole}` has no effect", strange.join(","));
             findings.add(Severity::Warning, &text.span, message);
         }
-        if SOCKETS
-            .iter()
-            .any(|socket| Path::new(socket) == Path::new(source))
-        {
-            return Ok(Self::Socket { target });
-        }
         if !source.starts_with('/') {
             // A named volume of the daemon: shared by what runs at once, as far as jobs here share anything.
             let message = format!(
@@ -97,10 +93,32 @@ impl VolumeSetting {
             findings.add(Severity::Warning, &text.span, message);
             return Ok(Self::Shared { target });
         }
-        Ok(Self::Bind {
-            source: PathBuf::from(source),
+        Ok(Self::of_machine(PathBuf::from(source), target, read_only))
+    }
+
+    /// A path of the machine; its Docker socket is the job's own engine.
+    pub(super) fn of_machine(source: PathBuf, target: PathBuf, read_only: bool) -> Self {
+        if SOCKETS.iter().any(|socket| Path::new(socket) == source) {
+            return Self::Socket { target };
+        }
+        Self::Bind {
+            source,
             target,
             read_only,
-        })
+        }
     }
+
+    /// The pipe of Docker on Windows: the same to a job as the socket on Linux, and found where the socket is.
+    pub(super) fn of_pipe(text: &Placed<String>, findings: &Findings) -> Option<Self> {
+        if !(is_pipe(&text.value) && text.value.contains("docker_engine")) {
+            return None;
+        }
+        let message = format!("the Windows pipe of Docker is the socket {} here", SOCKETS[0]);
+        findings.add(Severity::Note, &text.span, message);
+        Some(Self::usual_socket())
+    }
+}
+
+fn is_pipe(text: &str) -> bool {
+    text.contains("\\.\\pipe\\") || text.contains("//./pipe/")
 }

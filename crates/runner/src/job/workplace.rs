@@ -363,9 +363,13 @@ async fn make_container(
 ) -> Result<Container, JobError> {
     let mut options = ContainerOptions::new(image);
     let entrypoint = payload.image.entrypoint.clone();
-    options.entrypoint = entrypoint
-        .filter(|_| !docker.disable_entrypoint_overwrite)
-        .map(effective_entrypoint);
+    options.entrypoint = if docker.passes_over_entrypoints {
+        Some(Vec::new())
+    } else {
+        entrypoint
+            .filter(|_| !docker.disable_entrypoint_overwrite)
+            .map(effective_entrypoint)
+    };
     options.command = Some(shell_command());
     options.env = variables.container_environment();
     let user = payload.image.executor_opts.docker.user.as_deref();

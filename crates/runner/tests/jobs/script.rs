@@ -1,7 +1,9 @@
 //! How scripts run and end.
 
 use crate::place::{Files, IMAGE, Place, block_on, job, step};
+use shipway_pipeline::job::JobPayload;
 use shipway_pipeline::variables::Variable;
+use shipway_runner::configuration::RunnerSettings;
 use shipway_runner::{FailureReason, JobStatus};
 use shipway_testkit::harness::BlockingTest;
 
@@ -146,7 +148,7 @@ fn processes() -> Vec<String> {
 
 fn an_entrypoint_runs_first_with_all_variables() {
     block_on(async {
-        let place = Place::new().await;
+        let mut place = Place::new().await;
         let entrypoint =
             "ENTRYPOINT [\"sh\", \"-c\", \"export SEEN=entrypoint-saw-$GIVEN; exec \\\"$@\\\"\", \"--\"]";
         place.import("busybox.test/entrypoint:1", &["ENV PATH=/bin", entrypoint]);
@@ -162,10 +164,16 @@ fn an_entrypoint_runs_first_with_all_variables() {
             "{}",
             ended.trace
         );
+        let without = async |place: &Place, payload: &JobPayload| {
+            let ended = place.run(payload).await;
+            assert!(!ended.trace.contains("\nentrypoint-saw"), "{}", ended.trace);
+            assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        };
+        place.context.settings.docker.passes_over_entrypoints = true;
+        without(&place, &payload).await;
+        place.context.settings = RunnerSettings::default();
         payload.image.entrypoint = Some(vec![String::new()]);
-        let ended = place.run(&payload).await;
-        assert!(!ended.trace.contains("\nentrypoint-saw"), "{}", ended.trace);
-        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        without(&place, &payload).await;
     });
 }
 

@@ -22,6 +22,7 @@ mod job_images;
 mod keywords;
 mod masked;
 mod mirror;
+mod other_runners;
 mod pipelines;
 mod private_images;
 mod registration;

@@ -1,11 +1,9 @@
 //! Pipelines of GitLab's documentation, unchanged, with the real docker CLI inside the job images: each with the CLIs of
 //! Debian 12 and 13, as the caller and as an ordinary user.
 
-use std::process::Command;
+use anyhow::ensure;
 
-use anyhow::{Context as _, Result, ensure};
-
-use crate::harness::{Project, everywhere, on_path, shared_pipeline, succeed, text};
+use crate::harness::{everywhere, on_path, text};
 
 #[test]
 fn build_and_push_to_the_registry() {
@@ -105,20 +103,11 @@ fn the_shell_executor_builds_with_the_docker_cli_of_the_machine() {
     });
 }
 
-/// The runner's configuration of a pipeline, where the account of the test can read it.
-fn runner_configuration(project: &Project, pipeline: &str) -> Result<String> {
-    let inputs = shared_pipeline(pipeline).context("the pipeline is here: the project is made from one")?;
-    let file = project.user.home.work().join("config.toml");
-    std::fs::copy(inputs.join("config.toml"), &file)?;
-    succeed(Command::new("chmod").arg("a+r,u+w").arg(&file))?;
-    Ok(file.to_string_lossy().into_owned())
-}
-
 #[test]
 fn socket_binding_as_the_configuration_of_the_runner_has_it() {
     for pipeline in ["15-socket-binding", "17-socket-binding-plain"] {
         everywhere(pipeline, |project| {
-            let file = runner_configuration(project, "15-socket-binding")?;
+            let file = project.input("15-socket-binding/config.toml")?;
             let trace = project.run_with(&["-c", &file])?;
             ensure!(
                 trace.contains(&format!("tests of {}", project.nonce)),
@@ -136,7 +125,7 @@ fn socket_binding_as_the_configuration_of_the_runner_has_it() {
 #[test]
 fn with_socket_binding_the_next_job_runs_what_the_last_one_built() {
     everywhere("15-socket-binding", |project| {
-        let file = runner_configuration(project, "15-socket-binding")?;
+        let file = project.input("15-socket-binding/config.toml")?;
         let two_jobs = "image: docker:24.0.5\nstages: [build, run]\n\
                         make:\n  stage: build\n  script: [docker build -t mine .]\n\
                         use:\n  stage: run\n  script: [docker run mine /script/to/run/tests]\n";
@@ -164,7 +153,7 @@ fn with_socket_binding_the_next_job_runs_what_the_last_one_built() {
 #[test]
 fn docker_in_docker_on_a_socket_in_a_shared_volume() {
     everywhere("10-dind-unix-socket", |project| {
-        let file = runner_configuration(project, "10-dind-unix-socket")?;
+        let file = project.input("10-dind-unix-socket/config.toml")?;
         let trace = project.run_with(&["-c", &file])?;
         ensure!(
             trace.contains("unix:///runner/services/docker/docker.sock") && trace.contains("Server: Shipway"),

@@ -90,6 +90,17 @@ impl Project {
         Ok(())
     }
 
+    /// A file beside a pipeline of the real inputs, `15-socket-binding/config.toml`, where the account of the test can read it.
+    pub(crate) fn input(&self, name: &str) -> Result<String> {
+        let (pipeline, file) = name.split_once('/').context("PIPELINE/FILE")?;
+        let inputs =
+            shared_pipeline(pipeline).context("the pipeline is here: the project is made from one")?;
+        let copy = self.user.home.work().join(file);
+        std::fs::copy(inputs.join(file), &copy)?;
+        succeed(Command::new("chmod").arg("a+r,u+w").arg(&copy))?;
+        Ok(copy.to_string_lossy().into_owned())
+    }
+
     /// Runs git in the repository; what it printed is returned, without the end of its last line.
     pub(crate) fn git(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.user.home.command("git");
