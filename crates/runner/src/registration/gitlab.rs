@@ -308,7 +308,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_endless_answer_is_not_read_and_no_password_is_told() {
-        let address = answering(vec![b' '; 64 * LONGEST_ANSWER]).await;
+        let address = answering([vec![b' '; 64 * LONGEST_ANSWER], br#"{"id":1}"#.to_vec()].concat()).await;
         let gitlab = GitLab::at(&address, None).unwrap();
         let strange = gitlab.verify(&"t".into()).await.unwrap_err();
         assert!(
