@@ -25,6 +25,8 @@ pub(crate) struct WorkTreeFacts {
     pub(super) tag_message: String,
     /// The branch that counts.
     pub(super) default_branch: String,
+    /// The branch that is protected: the default branch, unless that is a guess.
+    pub(super) protected_branch: Option<String>,
     /// The project's path: that of the remote, else the directory's name.
     pub(super) project_path: String,
     /// Where the remote is, for people: `https://host`.
@@ -70,9 +72,19 @@ impl WorkTreeFacts {
                 .unwrap_or_default();
             ("https://shipway.internal".to_owned(), path_from_name(&name))
         });
+        let (default_branch, protected_branch) = match remote_default(&root) {
+            Some(known) => (known.clone(), Some(known)),
+            None => {
+                let guess = likely_default(&root, &ref_name, ref_kind);
+                // Where nobody else has a branch, the guess is about the user's own.
+                let protected = (remote.is_empty() && has_no_remote(&root)).then(|| guess.clone());
+                (guess, protected)
+            }
+        };
         Ok(Self {
             commit,
-            default_branch: default_branch(&root, &ref_name, ref_kind),
+            default_branch,
+            protected_branch,
             ref_name,
             ref_kind,
             tag_message,
@@ -148,15 +160,22 @@ fn reference(root: &Path) -> (String, RefKind) {
     (containing.unwrap_or_else(|| "HEAD".to_owned()), RefKind::Branch)
 }
 
-/// The branch that the remote names, else `main` or `master` if there is one, else the branch that is checked out.
-fn default_branch(root: &Path, ref_name: &str, ref_kind: RefKind) -> String {
-    if let Some(head) = git(
+/// The default branch of the remote, as it was told when it was cloned. A clone of one branch was told nothing.
+fn remote_default(root: &Path) -> Option<String> {
+    let head = git(
         root,
         &["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"],
-    ) && let Some((_, branch)) = head.split_once('/')
-    {
-        return branch.to_owned();
-    }
+    )?;
+    head.split_once('/').map(|(_, branch)| branch.to_owned())
+}
+
+/// Whether git says that there is no remote. That it cannot say is no such answer.
+fn has_no_remote(root: &Path) -> bool {
+    run(root, &["remote"]).is_ok_and(|output| output.status.success() && output.stdout.is_empty())
+}
+
+/// `main` or `master` if there is one, else the branch that is checked out.
+fn likely_default(root: &Path, ref_name: &str, ref_kind: RefKind) -> String {
     let usual = [
         "for-each-ref",
         "--format=%(refname:lstrip=2)",
@@ -304,6 +323,40 @@ mod tests {
             ("A B", "new@example.com")
         );
         assert_eq!(second.default_branch, "master");
+    }
+
+    #[test]
+    fn only_a_default_branch_that_is_known_is_protected() {
+        let directory = tempfile::tempdir().unwrap();
+        let theirs = directory.path().join("theirs");
+        let told = |arguments: &[&str]| git(directory.path(), arguments);
+        let address = format!("file://{}", theirs.display());
+        told(&["init", "--initial-branch=trunk", "theirs"]);
+        let inside = |arguments: &[&str]| git(&theirs, arguments).unwrap_or_default();
+        inside(&["config", "user.name", "n"]);
+        inside(&["config", "user.email", "e@example.com"]);
+        inside(&["commit", "--allow-empty", "--message=first"]);
+        inside(&["branch", "contributed"]);
+        inside(&["branch", "master"]);
+        let cloned = |name: &str, options: &[&str]| {
+            told(&[&["clone", "--quiet"], options, &[&address, name]].concat());
+            WorkTreeFacts::read(&directory.path().join(name)).unwrap()
+        };
+
+        let shallow = cloned("shallow", &["--depth=1", "--branch=contributed"]);
+        assert_eq!(shallow.default_branch, "contributed");
+        assert_eq!(shallow.protected_branch, None);
+        let usual = cloned("usual", &["--depth=1", "--branch=master"]);
+        assert_eq!(usual.protected_branch, None, "a name is no proof");
+        let other = cloned("other", &["--origin=upstream", "--branch=contributed"]);
+        assert_eq!(
+            other.protected_branch, None,
+            "a remote of another name is one too"
+        );
+        let whole = cloned("whole", &["--branch=contributed"]);
+        assert_eq!(whole.protected_branch.as_deref(), Some("trunk"));
+        let own = WorkTreeFacts::read(&theirs).unwrap();
+        assert_eq!(own.protected_branch.as_deref(), Some("master"));
     }
 
     #[test]

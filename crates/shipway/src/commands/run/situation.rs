@@ -122,7 +122,7 @@ fn pushed(facts: &WorkTreeFacts, number: u64, registry: &RegistryName) -> Situat
         commit: facts.commit.clone(),
         ref_name: facts.ref_name.clone(),
         ref_kind: facts.ref_kind,
-        ref_protected: facts.ref_name == facts.default_branch,
+        ref_protected: facts.ref_kind == RefKind::Branch && is_protected(facts, &facts.ref_name),
         tag_message: facts.tag_message.clone(),
         source: PipelineSource::Push,
         pipeline: PipelineFacts {
@@ -138,6 +138,10 @@ fn pushed(facts: &WorkTreeFacts, number: u64, registry: &RegistryName) -> Situat
         registry: Some(registry.to_string()),
         ..Situation::default()
     }
+}
+
+fn is_protected(facts: &WorkTreeFacts, branch: &str) -> bool {
+    facts.protected_branch.as_deref() == Some(branch)
 }
 
 fn tagged(situation: &mut Situation, facts: &WorkTreeFacts, tag: &str) -> Result<(), Failure> {
@@ -205,7 +209,7 @@ fn requested(situation: &mut Situation, facts: &WorkTreeFacts, target: &str) -> 
         iid: 1,
         title,
         description,
-        target_protected: *target == facts.default_branch,
+        target_protected: is_protected(facts, target),
         target_branch: target.to_owned(),
         diff_base_sha: base,
     });
@@ -277,6 +281,33 @@ mod tests {
         git(&facts.root, &["checkout", "--quiet", "v1"]);
         let facts = WorkTreeFacts::read(&facts.root).unwrap();
         assert_eq!(situation(&facts, tag("v1")).unwrap().tag_message, "first");
+    }
+
+    #[test]
+    fn a_branch_is_protected_where_that_is_known_and_a_tag_never() {
+        let (_directory, mut facts) = repository();
+        let protected = |facts: &WorkTreeFacts| {
+            let found = situation(facts, SituationArguments::default()).unwrap();
+            found.ref_protected
+        };
+        assert!(!protected(&facts), "`topic` is not the default branch");
+        facts.ref_name = "main".to_owned();
+        assert!(protected(&facts));
+        facts.ref_kind = RefKind::Tag;
+        assert!(!protected(&facts), "a tag with the name of the branch");
+        facts.ref_kind = RefKind::Branch;
+        facts.protected_branch = None;
+        assert!(!protected(&facts));
+        facts.ref_name = "topic".to_owned();
+        let request = SituationArguments {
+            merge_request: Some(String::new()),
+            ..SituationArguments::default()
+        };
+        let found = situation(&facts, request).unwrap().merge_request.unwrap();
+        assert_eq!(
+            (found.target_branch.as_str(), found.target_protected),
+            ("main", false)
+        );
     }
 
     #[test]
