@@ -129,6 +129,7 @@ mod tests {
     fn a_missing_file_is_said_with_its_place() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
+        git(root, &["init", "--quiet"]);
         std::fs::write(
             root.join("ci.yml"),
             "include: /ci/missing.yml\nbuild: {script: x}",
