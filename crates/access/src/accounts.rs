@@ -9,7 +9,8 @@ use shipway_oci::RepositoryName;
 use shipway_store::{JobTokenRecord, UserRecord};
 
 use crate::access::{Access, AccessError};
-use crate::{Secret, UserName, login};
+use crate::password::hash;
+use crate::{Secret, UserName};
 
 /// The user name under which a job's token is a password.
 pub const JOB_TOKEN_USER: &str = "gitlab-ci-token";
@@ -23,7 +24,7 @@ impl Access {
         password: &Secret,
         administrator: bool,
     ) -> Result<(), AccessError> {
-        let password_hash = login::hash_password(password)?;
+        let password_hash = hash(password)?;
         let user = UserRecord {
             name: name.as_str().to_owned(),
             password_hash,

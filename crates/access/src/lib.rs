@@ -17,6 +17,7 @@ mod access;
 mod accounts;
 mod hmac;
 mod login;
+mod password;
 mod principal;
 mod rights;
 mod scope;

@@ -4,29 +4,25 @@
 //! its time there. So a login that was right is remembered for a minute, under a hash of the name, the password and the
 //! stored hash (a changed password is forgotten by itself). A wrong one is never remembered.
 //!
-//! One check runs at a time: many at once would only take memory from each other, which is what an attacker wants.
+//! One check runs at a time (`password.rs`). What needs none (a job's token, a login that is remembered) is told by
+//! [`Access::recognise`] without waiting for those that do.
 //! A name that does not exist costs as much as a wrong password, so that nobody learns which names exist.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
-use argon2::password_hash::PasswordVerifier;
-use argon2::password_hash::phc::PasswordHash;
 use sha2::{Digest, Sha256};
-use shipway_store::StoreError;
+use shipway_store::{StoreError, UserRecord};
 
-use crate::access::{Access, AccessError};
+use crate::access::Access;
 use crate::accounts::{JOB_TOKEN_USER, hash_job_token};
+use crate::password::{Checker, LONGEST_PASSWORD};
 use crate::{Principal, Secret, UserName};
 
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 const MOST_REMEMBERED: usize = 4096;
-/// Longer passwords are wrong without a look.
-const LONGEST_PASSWORD: usize = 4096;
-/// The hash of nobody's password, with the parameters that `hash_password` uses.
+/// The hash of nobody's password, with the parameters that `password::hash` uses.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c2hpcHdheS1ub2JvZHkw$ZW3pQfCyd+GL0hOeUQrRHPIBiVrYIJ0VfYH1I1jMuXI";
 
@@ -60,14 +56,14 @@ pub enum AuthenticateError {
 /// Logins that were right a moment ago.
 pub(crate) struct Logins {
     right: Mutex<HashMap<[u8; 32], Instant>>,
-    checking: Mutex<()>,
+    checker: Checker,
 }
 
 impl Logins {
     pub(crate) fn new() -> Self {
         Self {
             right: Mutex::new(HashMap::new()),
-            checking: Mutex::new(()),
+            checker: Checker::default(),
         }
     }
 
@@ -77,12 +73,9 @@ impl Logins {
         if self.remembers(&key, Instant::now()) {
             return true;
         }
-        let _one = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of many that came at once with the same password, the first has done it for all.
-        if self.remembers(&key, Instant::now()) {
-            return true;
-        }
-        let is_right = verify_password(password, hash);
+        let is_right = self
+            .checker
+            .check(password, hash, || self.remembers(&key, Instant::now()));
         if is_right {
             self.remember(key, Instant::now());
         }
@@ -118,17 +111,30 @@ fn key(name: &str, password: &Secret, hash: &str) -> [u8; 32] {
 }
 
 impl Access {
-    /// Who has these credentials. A first login takes tens of milliseconds: not for an async thread.
+    /// Who has these credentials, as far as that is known without checking a password: a job's token is good or not, a
+    /// login may be remembered. `None` when only [`Self::authenticate`] can tell. A short read.
+    pub fn recognise(&self, credentials: &Credentials) -> Result<Option<Principal>, AuthenticateError> {
+        if credentials.username == JOB_TOKEN_USER {
+            return self.authenticate_job(&credentials.password).map(Some);
+        }
+        if credentials.password.expose().len() > LONGEST_PASSWORD {
+            return Err(AuthenticateError::Refused);
+        }
+        let Some((name, user)) = self.named(credentials)? else {
+            return Ok(None);
+        };
+        let key = key(name.as_str(), &credentials.password, &user.password_hash);
+        let remembered = self.logins.remembers(&key, Instant::now());
+        Ok(remembered.then(|| principal(name, &user)))
+    }
+
+    /// Who has these credentials. A password that is not remembered takes tens of milliseconds, and waits for others before
+    /// it: not for an async thread.
     pub fn authenticate(&self, credentials: &Credentials) -> Result<Principal, AuthenticateError> {
         if credentials.username == JOB_TOKEN_USER {
             return self.authenticate_job(&credentials.password);
         }
-        let name = credentials.username.parse::<UserName>();
-        let user = match &name {
-            Ok(name) => self.store.user(name.as_str())?,
-            Err(_) => None,
-        };
-        let (Ok(name), Some(user)) = (name, user) else {
+        let Some((name, user)) = self.named(credentials)? else {
             self.logins.check("", &credentials.password, NOBODY);
             return Err(AuthenticateError::Refused);
         };
@@ -138,10 +144,16 @@ impl Access {
         {
             return Err(AuthenticateError::Refused);
         }
-        Ok(Principal::User {
-            name,
-            administrator: user.administrator,
-        })
+        Ok(principal(name, &user))
+    }
+
+    /// The user whom the credentials name, whatever the password.
+    fn named(&self, credentials: &Credentials) -> Result<Option<(UserName, UserRecord)>, StoreError> {
+        let Ok(name) = credentials.username.parse::<UserName>() else {
+            return Ok(None);
+        };
+        let user = self.store.user(name.as_str())?;
+        Ok(user.map(|user| (name, user)))
     }
 
     fn authenticate_job(&self, token: &Secret) -> Result<Principal, AuthenticateError> {
@@ -158,34 +170,24 @@ impl Access {
     }
 }
 
-pub(crate) fn hash_password(password: &Secret) -> Result<String, AccessError> {
-    let hash: PasswordHash = Argon2::default()
-        .hash_password(password.expose().as_bytes())
-        .map_err(|error| AccessError::Hash {
-            reason: error.to_string(),
-        })?;
-    Ok(hash.to_string())
-}
-
-fn verify_password(password: &Secret, hash: &str) -> bool {
-    if password.expose().len() > LONGEST_PASSWORD {
-        return false;
+fn principal(name: UserName, user: &UserRecord) -> Principal {
+    Principal::User {
+        name,
+        administrator: user.administrator,
     }
-    PasswordHash::new(hash).is_ok_and(|hash| {
-        Argon2::default()
-            .verify_password(password.expose().as_bytes(), &hash)
-            .is_ok()
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::phc::PasswordHash;
+
     use super::*;
+    use crate::password;
 
     #[test]
     fn nobody_s_hash_is_checked_for_real() {
         let hash = PasswordHash::new(NOBODY).unwrap();
-        let fresh = hash_password(&Secret::from("x")).unwrap();
+        let fresh = password::hash(&Secret::from("x")).unwrap();
         let fresh = PasswordHash::new(&fresh).unwrap();
         assert_eq!(
             hash.params, fresh.params,
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn right_logins_are_remembered_for_a_minute_and_wrong_ones_never() {
         let logins = Logins::new();
-        let hash = hash_password(&Secret::from("right")).unwrap();
+        let hash = password::hash(&Secret::from("right")).unwrap();
         let (right, wrong) = (Secret::from("right"), Secret::from("wrong"));
         assert!(logins.check("ann", &right, &hash));
         assert!(!logins.check("ann", &wrong, &hash));

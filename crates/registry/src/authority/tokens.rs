@@ -13,12 +13,12 @@ impl Authority {
         let Some(credentials) = credentials else {
             return Ok(Principal::Anonymous);
         };
-        self.access
-            .authenticate(credentials)
-            .map_err(|error| match error {
-                AuthenticateError::Store { .. } => RegistryError::internal(error),
-                refused => RegistryError::with_message(ErrorCode::Unauthorized, refused.to_string()),
-            })
+        self.access.authenticate(credentials).map_err(unknown)
+    }
+
+    /// Who has these credentials, if no password must be checked to know it: a short read.
+    pub fn recognise(&self, credentials: &Credentials) -> Result<Option<Principal>, RegistryError> {
+        self.access.recognise(credentials).map_err(unknown)
     }
 
     /// The answer to an identity (refresh) token: we never hand one out.
@@ -49,5 +49,12 @@ impl Authority {
     /// What a token stands for. Short: one keyed hash.
     pub fn verify(&self, token: &str) -> Result<Grant, VerifyTokenError> {
         self.access.verify(token)
+    }
+}
+
+fn unknown(error: AuthenticateError) -> RegistryError {
+    match error {
+        AuthenticateError::Store { .. } => RegistryError::internal(error),
+        refused => RegistryError::with_message(ErrorCode::Unauthorized, refused.to_string()),
     }
 }

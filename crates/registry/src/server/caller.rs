@@ -148,12 +148,21 @@ impl Inner {
         }
     }
 
-    /// Checks a password on a blocking thread.
+    /// Who has these credentials. A password that must be checked waits for its turn, and for nothing else.
     pub(super) async fn authenticate(&self, credentials: Option<Credentials>) -> Result<Principal, Refusal> {
-        let _turn = self.logins.acquire().await.map_err(RegistryError::internal)?;
+        let Some(credentials) = credentials else {
+            return Ok(Principal::Anonymous);
+        };
+        if let Some(known) = self.authority.recognise(&credentials)? {
+            return Ok(known);
+        }
+        let turn = self.logins.turn().await?;
         let authority = self.authority.clone();
-        let outcome = tokio::task::spawn_blocking(move || authority.authenticate(credentials.as_ref())).await;
-        Ok(outcome.map_err(RegistryError::internal)??)
+        let outcome = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            authority.authenticate(Some(&credentials))
+        });
+        Ok(outcome.await.map_err(RegistryError::internal)??)
     }
 
     /// Whether the caller may do what the request needs. A token that stands for too little while its owner may do

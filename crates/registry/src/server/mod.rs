@@ -14,6 +14,7 @@ mod blobs;
 mod caller;
 mod listen;
 mod listings;
+mod logins;
 mod manifests;
 mod origin;
 mod paced;
@@ -34,7 +35,6 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use shipway_access::{Action, Principal};
 use shipway_oci::RepositoryName;
-use tokio::sync::Semaphore;
 
 pub use listen::ServeError;
 pub use origin::{Origin, Scheme};
@@ -45,12 +45,9 @@ pub use crate::transfer::FileBody;
 use crate::authority::Authority;
 use crate::wire::{ErrorCode, ManifestReference, Query, RegistryError, Route, SHIPWAY_STORE};
 use caller::{Caller, Refusal};
+use logins::Logins;
 use sessions::Sessions;
 use streams::Streams;
-
-/// Passwords are checked one at a time, since that is made to be slow. Of those that wait, no more than these hold a
-/// blocking thread: strangers with wrong passwords must leave some to those who push.
-const MOST_LOGINS: usize = 16;
 
 /// How the server behaves.
 #[derive(Debug, Clone)]
@@ -107,8 +104,8 @@ struct Inner {
     sessions: Sessions,
     /// Uploads that are too large to be gathered first.
     streams: Streams,
-    /// Passwords that are being checked, or wait for it on a blocking thread.
-    logins: Semaphore,
+    /// Passwords that are being checked, or wait for it.
+    logins: Logins,
 }
 
 /// A request whose body is still to come.
@@ -131,7 +128,7 @@ impl Server {
                     options.max_streams_each,
                     options.stream_patience,
                 ),
-                logins: Semaphore::new(MOST_LOGINS),
+                logins: Logins::default(),
                 options,
             }),
         }

@@ -1,6 +1,6 @@
 //! Under which address a client reached us: the realm of tokens follows it, so that one registry may have many names.
 
-use http::header::HOST;
+use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 
 /// The scheme of a connection.
@@ -60,6 +60,14 @@ pub(super) fn base(head: &Parts) -> String {
     format!("{}://{}", scheme.as_str(), host(head))
 }
 
+/// Whether a web page of another site has its reader's browser send this. Programs say no `Origin`.
+pub(super) fn is_foreign(head: &Parts) -> bool {
+    head.headers.get_all(ORIGIN).iter().any(|origin| {
+        let site = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        site.is_none_or(|(_, site)| !site.eq_ignore_ascii_case(host(head)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +88,27 @@ mod tests {
         );
         assert_eq!(base_of("a\" b", Some("gopher")), "http://localhost");
         assert_eq!(base_of(&"a".repeat(5000), None), "http://localhost");
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_foreign() {
+        let foreign = |origins: &[&str]| {
+            let request = http::Request::post("/v2/token").header(HOST, "registry.test:5000");
+            let request = origins
+                .iter()
+                .fold(request, |request, origin| request.header(ORIGIN, *origin));
+            is_foreign(&request.body(()).unwrap().into_parts().0)
+        };
+        assert!(!foreign(&[]) && !foreign(&["https://Registry.test:5000"]));
+        for page in [
+            "http://registry.test",
+            "https://evil.test",
+            "null",
+            "",
+            "http://registry.test:5000.evil.test",
+        ] {
+            assert!(foreign(&[page]), "{page}");
+        }
+        assert!(foreign(&["http://registry.test:5000", "https://evil.test"]));
     }
 }

@@ -13,10 +13,10 @@ use http_body::Body;
 use serde_json::json;
 use shipway_access::{AccessScope, Credentials, Secret};
 
-use super::Inner;
 use super::caller::{Authorization, Refusal};
 use super::request_body::{collect, drain};
 use super::respond::{self, ResponseBody};
+use super::{Inner, origin};
 use crate::authority::Authority;
 use crate::wire::{ErrorCode, Query, RegistryError};
 
@@ -32,6 +32,11 @@ pub(super) async fn answer<B>(
 where
     B: Body<Data = Bytes> + Send,
 {
+    if origin::is_foreign(head) {
+        drain(body, &inner.options).await;
+        let message = "a page of another site may not ask for tokens here";
+        return Err(RegistryError::with_message(ErrorCode::Denied, message).into());
+    }
     let form = match head.method {
         Method::POST => {
             let bytes = collect(body, LONGEST_FORM, &inner.options).await?;

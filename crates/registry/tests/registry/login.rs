@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use shipway_access::Principal;
+use shipway_access::{Access, Principal};
 use shipway_registry::RegistryCredentials;
 
 use crate::fixture::{Ask, Registry, basic, secret};
@@ -152,6 +152,15 @@ async fn anybody_may_pull_where_that_is_permitted() {
     }
 }
 
+#[tokio::test]
+async fn a_page_of_another_site_gets_no_password_checked() {
+    let registry = Registry::new();
+    let form = Ask::post("/v2/token").body("grant_type=password&username=ada&password=x");
+    let page = form.clone().header("origin", "https://elsewhere.test");
+    assert_eq!(registry.ask_with("", page).await.status, 403);
+    assert_eq!(registry.ask_with("", form).await.status, 401);
+}
+
 /// Strangers with wrong passwords wait for each other, not others for them: some blocking threads stay free.
 #[test]
 fn wrong_passwords_leave_threads_to_those_who_push() {
@@ -169,6 +178,12 @@ fn wrong_passwords_leave_threads_to_those_who_push() {
             job: 7,
         };
         let _kept = registry.job("a");
+        let access = Access::new(registry.store().clone()).unwrap();
+        access
+            .add_user(&"ada".parse().unwrap(), &secret("right"), false)
+            .unwrap();
+        let ada = RegistryCredentials::new("ada", secret("right"));
+        assert_eq!(registry.ask(&ada, Ask::get("/v2/")).await.status, 200);
         let scope = "repository:a:pull,push".parse().unwrap();
         let token = registry.authority.issue(&who, &[scope]).unwrap().token;
         let refused = Arc::new(AtomicUsize::new(0));
@@ -194,6 +209,9 @@ fn wrong_passwords_leave_threads_to_those_who_push() {
         let begun = registry
             .ask_with(&format!("Bearer {token}"), Ask::post("/v2/a/blobs/uploads/"))
             .await;
+        // Nor do those wait whose password need not be checked.
+        assert_eq!(registry.ask(&ada, Ask::get("/v2/")).await.status, 200);
+        assert_eq!(registry.ask_with("", Ask::get("/v2/token")).await.status, 200);
         let before = refused.load(Ordering::Relaxed);
         assert_eq!(begun.status, 202);
         assert!(before < STRANGERS / 2, "{before} passwords went first");
