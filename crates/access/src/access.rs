@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shipway_oci::RepositoryName;
 use shipway_store::{Store, StoreError};
 
+use crate::identity;
 use crate::login::Logins;
 use crate::rights::{self, Strangers};
 use crate::token::Signer;
@@ -17,6 +18,7 @@ pub struct Access {
     pub(crate) store: Store,
     pub(crate) signer: Arc<Signer>,
     pub(crate) logins: Arc<Logins>,
+    pub(crate) identity: [u8; 32],
     strangers: Strangers,
 }
 
@@ -48,11 +50,13 @@ pub enum AccessError {
 impl Access {
     /// Decides for a store. Who is not known may do nothing.
     pub fn new(store: Store) -> Result<Self, AccessError> {
-        let signer = Signer::new(store.secret("access tokens")?, store.id());
+        let secret = store.secret("access tokens")?;
+        let signer = Signer::new(secret, store.id());
         Ok(Self {
             store,
             signer: Arc::new(signer),
             logins: Arc::new(Logins::new()),
+            identity: identity::key(&secret),
             strangers: Strangers::Refused,
         })
     }

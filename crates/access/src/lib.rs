@@ -16,6 +16,7 @@
 mod access;
 mod accounts;
 mod hmac;
+mod identity;
 mod login;
 mod password;
 mod principal;
@@ -26,6 +27,7 @@ mod token;
 
 pub use access::{Access, AccessError};
 pub use accounts::JOB_TOKEN_USER;
+pub use identity::{IdentityChallenge, IdentityProof, InvalidIdentityText};
 pub use login::{AuthenticateError, Credentials};
 pub use principal::{Action, Principal, UserName, UserNameError};
 pub use scope::{AccessScope, AccessScopeError};

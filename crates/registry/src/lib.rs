@@ -19,8 +19,8 @@ pub mod wire;
 
 pub use authority::{Authority, ManifestPut, Push, PushObserver, PutManifestRequest};
 pub use client::{
-    AllowAll, BlobProgress, Client, ClientError, ClientOptions, EgressPolicy, Fetched, Mirror, PullProgress,
-    Pulled, PushProgress, RegistryCredentials, Resolved, Timeouts,
+    AllowAll, Audience, BlobProgress, Client, ClientError, ClientOptions, EgressPolicy, Fetched, Mirror,
+    PullProgress, Pulled, PushProgress, RegistryCredentials, Resolved, Timeouts,
 };
 pub use server::{FileBody, Origin, ResponseBody, Scheme, ServeError, Server, ServerOptions};
 pub use wire::{ErrorCode, RegistryError};

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use shipway_access::Secret;
 use shipway_oci::RegistryName;
-use shipway_registry::client::RegistryCredentials;
+use shipway_registry::client::{Audience, RegistryCredentials};
 
 use self::helper::Helper;
 use crate::failure::{Failure, FailureKind};
@@ -248,6 +248,7 @@ fn decode(entry: &Entry) -> Option<RegistryCredentials> {
         username: username.to_owned(),
         password: Secret::from(password.trim_end_matches('\0').to_owned()),
         identity_token,
+        audience: Audience::Anybody,
     })
 }
 

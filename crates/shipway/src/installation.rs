@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shipway_access::Access;
+use shipway_access::{Access, IdentityChallenge, IdentityProof, JOB_TOKEN_USER};
 use shipway_container::{Egress, Images, Runtime, RuntimeOptions};
 use shipway_engine::certificates::CertificateAuthority;
 use shipway_oci::{Reference, RegistryName, RepositoryName};
 use shipway_registry::authority::{Authority, PushObserver};
 use shipway_registry::client::{AllowAll, Client, ClientOptions, EgressPolicy, Mirror, RegistryCredentials};
+use shipway_registry::wire::{SHIPWAY_CHALLENGE, SHIPWAY_PROOF};
 use shipway_sandbox::IdMap;
 use shipway_store::{OpenError, Store};
 
@@ -83,7 +84,7 @@ impl Installation {
             .map_err(|error| Failure::caused(FailureKind::Use, "the setting `registry.name`", &error))?;
         let egress = Egress::detect(settings.egress.allow.iter().copied())
             .map_err(|error| Failure::caused(FailureKind::Place, "reading this host's addresses", &error))?;
-        let client = client(&settings, &store, &authority, &registry_name, Arc::new(AllowAll))?;
+        let client = client(&settings, &authority, &registry_name, Arc::new(AllowAll))?;
         Ok(Self {
             data,
             settings,
@@ -101,7 +102,6 @@ impl Installation {
         let authority = self.authority.clone().with_observer(observer);
         let client = client(
             &self.settings,
-            &self.store,
             &authority,
             &self.registry_name,
             Arc::new(AllowAll),
@@ -122,7 +122,6 @@ impl Installation {
     pub(crate) fn job_client(&self) -> Result<Client, Failure> {
         client(
             &self.settings,
-            &self.store,
             &self.authority,
             &self.registry_name,
             Arc::new(self.egress.clone()),
@@ -171,7 +170,8 @@ impl Installation {
         if let Some(found) = DockerCredentials::of_this_user().find(registry) {
             return Ok(Some(found));
         }
-        let own = self.client.is_own(registry) || self.is_served_at(registry);
+        // Whether an address of this machine is ours, the client alone decides; this login goes nowhere else.
+        let own = self.client.is_own(registry) || registry.is_loopback();
         let Some(repository) = repository.filter(|_| own) else {
             return Ok(None);
         };
@@ -181,22 +181,9 @@ impl Installation {
             .map_err(|error| {
                 Failure::caused(FailureKind::Internal, "a token for the own registry", &error)
             })?;
-        Ok(Some(RegistryCredentials {
-            username: "gitlab-ci-token".to_owned(),
-            password: token,
-            identity_token: None,
-        }))
-    }
-}
-
-impl Installation {
-    /// Whether the name is an address of this machine where this installation's registry answers.
-    fn is_served_at(&self, registry: &RegistryName) -> bool {
-        let name = registry.to_string().replacen("localhost", "127.0.0.1", 1);
-        name.parse::<SocketAddr>().is_ok_and(|address| {
-            address.ip().is_loopback()
-                && answering_store(address).is_some_and(|id| id == self.store.id().to_string())
-        })
+        Ok(Some(
+            RegistryCredentials::new(JOB_TOKEN_USER, token).for_ourselves_only(),
+        ))
     }
 }
 
@@ -219,18 +206,18 @@ pub(crate) fn data_directory(global: &GlobalArguments) -> Result<(Settings, Path
 
 fn client(
     settings: &Settings,
-    store: &Store,
     authority: &Authority,
     registry_name: &RegistryName,
     egress: Arc<dyn EgressPolicy>,
 ) -> Result<Client, Failure> {
     let mut authorities = vec![(registry_name.clone(), authority.clone())];
-    for alias in outside_names(settings.registry.listen) {
-        if is_ours(settings.registry.listen, store)
-            && let Ok(name) = alias.parse()
-        {
-            authorities.push((name, authority.clone()));
-        }
+    if is_ours(settings.registry.listen, authority.access()) {
+        let names = outside_names(settings.registry.listen).into_iter();
+        authorities.extend(
+            names
+                .filter_map(|name| name.parse().ok())
+                .map(|name| (name, authority.clone())),
+        );
     }
     let configured = &settings.registry;
     let plain = configured
@@ -261,31 +248,40 @@ fn outside_names(listen: SocketAddr) -> [String; 2] {
     [listen.to_string(), format!("localhost:{}", listen.port())]
 }
 
-/// Whether the address is this installation's registry: nobody listens there, or whoever does names our store.
-fn is_ours(listen: SocketAddr, store: &Store) -> bool {
+/// Whether the address is this installation's registry: nobody listens there, or whoever does proves to be it.
+fn is_ours(listen: SocketAddr, access: &Access) -> bool {
     match TcpStream::connect_timeout(&listen, PATIENCE) {
         Err(_) => true,
-        Ok(_) => answering_store(listen).is_some_and(|id| id == store.id().to_string()),
+        Ok(stream) => {
+            let challenge = IdentityChallenge::fresh();
+            answer_to(&challenge, stream, listen).is_some_and(|proof| access.is_proof(&challenge, &proof))
+        }
     }
 }
 
-/// The store whose registry answers at an address, if it is one of ours.
-fn answering_store(address: SocketAddr) -> Option<String> {
+/// What the registry at the other end answers to a challenge.
+fn answer_to(
+    challenge: &IdentityChallenge,
+    mut stream: TcpStream,
+    host: SocketAddr,
+) -> Option<IdentityProof> {
     use std::io::{Read as _, Write as _};
 
     /// An answer to a ping is a few hundred bytes.
     const LONGEST_ANSWER: u64 = 16 << 10;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream
-        .write_all(format!("GET /v2/ HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())
+        .write_all(
+            format!("GET /v2/ HTTP/1.0\r\nHost: {host}\r\n{SHIPWAY_CHALLENGE}: {challenge}\r\n\r\n")
+                .as_bytes(),
+        )
         .ok()?;
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut answer).ok()?;
     String::from_utf8_lossy(&answer).lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("shipway-store")
-            .then(|| value.trim().to_owned())
+        let is_proof = SHIPWAY_PROOF.as_str().eq_ignore_ascii_case(name);
+        is_proof.then(|| value.trim().parse().ok())?
     })
 }
 

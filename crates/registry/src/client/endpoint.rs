@@ -1,14 +1,15 @@
 //! From a registry's name to where it is: one of our own, or a URL.
 //!
 //! A name that stands for this machine is asked once whether it speaks TLS, and whether it is another process over one of
-//! our own stores: then nothing has to go through the network. Only names of this machine are believed in that: for any
-//! other, whoever answers could claim it.
+//! our own stores: then nothing has to go through the network. It proves that by answering a challenge as only who reads
+//! the store can; and only names of this machine are asked, since nobody else's registry is over a store of ours.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use reqwest::{Response, Url};
+use shipway_access::IdentityChallenge;
 use shipway_oci::RegistryName;
 
 use super::error::ClientError;
@@ -16,7 +17,7 @@ use super::options::ClientOptions;
 use super::roots::Trust;
 use super::transport::{Outgoing, Transport, same_origin};
 use crate::authority::Authority;
-use crate::wire::{Query, SHIPWAY_STORE};
+use crate::wire::{Query, SHIPWAY_CHALLENGE, SHIPWAY_PROOF};
 
 /// Docker Hub's API does not live under the name that images carry.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
@@ -132,11 +133,12 @@ async fn look(
     } else {
         ["http", "https"]
     };
+    let challenge = IdentityChallenge::fresh();
     let mut refused = None;
     let mut found = None;
     for scheme in schemes {
         let candidate = endpoint(at(scheme)?);
-        match ping(&candidate, transport).await {
+        match ping(&candidate, &challenge, transport).await {
             Err(forbidden @ ClientError::Forbidden { .. }) => return Err(forbidden),
             // Some servers that speak TLS answer a plain request with 400.
             Ok(response) if scheme == "http" && response.status() == StatusCode::BAD_REQUEST => {}
@@ -162,14 +164,15 @@ async fn look(
         (options.warn)(&format!("the insecure registry {registry} is spoken to {how}"));
     }
     if registry.is_loopback() {
-        let claimed = response
+        let proof = response
             .headers()
-            .get(SHIPWAY_STORE)
-            .and_then(|id| id.to_str().ok());
-        let ours = options
-            .authorities
-            .iter()
-            .find(|(_, ours)| claimed == Some(ours.id().to_string().as_str()));
+            .get(SHIPWAY_PROOF)
+            .and_then(|proof| proof.to_str().ok())
+            .and_then(|proof| proof.parse().ok());
+        let ours = proof.and_then(|proof| {
+            let mut authorities = options.authorities.iter();
+            authorities.find(|(_, ours)| ours.access().is_proof(&challenge, &proof))
+        });
         if let Some((_, authority)) = ours {
             return Ok(Location::Ours(authority.clone()));
         }
@@ -177,7 +180,17 @@ async fn look(
     Ok(Location::Remote(endpoint))
 }
 
-async fn ping(endpoint: &Endpoint, transport: &Transport) -> Result<Response, ClientError> {
+async fn ping(
+    endpoint: &Endpoint,
+    challenge: &IdentityChallenge,
+    transport: &Transport,
+) -> Result<Response, ClientError> {
     let url = endpoint.url("", Query::default());
-    transport.send(endpoint.request(Method::GET, url)).await
+    let mut request = endpoint.request(Method::GET, url);
+    if endpoint.registry.is_loopback()
+        && let Ok(challenge) = HeaderValue::try_from(challenge.to_string())
+    {
+        request = request.header(SHIPWAY_CHALLENGE, challenge);
+    }
+    transport.send(request).await
 }

@@ -42,7 +42,7 @@ pub use egress::{AllowAll, EgressPolicy};
 pub use error::ClientError;
 pub use fetch::Fetched;
 pub use mirror::{InvalidMirror, Mirror, MirrorAddress};
-pub use options::{ClientOptions, RegistryCredentials, Timeouts};
+pub use options::{Audience, ClientOptions, RegistryCredentials, Timeouts};
 pub use progress::{BlobProgress, PullProgress, PushProgress};
 pub use pull::Pulled;
 pub use push::OpenPush;

@@ -110,6 +110,19 @@ pub struct RegistryCredentials {
     pub password: Secret,
     /// A refresh token that `docker login` was given; it goes before the password.
     pub identity_token: Option<Secret>,
+    /// Who may see them.
+    pub audience: Audience,
+}
+
+/// Who may see credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audience {
+    /// The registry that they are for, wherever it is.
+    #[default]
+    Anybody,
+    /// A registry of ours that is reached without the network. On the network they do not exist: whoever listens where
+    /// ours is expected must not be handed what opens it.
+    OurselvesOnly,
 }
 
 impl RegistryCredentials {
@@ -119,6 +132,16 @@ impl RegistryCredentials {
             username: username.into(),
             password,
             identity_token: None,
+            audience: Audience::Anybody,
+        }
+    }
+
+    /// The same, never sent anywhere.
+    #[must_use]
+    pub fn for_ourselves_only(self) -> Self {
+        Self {
+            audience: Audience::OurselvesOnly,
+            ..self
         }
     }
 }

@@ -21,7 +21,7 @@ use shipway_oci::Digest;
 use super::Inner;
 use super::endpoint::Endpoint;
 use super::error::ClientError;
-use super::options::RegistryCredentials;
+use super::options::{Audience, RegistryCredentials};
 use super::patience::{Patience, is_passing, retry_after};
 use super::roots::Trust;
 use super::silence::next_chunk;
@@ -102,6 +102,7 @@ impl Session {
         scopes: Vec<String>,
         credentials: Option<&RegistryCredentials>,
     ) -> Self {
+        let credentials = credentials.filter(|credentials| credentials.audience == Audience::Anybody);
         let key = Key {
             base: endpoint.base.clone(),
             scopes: scopes.clone(),

@@ -43,7 +43,9 @@ pub use respond::ResponseBody;
 pub use crate::transfer::FileBody;
 
 use crate::authority::Authority;
-use crate::wire::{ErrorCode, ManifestReference, Query, RegistryError, Route, SHIPWAY_STORE};
+use crate::wire::{
+    ErrorCode, ManifestReference, Query, RegistryError, Route, SHIPWAY_CHALLENGE, SHIPWAY_PROOF,
+};
 use caller::{Caller, Refusal};
 use logins::Logins;
 use sessions::Sessions;
@@ -152,12 +154,15 @@ impl Server {
             Ok(response) => response,
             Err(refusal) => refusal.into_response(&head),
         };
-        // The ping names the store, logged in or not: by it another process of the same installation finds out that this
-        // is its own registry under another address.
+        // Whoever asks for it is shown who we are, logged in or not: so another process of the same installation finds
+        // out that this is its own registry under another address.
         if matches!(head.uri.path(), "/v2/" | "/v2")
-            && let Ok(store) = HeaderValue::from_str(self.inner.authority.id().as_str())
+            && let Some(challenge) = head.headers.get(SHIPWAY_CHALLENGE)
+            && let Some(challenge) = challenge.to_str().ok().and_then(|text| text.parse().ok())
+            && let Ok(proof) =
+                HeaderValue::try_from(self.inner.authority.access().prove(&challenge).to_string())
         {
-            response.headers_mut().insert(SHIPWAY_STORE, store);
+            response.headers_mut().insert(SHIPWAY_PROOF, proof);
         }
         let (method, path, status) = (&head.method, head.uri.path(), response.status().as_u16());
         tracing::debug!(%method, path, status, elapsed = ?started.elapsed(), "request");

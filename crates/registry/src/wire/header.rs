@@ -16,5 +16,7 @@ pub const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters
 pub const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 /// The upstream that a mirror answered for.
 pub const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
-/// The id of the store behind a registry of ours.
-pub const SHIPWAY_STORE: HeaderName = HeaderName::from_static("shipway-store");
+/// Asks a registry whether it is one of the asking installation: an identity challenge.
+pub const SHIPWAY_CHALLENGE: HeaderName = HeaderName::from_static("shipway-challenge");
+/// The answer to that.
+pub const SHIPWAY_PROOF: HeaderName = HeaderName::from_static("shipway-proof");

@@ -14,7 +14,7 @@ pub use challenge::{Challenge, ChallengeParameter};
 pub use error::{ErrorBody, ErrorCode, RegistryError};
 pub use header::{
     DOCKER_API_VERSION, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_FILTERS_APPLIED, OCI_NAMESPACE,
-    OCI_SUBJECT, OCI_TAG, SHIPWAY_STORE,
+    OCI_SUBJECT, OCI_TAG, SHIPWAY_CHALLENGE, SHIPWAY_PROOF,
 };
 pub use query::{Query, encode_component};
 pub use range::{ByteRange, ContentRange, RangeRequest};

@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, Mutex};
 
+use shipway_access::IdentityChallenge;
 use shipway_oci::{Platform, RegistryName};
 use shipway_registry::{
     BlobProgress, Client, ClientError, ClientOptions, Push, PushObserver, RegistryCredentials,
 };
 use shipway_store::Scope;
 
-use crate::fixture::{Ask, Image, Journal, Place, Registry, client, impatient, reference, secret};
+use crate::fixture::{
+    Ask, Image, Journal, Place, Registry, client, impatient, reference, respond, secret, serve_as,
+};
 
 fn direct(registry: &Registry) -> (Client, RegistryName) {
     let name: RegistryName = "registry.shipway.internal".parse().unwrap();
@@ -198,6 +201,54 @@ async fn our_own_registry_is_known_under_an_address_of_this_machine() {
         .await
         .unwrap();
     assert_eq!(journal.count(BlobProgress::Done), 2);
+}
+
+/// Whoever listens where ours is expected may know all that is public of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_prove_to_be_ours_is_not_and_never_sees_our_own_login() {
+    let registry = Registry::new();
+    let (direct, _) = direct(&registry);
+    let id = registry.authority.id().to_string();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let (asked, stale) = (IdentityChallenge::fresh(), registry.authority.access().clone());
+    let address = serve_as(move |request| {
+        let login = request.headers().get("authorization").cloned();
+        noted
+            .lock()
+            .unwrap()
+            .push((request.uri().path().to_owned(), login));
+        let realm = format!(
+            "Bearer realm=\"http://{}/token\"",
+            request.headers()["host"].to_str().unwrap()
+        );
+        let proof = stale.prove(&asked).to_string();
+        let headers = [
+            ("www-authenticate", realm.as_str()),
+            ("shipway-store", id.as_str()),
+            ("shipway-proof", proof.as_str()),
+        ];
+        match request.uri().path() {
+            "/token" => respond(200, &[], r#"{"token":"x"}"#),
+            _ => respond(401, &headers, "{}"),
+        }
+    })
+    .await;
+    let image = Image::random(registry.store(), 3, &[100], false);
+    let there = reference(&address.to_string().parse().unwrap(), "a/app:v1");
+    let own = registry.job("a").for_ourselves_only();
+    let pushed = direct
+        .push(registry.store(), &image.digest, &there, Some(&own), &())
+        .await;
+    assert!(pushed.is_err());
+    let seen = seen.lock().unwrap();
+    let is_login = |header: &http::HeaderValue| header.to_str().is_ok_and(|text| text.starts_with("Basic"));
+    assert!(seen.iter().any(|(path, _)| path == "/token"), "{seen:?}");
+    assert!(
+        seen.iter()
+            .all(|(_, login)| !login.as_ref().is_some_and(is_login)),
+        "{seen:?}"
+    );
 }
 
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use shipway_access::{Access, Principal};
+use shipway_access::{Access, IdentityChallenge, Principal};
 use shipway_registry::RegistryCredentials;
 
 use crate::fixture::{Ask, Registry, basic, secret};
@@ -19,7 +19,7 @@ async fn the_ping_challenges_with_a_realm_on_the_clients_host() {
         r#"Bearer realm="http://registry.test:5000/v2/token",service="registry.test:5000""#
     );
     assert_eq!(ping.header("docker-distribution-api-version"), "registry/2.0");
-    assert_eq!(ping.header("shipway-store"), registry.authority.id().as_str());
+    assert_eq!(ping.header("shipway-proof"), "", "nobody asked");
     let proxied = registry
         .ask_with("", Ask::get("/v2/").header("x-forwarded-proto", "https"))
         .await;
@@ -29,11 +29,16 @@ async fn the_ping_challenges_with_a_realm_on_the_clients_host() {
             .contains(r#"realm="https://registry.test:5000/v2/token""#)
     );
 
-    let ping = registry.ask(&registry.job("a"), Ask::get("/v2/")).await;
-    assert_eq!(
-        (ping.status, ping.header("shipway-store")),
-        (200, registry.authority.id().as_str())
-    );
+    let access = registry.authority.access();
+    let challenge = IdentityChallenge::fresh();
+    let asking = Ask::get("/v2/").header("shipway-challenge", challenge.to_string());
+    for (who, status) in [(String::new(), 401), (basic(&registry.job("a")), 200)] {
+        let ping = registry.ask_with(&who, asking.clone()).await;
+        assert_eq!(ping.status, status);
+        assert!(access.is_proof(&challenge, &ping.header("shipway-proof").parse().unwrap()));
+    }
+    let nonsense = Ask::get("/v2/").header("shipway-challenge", "nonsense");
+    assert_eq!(registry.ask_with("", nonsense).await.header("shipway-proof"), "");
     let scoped = registry.ask_with("", Ask::put("/v2/a/manifests/x")).await;
     assert!(
         scoped

@@ -41,11 +41,7 @@ pub(crate) async fn login(
         arguments.password_stdin,
         &format!("Password for {}: ", arguments.username),
     )?;
-    let credentials = RegistryCredentials {
-        username: arguments.username.clone(),
-        password: password.clone(),
-        identity_token: None,
-    };
+    let credentials = RegistryCredentials::new(arguments.username.clone(), password.clone());
     installation
         .client
         .login(&registry, &credentials)

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use shipway_access::Secret;
-use shipway_registry::client::RegistryCredentials;
+use shipway_registry::client::{Audience, RegistryCredentials};
 
 /// A key store may ask its owner to unlock it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,6 +104,7 @@ impl Helper {
             identity_token: (entry.username == TOKEN_USER).then(|| secret.clone()),
             username: entry.username.into_owned(),
             password: secret,
+            audience: Audience::Anybody,
         }))
     }
 
