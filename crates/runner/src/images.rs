@@ -1,4 +1,8 @@
 //! The images of a job: which one, with which credentials, how fresh.
+//!
+//! That an image is on this machine gives no job a right to it. What a pull brings has its name in a scope of the job's
+//! project; beside it only what the user put here by hand is found. An image of the installation's own registry is asked
+//! for with the job's own rights each time, which costs a look into the store.
 
 mod policy;
 mod windows;
@@ -8,8 +12,8 @@ use policy::{describe, policies};
 
 use crate::credentials::JobCredentials;
 use crate::outcome::{Doing, JobError, chain, root_cause};
-use crate::{RunnerContext, Trace};
-use shipway_container::{Image, PullError, PullOptions, PullSource};
+use crate::{Containers, RunnerContext, Trace};
+use shipway_container::{Image, PullError, PullOptions, PullOutcome, PullPolicy, PullSource};
 use shipway_oci::{Platform, Reference};
 use shipway_registry::ClientError;
 use shipway_store::Scope;
@@ -22,6 +26,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) policy: &'a [String],
     /// `docker:platform`.
     pub(crate) platform: Option<&'a str>,
+    /// Where the names of pulled images of the job's project are.
+    pub(crate) scope: &'a Scope,
 }
 
 /// Gets an image, from where the policies say, and says so.
@@ -73,13 +79,9 @@ pub(crate) async fn pull(
             platform: platform.clone(),
             credentials: found.clone(),
             policy,
+            beside: Some(Scope::user()),
         };
-        match containers
-            .runtime
-            .images()
-            .pull(&Scope::user(), &reference, options, &())
-            .await
-        {
+        match get(context, containers, wanted.scope, &reference, options).await {
             Ok(outcome) => {
                 if let PullSource::Imported {
                     unreachable: Some(why),
@@ -108,6 +110,43 @@ pub(crate) async fn pull(
         image: name.to_owned(),
         source: "no pull policy is left to try".into(),
     }))
+}
+
+/// Gets an image by one policy.
+///
+/// The installation's own registry is asked whatever the policy: it moves no byte, and only it knows the job's rights. What
+/// it does not have to a job that may read there is looked for on the machine, unless the policy is against that.
+async fn get(
+    context: &RunnerContext,
+    containers: &Containers,
+    scope: &Scope,
+    reference: &Reference,
+    options: PullOptions,
+) -> Result<PullOutcome, PullError> {
+    let images = containers.runtime.images();
+    if !context.client.is_own(&reference.registry) {
+        return images.pull(scope, reference, options, &()).await;
+    }
+    let asked = PullOptions {
+        policy: PullPolicy::Always,
+        ..options.clone()
+    };
+    match images.pull(scope, reference, asked, &()).await {
+        Err(PullError::Registry { source, .. })
+            if options.policy != PullPolicy::Always && matches!(*source, ClientError::NotFound { .. }) =>
+        {
+            let here = PullOptions {
+                policy: PullPolicy::Never,
+                ..options
+            };
+            let found = images.pull(scope, reference, here, &()).await;
+            found.map_err(|error| match error {
+                PullError::Absent { reference } => PullError::Registry { reference, source },
+                other => other,
+            })
+        }
+        answered => answered,
+    }
 }
 
 /// An image of the installation's own registry under the name that jobs have for it. Outside jobs the registry has other

@@ -106,6 +106,16 @@ impl Store {
         })
     }
 
+    /// The scopes in which jobs' images were pulled, sorted.
+    pub fn pulled_scopes(&self) -> Result<Vec<Scope>> {
+        let sql = "SELECT name FROM spaces WHERE kind = ?1 ORDER BY name";
+        let scopes: Vec<Scope> = self
+            .database()
+            .read(|db| rows(db, sql, [SCOPE], |row| parsed(row, 0)))?;
+        let pulled = scopes.into_iter().filter(|scope| scope.pulled_for().is_some());
+        Ok(pulled.collect())
+    }
+
     /// Takes a name away, and the image too if it has no other name in the scope.
     pub fn forget_image(&self, scope: &Scope, reference: &Reference) -> Result<bool> {
         self.database().write(|db| {

@@ -14,6 +14,8 @@ use crate::database::row;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope(Box<str>);
 
+const PULLED: &str = "pulled/";
+
 /// A text that cannot name a scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a scope's name has 1 to 512 bytes and no control characters, this one has {length} bytes")]
@@ -36,6 +38,19 @@ impl Scope {
     /// The images of one job.
     pub fn job(job: u64) -> Self {
         Self(format!("job/{job}").into())
+    }
+
+    /// What jobs of a project brought here from registries: names are no other project's, bytes are everybody's.
+    ///
+    /// # Errors
+    /// When the path is none that a scope can be named after.
+    pub fn pulled(project: &str) -> Result<Self, ScopeError> {
+        format!("{PULLED}{project}").parse()
+    }
+
+    /// The project whose jobs brought these images here; nothing for any other scope.
+    pub fn pulled_for(&self) -> Option<&str> {
+        self.0.strip_prefix(PULLED)
     }
 
     /// The text.

@@ -366,6 +366,7 @@ impl Build<'_> {
             } else {
                 PullPolicy::IfMissing
             },
+            ..PullOptions::default()
         };
         let pulled = self
             .images

@@ -208,8 +208,8 @@ impl Images {
         })
     }
 
-    /// Names an import. The person's own name for the import that it replaces goes as well: it came from standing in for the
-    /// registry, and would hide the new one from whoever pulls only what is missing.
+    /// Names an import. The names that the import which it replaces got for standing in for the registry, for the person and
+    /// for projects, go as well: they would hide the new one from whoever pulls only what is missing.
     fn replace_import(
         &self,
         scope: &Scope,
@@ -218,12 +218,16 @@ impl Images {
     ) -> Result<(), PutManifestError> {
         let replaced = self.store.image(scope, reference)?;
         self.store.put_image(scope, reference, write)?;
-        let user = Scope::user();
-        if *scope == Scope::imported()
-            && let Some(replaced) = replaced.filter(|replaced| *replaced != write.digest)
-            && self.store.image(&user, reference)?.as_ref() == Some(&replaced)
-        {
-            self.store.forget_image(&user, reference)?;
+        let Some(replaced) = replaced.filter(|replaced| *replaced != write.digest) else {
+            return Ok(());
+        };
+        if *scope != Scope::imported() {
+            return Ok(());
+        }
+        for stood_in in self.store.pulled_scopes()?.into_iter().chain([Scope::user()]) {
+            if self.store.image(&stood_in, reference)?.as_ref() == Some(&replaced) {
+                self.store.forget_image(&stood_in, reference)?;
+            }
         }
         Ok(())
     }

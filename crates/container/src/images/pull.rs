@@ -28,6 +28,8 @@ pub struct PullOptions {
     pub credentials: Option<RegistryCredentials>,
     /// Whether a registry is asked.
     pub policy: PullPolicy,
+    /// A scope whose images count as here as well, before the scope's own; nothing is ever named in it.
+    pub beside: Option<Scope>,
 }
 
 /// Where an image came from.
@@ -35,7 +37,7 @@ pub struct PullOptions {
 pub enum PullSource {
     /// From its registry. What was there already was not moved again.
     Registry,
-    /// The scope had it and the policy was content.
+    /// The scope, or the one beside it, had it and the policy was content.
     Local,
     /// From the scope "imported": the caller warns that the registry may have another one by now.
     Imported {
@@ -47,7 +49,7 @@ pub enum PullSource {
 /// An image that was pulled.
 #[derive(Debug)]
 pub struct PullOutcome {
-    /// The image; its scope has it under the name asked for.
+    /// The image; its scope, or the one beside it, has it under the name asked for.
     pub image: Image,
     /// Where it came from.
     pub source: PullSource,
@@ -119,15 +121,18 @@ impl Images {
             platform,
             credentials,
             policy,
+            beside,
         } = options;
         let platform = platform.unwrap_or_else(Platform::host);
-        if policy != PullPolicy::Always
-            && let Some(image) = self.present(scope, reference, &platform).await?
-        {
-            return Ok(PullOutcome {
-                image,
-                source: PullSource::Local,
-            });
+        if policy != PullPolicy::Always {
+            for scope in beside.iter().chain([scope]) {
+                if let Some(image) = self.present(scope, reference, &platform).await? {
+                    return Ok(PullOutcome {
+                        image,
+                        source: PullSource::Local,
+                    });
+                }
+            }
         }
         if policy == PullPolicy::Never {
             return match self.imported(scope, reference, &platform).await? {

@@ -327,13 +327,18 @@ async fn a_newer_import_is_not_hidden_by_the_older_one() {
         images.import(busybox_tar().as_slice(), options).unwrap()
     };
     let user = Scope::user();
+    let everybody = [user.clone(), Scope::pulled("group/project:protected").unwrap()];
 
     let older = import("USER older");
-    let pulled = pull(&house, &user, &name, PullPolicy::Always).await.unwrap();
-    assert_eq!(pulled.image.manifest, older.manifest);
+    for scope in &everybody {
+        let pulled = pull(&house, scope, &name, PullPolicy::Always).await.unwrap();
+        assert_eq!(pulled.image.manifest, older.manifest);
+    }
     let newer = import("USER newer");
-    let pulled = pull(&house, &user, &name, PullPolicy::IfMissing).await.unwrap();
-    assert_eq!(pulled.image.manifest, newer.manifest);
+    for scope in &everybody {
+        let pulled = pull(&house, scope, &name, PullPolicy::IfMissing).await.unwrap();
+        assert_eq!(pulled.image.manifest, newer.manifest);
+    }
 
     // What the person named themselves stays.
     images

@@ -43,6 +43,7 @@ impl Inner {
             platform: platform(&call.query)?,
             credentials: AuthConfig::from_headers(call.request.headers()).map(credentials),
             policy: PullPolicy::Always,
+            ..PullOptions::default()
         };
         let images = &self.images;
         // What cannot be used any more counts as not there: the pull brings a whole one.

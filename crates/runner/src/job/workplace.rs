@@ -23,6 +23,8 @@ use shipway_pipeline::job::{JobPayload, JobService};
 use shipway_sandbox::{Mount, MountSource};
 use shipway_store::Scope;
 
+const NAMING: &str = "naming the project's images";
+
 /// Where a job runs.
 pub(crate) struct Workplace {
     pub(super) builds: Builds,
@@ -209,10 +211,12 @@ async fn pull_all(
         .platform
         .as_deref()
         .map(|text| variables.expand(text));
+    let scope = &Scope::pulled(&project_class(payload)).doing(NAMING)?;
     let wanted = Wanted {
         name: image,
         policy: &payload.image.pull_policy,
         platform: platform.as_deref(),
+        scope,
     };
     let of_services = services.iter().filter_map(|beside| match beside {
         Beside::Daemon(..) => None,
@@ -227,6 +231,7 @@ async fn pull_all(
                 name,
                 policy: &service.pull_policy,
                 platform,
+                scope,
             },
             trace,
         )
@@ -317,14 +322,19 @@ pub(super) fn choose_builder(variables: &mut Variables) -> bool {
 /// Where a project keeps images and build steps from job to job. What unprotected branches write, protected ones do not
 /// read.
 pub(super) fn kept_scope(payload: &JobPayload) -> Result<Scope, JobError> {
+    format!("project/{}", project_class(payload))
+        .parse()
+        .doing(NAMING)
+}
+
+/// The project, apart for protected branches and tags and for others.
+fn project_class(payload: &JobPayload) -> String {
     let class = if payload.git_info.protected == Some(false) {
         "unprotected"
     } else {
         "protected"
     };
-    format!("project/{}:{class}", payload.job_info.project_full_path)
-        .parse()
-        .doing("naming the project's images")
+    format!("{}:{class}", payload.job_info.project_full_path)
 }
 
 async fn start_services(

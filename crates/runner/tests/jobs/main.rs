@@ -4,11 +4,18 @@
 
 mod beside;
 mod files;
+mod images;
 mod machine;
 mod place;
 mod script;
 
 fn main() -> std::process::ExitCode {
     shipway_sandbox::enter_keeper_if_asked();
-    shipway_testkit::harness::run_blocking(&[script::TESTS, files::TESTS, beside::TESTS, machine::TESTS])
+    shipway_testkit::harness::run_blocking(&[
+        script::TESTS,
+        files::TESTS,
+        images::TESTS,
+        beside::TESTS,
+        machine::TESTS,
+    ])
 }

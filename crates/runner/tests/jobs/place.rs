@@ -145,7 +145,11 @@ impl Place {
 
     /// Gives busybox another name with another configuration.
     pub(crate) fn import(&self, name: &str, changes: &[&str]) {
-        let mut options = ImportOptions::new(Scope::imported(), Some(Reference::parse(name).unwrap()));
+        self.import_into(Scope::imported(), name, changes);
+    }
+
+    pub(crate) fn import_into(&self, scope: Scope, name: &str, changes: &[&str]) {
+        let mut options = ImportOptions::new(scope, Some(Reference::parse(name).unwrap()));
         options.changes = changes.iter().map(|change| change.parse().unwrap()).collect();
         let containers = self.context.containers.as_ref().unwrap();
         containers

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use shipway_runner::forget_dead_jobs;
-use shipway_store::{CollectOptions, FsckOptions};
+use shipway_store::{CollectOptions, FsckOptions, Store, StoreError};
 
 use crate::arguments::span;
 use crate::failure::{Failure, FailureKind};
@@ -21,7 +21,8 @@ const DEFAULT_UNTAGGED: &str = "24h";
 /// Show what the data directory holds and remove what nothing refers to
 #[derive(Debug, Args)]
 pub(crate) struct PruneArguments {
-    /// Also remove the build cache and unpacked layers; they are made again when they are needed
+    /// Also remove the build cache, unpacked layers and the images that jobs pulled; they are made or pulled again when
+    /// they are needed
     #[arg(short, long)]
     all: bool,
     /// Only show
@@ -80,6 +81,7 @@ pub(crate) async fn prune(
             .store
             .prune_cache(Duration::ZERO)
             .map_err(|error| broken("dropping the build cache", &error))?;
+        forget_pulled(&installation.store).map_err(|error| broken("forgetting what jobs pulled", &error))?;
         layers = prune_layers(&installation).await?;
     }
     let options = CollectOptions {
@@ -118,6 +120,13 @@ pub(crate) async fn prune(
         screen::line(&format!("{layers} unpacked layers removed"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn forget_pulled(store: &Store) -> Result<(), StoreError> {
+    for scope in store.pulled_scopes()? {
+        store.forget_scope(&scope)?;
+    }
+    Ok(())
 }
 
 /// The bytes of all files below a directory, as far as this user may look: a lower bound where layers hold private directories.

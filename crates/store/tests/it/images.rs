@@ -38,6 +38,23 @@ fn scopes_see_nothing_of_each_other() {
 }
 
 #[test]
+fn pulled_scopes_are_found_and_no_others() {
+    let Place {
+        store,
+        directory: _kept,
+    } = place();
+    let pulled = Scope::pulled("group/project:protected").unwrap();
+    for scope in [&Scope::user(), &Scope::imported(), &Scope::job(1), &pulled] {
+        put(&store, scope, "a:1", b"1");
+    }
+    assert_eq!(store.pulled_scopes().unwrap(), [pulled.clone()]);
+    assert_eq!(pulled.pulled_for(), Some("group/project:protected"));
+    store.forget_scope(&pulled).unwrap();
+    assert_eq!(store.pulled_scopes().unwrap(), []);
+    assert!(Scope::pulled("a\nb").is_err());
+}
+
+#[test]
 fn names_come_move_and_go_as_docker_has_it() {
     let Place {
         store,

@@ -24,7 +24,8 @@ pub(super) async fn local(installation: &Installation, json: bool) -> Result<(),
                 .iter()
                 .any(|other| other.image.id == listed.image.id && other.references.contains(reference));
             if !stood_in {
-                rows.push((reference.familiar(), listed.image.clone(), "built or pulled"));
+                let origin = "built or pulled".to_owned();
+                rows.push((reference.familiar(), listed.image.clone(), origin));
             }
         }
     }
@@ -33,8 +34,15 @@ pub(super) async fn local(installation: &Installation, json: bool) -> Result<(),
             listed
                 .references
                 .iter()
-                .map(|name| (name.familiar(), listed.image.clone(), "imported")),
+                .map(|name| (name.familiar(), listed.image.clone(), "imported".to_owned())),
         );
+    }
+    for scope in pulled_scopes(installation)? {
+        let origin = format!("pulled for {}", scope.pulled_for().unwrap_or_default());
+        for listed in list(scope).await? {
+            let names = listed.references.iter();
+            rows.extend(names.map(|name| (name.familiar(), listed.image.clone(), origin.clone())));
+        }
     }
     let rows: Vec<_> = rows
         .into_iter()
@@ -63,6 +71,11 @@ pub(super) async fn local(installation: &Installation, json: bool) -> Result<(),
         ));
     }
     Ok(())
+}
+
+fn pulled_scopes(installation: &Installation) -> Result<Vec<Scope>, Failure> {
+    let scopes = installation.store.pulled_scopes();
+    scopes.map_err(|error| lookup_failed(&error))
 }
 
 pub(super) fn registry(installation: &Installation, json: bool) -> Result<(), Failure> {
@@ -142,13 +155,15 @@ pub(super) async fn tag(installation: &Installation, name: &str, reference: &str
 
 pub(super) async fn remove(installation: &Installation, names: &[String]) -> Result<(), Failure> {
     let images = installation.images();
+    let mut scopes = pulled_scopes(installation)?;
+    scopes.extend([Scope::user(), Scope::imported()]);
     let mut missing = Vec::new();
     for name in names {
         let reference = parse_reference(name)?;
         let mut found = false;
-        for scope in [Scope::user(), Scope::imported()] {
+        for scope in &scopes {
             found |= images
-                .untag(&scope, &reference)
+                .untag(scope, &reference)
                 .await
                 .map_err(|error| lookup_failed(&error))?;
         }

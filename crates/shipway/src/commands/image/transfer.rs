@@ -27,6 +27,7 @@ pub(super) async fn pull(
         platform,
         credentials,
         policy: PullPolicy::Always,
+        ..PullOptions::default()
     };
     let outcome = installation
         .images()
