@@ -161,6 +161,7 @@ async fn prepare_and_drive(
     facts: WorkTreeFacts,
     selection: Selection,
 ) -> Result<ExitCode, Failure> {
+    let digests = cache_keys::digests(&facts.root, selection.pipeline())?;
     let pushes = Arc::new(summary::Pushes::default());
     let installation = installation.observed(pushes.clone())?;
     let number = selection.pipeline().situation.pipeline.id;
@@ -197,7 +198,7 @@ async fn prepare_and_drive(
         artifacts,
         caches,
         sources: Arc::new(sources),
-        digests: cache_keys::digests(&facts.root, selection.pipeline()),
+        digests,
         traces,
         timeout: manner.timeout,
         concurrency: manner.concurrency,
