@@ -260,6 +260,8 @@ fn init(place: &Workplace<'_>, setup: Setup<'_>, worker: &OwnedFd) -> KeeperErro
         wire::send(worker, &Word::Built { made }, &[])?;
         hear(worker)
     });
+    // Closed by their owner: what follows closes every descriptor by its number.
+    drop(setup.mounts);
     match built {
         Ok(()) => process::run(&setup.spec.process, setup.streams, worker),
         Err(error) => error,

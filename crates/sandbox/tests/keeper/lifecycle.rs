@@ -77,6 +77,19 @@ fn what_cannot_run_says_why() {
     let mut spec = container(root.clone(), &["/bin/sh"]);
     spec.root.layers = vec!["../escape".into()];
     assert!(matches!(start(spec), KeeperError::Path { .. }));
+    // With a mount there are descriptors besides the streams.
+    house
+        .keeper
+        .make_directory(Path::new("volume"), 0o755, (0, 0))
+        .unwrap();
+    let mut spec = container(root.clone(), &["missing"]);
+    spec.mounts = vec![Mount {
+        target: "/volume".into(),
+        source: MountSource::Keeper("volume".into()),
+        read_only: false,
+    }];
+    let error = start(spec);
+    assert!(matches!(error, KeeperError::NotFound { .. }), "{error:?}");
     let (status, _) = house.run(container(root, &["/bin/sh", "-c", "exit 0"]));
     assert_eq!(
         status,
