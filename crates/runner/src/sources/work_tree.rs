@@ -12,10 +12,10 @@ use super::git::git;
 use super::history::{Histories, History, HistoryName};
 use super::{GitError, SourceError, SourceReport, Sources};
 use crate::exact::Exact;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -111,7 +111,7 @@ impl WorkTree {
     }
 
     fn copy_history(&self, revision: &str, directory: &Path) -> Result<(), SourceError> {
-        let mut arguments: Vec<String> = [
+        let mut arguments: Vec<OsString> = [
             "clone",
             "--quiet",
             "--no-checkout",
@@ -120,14 +120,14 @@ impl WorkTree {
             // The pack goes no further than this machine: searching for differences would take longer than they save.
             "--upload-pack=git -c pack.window=0 -c pack.compression=1 upload-pack",
         ]
-        .map(str::to_owned)
+        .map(OsString::from)
         .into();
         if self.depth > 0 {
-            arguments.push(format!("--depth={}", self.depth));
+            arguments.push(format!("--depth={}", self.depth).into());
         }
-        // `file://` and not a path: a path would be hard-linked whole, whatever the depth.
-        arguments.push(format!("file://{}", self.root.display()));
-        arguments.push(directory.display().to_string());
+        arguments.push("--".into());
+        arguments.push(address(&self.root));
+        arguments.push(directory.into());
         git(&self.root, &arguments)?;
         // Detached at the commit, as every CI job is.
         let head = directory.join(".git/HEAD");
@@ -233,6 +233,19 @@ fn tracked(root: &Path) -> Result<Vec<Tracked>, GitError> {
         });
     }
     Ok(entries)
+}
+
+/// A directory for `git clone`. An address and not a path: a path would be hard-linked whole, whatever the depth. Git
+/// decodes the `%` of addresses.
+fn address(root: &Path) -> OsString {
+    let mut address = b"file://".to_vec();
+    for byte in root.as_os_str().as_bytes() {
+        match byte {
+            b'%' => address.extend(b"%25"),
+            other => address.push(*other),
+        }
+    }
+    OsString::from_vec(address)
 }
 
 fn listed(names: &[String]) -> String {

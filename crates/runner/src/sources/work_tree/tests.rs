@@ -148,3 +148,21 @@ fn the_history_is_copied_again_when_it_or_its_tags_are_others() {
             .starts_with("v2-1-g")
     );
 }
+
+#[test]
+fn a_percent_sign_in_the_path_leads_to_no_neighbour() {
+    let parent = tempfile::tempdir().unwrap();
+    for name in ["p%41", "pA"] {
+        let root = parent.path().join(name);
+        fs::create_dir(&root).unwrap();
+        git(&root, &["init", "-q"]);
+        git(&root, &["commit", "-q", "--allow-empty", "-m", name]);
+    }
+    let (root, scratch) = (parent.path().join("p%41"), tempfile::tempdir().unwrap());
+    let tree = WorkTree::new(&root, 20, "https://example.com/p.git", scratch.path());
+    let mut archive = Vec::new();
+    tree.write(&mut archive).unwrap();
+    let job = tempfile::tempdir().unwrap();
+    tar::Archive::new(archive.as_slice()).unpack(job.path()).unwrap();
+    assert_eq!(git(job.path(), &["log", "--format=%s"]), "p%41");
+}

@@ -70,7 +70,9 @@ struct Allowance {
 impl Allowance {
     fn file(&mut self) -> io::Result<()> {
         self.files = self.files.checked_sub(1).ok_or_else(|| {
-            io::Error::other(format!("they are more than {MOST_FILES} files; name fewer of them"))
+            io::Error::other(format!(
+                "they are more than {MOST_FILES} files; name fewer of them"
+            ))
         })?;
         Ok(())
     }
