@@ -1,14 +1,15 @@
 //! A whole build: Dockerfile, ignore file, plan, stages, image.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use shipway_container::{Images, PullOptions, PullPolicy, PullSource, Runtime};
+use shipway_container::{Egress, Images, PullOptions, PullPolicy, PullSource, Runtime};
 use shipway_oci::{ImageConfig, Platform, Reference};
-use shipway_registry::Client;
+use shipway_registry::{Client, EgressPolicy};
 use shipway_store::Store;
 
 use super::behind::{Behind, Limits};
@@ -46,7 +47,7 @@ pub(super) struct Build<'a> {
     pub(super) site: Site,
     pub(super) committer: Committer,
     pub(super) cache: Cache,
-    pub(super) client: Client,
+    client: Client,
     /// Where fetched files wait.
     pub(super) spool: PathBuf,
     /// The time in the image's configuration.
@@ -61,7 +62,8 @@ pub(super) struct Build<'a> {
 }
 
 impl Builder {
-    /// A builder that runs steps with `runtime`, keeps results in `store`, and fetches with `client`.
+    /// A builder that runs steps with `runtime`, keeps results in `store`, and pulls base images with `client`. What a
+    /// Dockerfile adds by its address is fetched with it, too, but only from where its RUN steps may go.
     pub fn new(runtime: Runtime, store: Store, client: Client) -> Self {
         Self {
             runtime,
@@ -234,6 +236,13 @@ impl Build<'_> {
             .push(message.to_owned());
     }
 
+    /// The way to what ADD names: no further than a RUN would come.
+    pub(super) fn fetcher(&self) -> Result<Client, StepError> {
+        let steps = self.site.egress()?;
+        let policy = Both(Arc::clone(self.client.egress()), steps);
+        Ok(self.client.with_egress(Arc::new(policy)))
+    }
+
     /// A stage that is built already.
     pub(super) fn finished(&self, index: usize) -> Option<Arc<Snapshot>> {
         self.finished
@@ -382,6 +391,15 @@ impl Build<'_> {
             ));
         }
         Ok(Snapshot::of(pulled.image.config, pulled.image.layers))
+    }
+}
+
+/// What the builder's own client may reach, of what steps may.
+struct Both(Arc<dyn EgressPolicy>, Egress);
+
+impl EgressPolicy for Both {
+    fn permits(&self, address: SocketAddr) -> bool {
+        self.0.permits(address) && self.1.permits(address)
     }
 }
 

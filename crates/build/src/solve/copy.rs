@@ -213,7 +213,7 @@ impl Stage<'_> {
         checksum: Option<&str>,
         directory: bool,
     ) -> Result<FetchedFile, StepError> {
-        let file = fetch(&self.build.client, url, checksum, &self.build.spool).await?;
+        let file = fetch(&self.build.fetcher()?, url, checksum, &self.build.spool).await?;
         if directory && file.name.is_empty() {
             let what = format!("ADD {url}: an address that ends with no file name, into a directory");
             return Err(StepError::Unsupported { what });

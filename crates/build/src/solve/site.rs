@@ -42,14 +42,19 @@ impl Site {
         }
     }
 
+    /// What steps may reach.
+    pub(crate) fn egress(&self) -> Result<Egress, StepError> {
+        match (&self.given, &self.egress) {
+            (Some(pod), _) => Ok(pod.egress().clone()),
+            (None, Some(egress)) => Ok(egress.clone()),
+            (None, None) => Egress::detect([]).map_err(|source| StepError::Egress { source }),
+        }
+    }
+
     async fn start(&self) -> Result<Pod, StepError> {
-        let egress = match &self.egress {
-            Some(egress) => egress.clone(),
-            None => Egress::detect([]).map_err(|source| StepError::Egress { source })?,
-        };
         let options = PodOptions {
             name: "build".to_owned(),
-            egress,
+            egress: self.egress()?,
         };
         self.runtime
             .start_pod(options)

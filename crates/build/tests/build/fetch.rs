@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use shipway_build::{Builder, Context, RunNetwork};
+use shipway_build::{BuildRequest, Builder, Context, RunNetwork};
+use shipway_container::Egress;
 use shipway_oci::Digest;
 use shipway_registry::{Client, ClientOptions, EgressPolicy, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -47,6 +48,13 @@ async fn serve(served: Vec<u8>) -> String {
     format!("http://{address}")
 }
 
+/// A build whose steps may reach the loopback.
+fn near(text: &str) -> BuildRequest {
+    let mut wanted = request(Context::Empty, text);
+    wanted.egress = Some(Egress::new([], ["127.0.0.1".parse().unwrap()]));
+    wanted
+}
+
 async fn files_are_fetched() {
     let house = House::new().await;
     let url = serve(b"from afar".to_vec()).await;
@@ -54,7 +62,7 @@ async fn files_are_fetched() {
     let text = format!(
         "FROM scratch\nADD {url}/dir/file.txt?x=1 /in/\nADD --checksum={digest} --chmod=0644 {url}/other /named\n"
     );
-    let (built, _) = house.built(request(Context::Empty, &text)).await;
+    let (built, _) = house.built(near(&text)).await;
     let image = house.image(&built);
     let entries: Vec<String> = image
         .layers
@@ -84,7 +92,7 @@ async fn files_are_fetched() {
             "git repository",
         ),
     ] {
-        let (result, _) = house.build(request(Context::Empty, &text)).await;
+        let (result, _) = house.build(near(&text)).await;
         let error = chain(&result.unwrap_err());
         assert!(
             error.starts_with("Dockerfile:2") && error.contains(what),
@@ -117,7 +125,11 @@ async fn the_egress_policy_is_asked() {
     let client = Client::new(options).unwrap();
     let builder = Builder::new(house.runtime.clone(), house.store.clone(), client);
     let text = format!("FROM scratch\nADD {url}/a /a\n");
-    assert!(builder.build(request(Context::Empty, &text), &()).await.is_err());
+    assert!(builder.build(near(&text), &()).await.is_err());
+    // A client that may go everywhere takes ADD no further than a RUN comes.
+    let (result, _) = house.build(request(Context::Empty, &text)).await;
+    let error = chain(&result.unwrap_err());
+    assert!(error.contains("127.0.0.1"), "{error}");
 }
 
 async fn a_step_has_a_network() {
