@@ -19,6 +19,12 @@ pub enum NameError {
         /// Its length.
         length: usize,
     },
+    /// It would change the terminal, the log or the page that shows it.
+    #[error("the name has a control character (U+{code:04X}) in it")]
+    Control {
+        /// Which one.
+        code: u32,
+    },
 }
 
 macro_rules! name {
@@ -43,6 +49,8 @@ macro_rules! name {
                     Err(NameError::Empty)
                 } else if length > LIMIT {
                     Err(NameError::TooLong { length })
+                } else if let Some(control) = text.chars().find(|letter| letter.is_control()) {
+                    Err(NameError::Control { code: control.into() })
                 } else {
                     Ok(Self(text.into()))
                 }

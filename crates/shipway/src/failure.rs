@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::screen;
+use crate::screen::{self, Colours};
 
 /// Why a command ended, as its exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +66,10 @@ impl Failure {
 
     /// Prints the failure on standard error and gives its exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        let mut text = format!("{} {}", screen::red("error:"), self.message);
+        let message = screen::clean(&self.message, Colours::Dropped);
+        let mut text = format!("{} {message}", screen::red("error:"));
         for hint in &self.hints {
+            let hint = screen::clean(hint, Colours::Dropped);
             let _ = write!(text, "\n{} {hint}", screen::cyan("hint:"));
         }
         screen::error_line(&text);

@@ -1,6 +1,11 @@
-//! The two streams that people see. The only file that prints, so that colour, `NO_COLOR` and closed pipes are decided once.
+//! The two streams that people see. The only file that prints, so that colour, `NO_COLOR` and closed pipes are decided once,
+//! and so that nothing reaches a terminal but text and colours, whoever wrote it.
+
+mod foreign;
 
 use std::io::{IsTerminal, Write};
+
+pub(crate) use foreign::{Cleaner, Colours, clean, phrase};
 
 fn colours() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal()
@@ -36,29 +41,65 @@ pub(crate) fn green(text: &str) -> String {
 
 /// A line of result on standard output. A reader that is gone is no error: `shipway … | head` ends quietly.
 pub(crate) fn line(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    let _ = writeln!(std::io::stdout().lock(), "{}", clean(text, Colours::Kept));
+}
+
+/// A JSON document on standard output.
+pub(crate) fn document(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{}", escaped(text));
+}
+
+/// JSON escapes the older half of the control characters; the others can only stand in its strings.
+fn escaped(document: &str) -> String {
+    let mut text = String::with_capacity(document.len());
+    for letter in document.chars() {
+        match letter {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            other => text.push(other),
+        }
+    }
+    text
 }
 
 /// A line for people on standard error.
 pub(crate) fn error_line(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", clean(text, Colours::Kept));
 }
 
 /// A question on standard error, the cursor left behind it.
 pub(crate) fn error_prompt(text: &str) {
-    error_bytes(text.as_bytes());
+    error_text(&clean(text, Colours::Kept));
 }
 
-/// Unfinished text for people on standard error, such as the output of a build step.
-pub(crate) fn error_bytes(bytes: &[u8]) {
+/// The output of a program, which comes in pieces, on standard error.
+pub(crate) fn error_output(cleaner: &mut Cleaner, bytes: &[u8]) -> String {
+    let text = cleaner.write(bytes);
+    error_text(&text);
+    text
+}
+
+/// A cleaner for the output of a program: its colours are shown where ours are.
+pub(crate) fn output_cleaner() -> Cleaner {
+    Cleaner::new(if colours() {
+        Colours::Kept
+    } else {
+        Colours::Dropped
+    })
+}
+
+fn error_text(text: &str) {
     let mut stream = std::io::stderr().lock();
-    let _ = stream.write_all(bytes);
+    let _ = stream.write_all(text.as_bytes());
     let _ = stream.flush();
 }
 
 /// A warning for people on standard error.
 pub(crate) fn warning(text: &str) {
-    error_line(&format!("{} {text}", yellow("warning:")));
+    error_line(&format!(
+        "{} {}",
+        yellow("warning:"),
+        clean(text, Colours::Dropped)
+    ));
 }
 
 /// A size for people: `1.5 MB` in powers of ten, as Docker prints it.
@@ -80,6 +121,19 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_is_the_same_without_a_control_character() {
+        let value = serde_json::json!({ "a\u{9b}b": "\u{1b}[31m\u{7f}ü" });
+        for document in [value.to_string(), format!("{value:#}")] {
+            let shown = escaped(&document);
+            assert!(
+                !shown.chars().any(|letter| letter.is_control() && letter != '\n'),
+                "{shown:?}"
+            );
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+        }
+    }
 
     #[test]
     fn sizes_are_in_powers_of_ten() {

@@ -98,11 +98,13 @@ fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Draft
             template.group,
             copy.as_ref().map_or("", |copy| copy.suffix.as_str())
         );
-        let Ok(name) = name.parse::<JobName>() else {
-            context
-                .reports
-                .error(span, "the name of a copy of this job is too long");
-            return;
+        let name = match name.parse::<JobName>() {
+            Ok(name) => name,
+            Err(error) => {
+                let message = format!("a copy of this job cannot be named: {error}");
+                context.reports.error(span, message);
+                return;
+            }
         };
         if drafts
             .copies
@@ -295,7 +297,14 @@ fn stage(context: &mut Context<'_>, root: &Root, mapping: &Mapping, span: Span) 
         context.reports.error_with_help(span, message, help);
         return None;
     }
-    name.parse().ok()
+    match name.parse() {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let message = format!("this is no name for a stage: {error}");
+            context.reports.error(span, message);
+            None
+        }
+    }
 }
 
 fn when(context: &mut Context<'_>, mapping: &Mapping) -> Option<When> {

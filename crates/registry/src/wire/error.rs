@@ -319,9 +319,10 @@ fn foreign_message(body: &[u8]) -> Option<String> {
         .map(|text| shortened(text.to_owned()))
 }
 
-/// A foreign message is shown to people: not without a limit.
-fn shortened(mut message: String) -> String {
+/// A foreign message is shown to people, on terminals and in logs: on one line, and not without a limit.
+fn shortened(message: String) -> String {
     const LONGEST: usize = 2048;
+    let mut message = message.replace(char::is_control, " ");
     if let Some((at, _)) = message.char_indices().nth(LONGEST) {
         message.truncate(at);
     }
@@ -400,6 +401,9 @@ mod tests {
         );
         let error = RegistryError::from_answer(StatusCode::IM_A_TEAPOT, b"");
         assert!(error.message.contains("418"), "{error}");
+        let hostile = br#"{"errors":[{"code":"WEIRD","message":"no\n\u001b[2Jforged\u009b1A"}]}"#;
+        let error = RegistryError::from_answer(StatusCode::BAD_REQUEST, hostile);
+        assert_eq!(error.message, "no  [2Jforged 1A");
         let long = format!(
             r#"{{"errors":[{{"code":"WEIRD","message":"{}"}}]}}"#,
             "é".repeat(10_000)

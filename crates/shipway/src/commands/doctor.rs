@@ -35,7 +35,7 @@ pub(crate) fn execute(arguments: &DoctorArguments, global: &GlobalArguments) -> 
     if arguments.json {
         let text = serde_json::to_string_pretty(&report)
             .map_err(|error| Failure::caused(FailureKind::Internal, "writing the report", &error))?;
-        screen::line(&text);
+        screen::document(&text);
     } else {
         screen::line(&format!("isolation: {}", report.tier));
         for finding in &report.findings {

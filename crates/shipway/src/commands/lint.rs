@@ -45,19 +45,18 @@ pub(crate) fn execute(arguments: &LintArguments, global: &GlobalArguments) -> Re
     match arguments.plan.compile(&facts, 1, &registry)? {
         Ok(compiled) => {
             show(&compiled.warnings);
-            let text = if arguments.json {
-                document(file, &compiled)?.to_string()
+            if arguments.json {
+                screen::document(&document(file, &compiled)?.to_string());
             } else {
-                table(&compiled.pipeline)?
-            };
-            screen::line(&text);
+                screen::line(&table(&compiled.pipeline)?);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(diagnostics) => {
             show(&diagnostics);
             if arguments.json {
                 let document = json!({ "file": file, "valid": false, "diagnostics": diagnostics });
-                screen::line(&document.to_string());
+                screen::document(&document.to_string());
             }
             Err(Failure::new(
                 FailureKind::Use,

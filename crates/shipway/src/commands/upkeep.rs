@@ -98,7 +98,7 @@ pub(crate) async fn prune(
             "bytes_on_disk": whole, "removed_blobs": report.blobs, "removed_bytes": report.bytes, "removed_layers": layers,
             "dry_run": arguments.dry_run,
         });
-        screen::line(&figures.to_string());
+        screen::document(&figures.to_string());
         return Ok(ExitCode::SUCCESS);
     }
     let held = screen::size(usage.blob_bytes);
@@ -195,7 +195,7 @@ pub(crate) fn fsck(arguments: &FsckArguments, installation: &Installation) -> Re
     if arguments.json {
         let text =
             serde_json::to_string_pretty(&report).map_err(|error| broken("writing the report", &error))?;
-        screen::line(&text);
+        screen::document(&text);
     } else {
         screen::line(&report.to_string());
     }

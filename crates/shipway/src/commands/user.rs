@@ -81,7 +81,7 @@ fn add(
 fn list(installation: &Installation, json: bool) -> Result<ExitCode, Failure> {
     for user in installation.store.users().map_err(|error| internal(&error))? {
         if json {
-            screen::line(
+            screen::document(
                 &serde_json::json!({"name": user.name, "administrator": user.administrator}).to_string(),
             );
         } else {

@@ -1,7 +1,7 @@
 //! What people see of a build and of transfers: a line for each step, the output of the steps, a line for each blob.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use shipway_build::{BuildEvents, Step};
@@ -9,13 +9,15 @@ use shipway_container::OutputStream;
 use shipway_oci::{Descriptor, Digest};
 use shipway_registry::client::{BlobProgress, PullProgress, PushProgress};
 
-use crate::screen;
+use crate::screen::{self, Cleaner, Colours};
 
 /// Prints a build as it goes, on standard error; the image's id alone goes to standard output.
 pub(crate) struct Progress {
     quiet: bool,
     started: Mutex<Instant>,
     line_open: AtomicBool,
+    /// Of the step's two streams.
+    cleaners: Mutex<[Cleaner; 2]>,
 }
 
 impl Progress {
@@ -24,6 +26,7 @@ impl Progress {
             quiet,
             started: Mutex::new(Instant::now()),
             line_open: AtomicBool::new(false),
+            cleaners: Mutex::new(cleaners()),
         }
     }
 
@@ -40,14 +43,12 @@ impl Progress {
 
 impl BuildEvents for Progress {
     fn step_started(&self, step: &Step<'_>) {
-        *self
-            .started
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.cleaners.lock().unwrap_or_else(PoisonError::into_inner) = cleaners();
         self.say(&format!(
             "{} {}",
             screen::cyan(&format!("[{}/{}]", step.index, step.total)),
-            step.text
+            screen::clean(step.text, Colours::Dropped)
         ));
     }
 
@@ -55,10 +56,14 @@ impl BuildEvents for Progress {
         self.say("      cached");
     }
 
-    fn output(&self, _step: &Step<'_>, _stream: OutputStream, bytes: &[u8]) {
-        if !self.quiet {
-            self.line_open.store(!bytes.ends_with(b"\n"), Ordering::Relaxed);
-            screen::error_bytes(bytes);
+    fn output(&self, _step: &Step<'_>, stream: OutputStream, bytes: &[u8]) {
+        if self.quiet {
+            return;
+        }
+        let mut cleaners = self.cleaners.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = screen::error_output(&mut cleaners[stream as usize], bytes);
+        if !shown.is_empty() {
+            self.line_open.store(!shown.ends_with('\n'), Ordering::Relaxed);
         }
     }
 
@@ -66,14 +71,19 @@ impl BuildEvents for Progress {
         let elapsed = self
             .started
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
             .elapsed();
         self.say(&format!("      {:.2} s", elapsed.as_secs_f64()));
     }
 
     fn warning(&self, text: &str) {
+        let text = screen::clean(text, Colours::Dropped);
         self.say(&format!("{} {text}", screen::yellow("warning:")));
     }
+}
+
+fn cleaners() -> [Cleaner; 2] {
+    [screen::output_cleaner(), screen::output_cleaner()]
 }
 
 /// Prints a line for each blob that was moved.

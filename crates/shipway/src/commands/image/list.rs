@@ -50,7 +50,7 @@ pub(super) async fn local(installation: &Installation, json: bool) -> Result<(),
         .collect();
     if json {
         for (name, id, size, origin) in rows {
-            screen::line(
+            screen::document(
                 &serde_json::json!({"name": name, "id": id, "size": size, "origin": origin}).to_string(),
             );
         }
@@ -96,7 +96,7 @@ pub(super) fn registry(installation: &Installation, json: bool) -> Result<(), Fa
                     let name = format!("{}/{repository}:{tag}", installation.settings.registry.listen);
                     if json {
                         let row = serde_json::json!({"name": name, "digest": manifest.digest});
-                        screen::line(&row.to_string());
+                        screen::document(&row.to_string());
                     } else {
                         screen::line(&format!("{name}@{}", manifest.digest));
                     }
@@ -134,7 +134,7 @@ pub(super) async fn inspect(installation: &Installation, name: &str) -> Result<(
         "config": image.config,
         "layers": image.layers,
     });
-    screen::line(&format!("{description:#}"));
+    screen::document(&format!("{description:#}"));
     Ok(())
 }
 

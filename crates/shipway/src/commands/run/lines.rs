@@ -3,6 +3,8 @@
 //! A trace has section markers, carriage returns that redraw a line, colours, and whatever else a job prints. On a
 //! screen that several jobs share, only text and colours may survive: a job must not be able to move the cursor.
 
+use crate::screen::{self, Colours};
+
 /// A line longer than this is shown in pieces.
 const LONGEST: usize = 16 * 1024;
 
@@ -46,7 +48,10 @@ fn clean(line: &[u8], keeps_tabs: bool) -> Option<String> {
         .rsplit('\r')
         .find(|part| !part.is_empty())
         .unwrap_or_default();
-    let shown = harmless(shown, keeps_tabs);
+    let mut shown = screen::clean(shown, Colours::Kept);
+    if !keeps_tabs {
+        shown = shown.replace('\t', "    ");
+    }
     if is_marker && (without_colours(&shown).trim().is_empty() || !text.contains('\r')) {
         None
     } else {
@@ -54,54 +59,9 @@ fn clean(line: &[u8], keeps_tabs: bool) -> Option<String> {
     }
 }
 
-/// Keeps text and colours.
-fn harmless(text: &str, keeps_tabs: bool) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(next) = rest.chars().next() {
-        if let Some(sequence) = rest.strip_prefix("\u{1b}[") {
-            let end = sequence
-                .find(|c: char| !matches!(c, '0'..='9' | ';' | ':' | '?'))
-                .unwrap_or(sequence.len());
-            if sequence[end..].starts_with('m') {
-                kept.push_str(&rest[..2 + end + 1]);
-            }
-            let length = sequence[end..].chars().next().map_or(0, char::len_utf8);
-            rest = &sequence[end + length..];
-            continue;
-        }
-        if let Some(command) = rest.strip_prefix("\u{1b}]") {
-            rest = after_command(command);
-            continue;
-        }
-        match next {
-            '\t' if !keeps_tabs => kept.push_str("    "),
-            next if next.is_control() && next != '\t' => {}
-            next => kept.push(next),
-        }
-        rest = &rest[next.len_utf8()..];
-    }
-    kept
-}
-
-/// What follows a command to the terminal (its title, a link); one that does not end on its line is text after all.
-fn after_command(command: &str) -> &str {
-    let end = |mark: &str| command.find(mark).map(|at| at + mark.len());
-    let ends = [end("\u{7}"), end("\u{1b}\\")];
-    let first = ends.into_iter().flatten().min();
-    first.map_or(command, |end| &command[end..])
-}
-
 /// The text of a line without its colours.
 pub(super) fn without_colours(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("\u{1b}[") {
-        kept.push_str(&rest[..start]);
-        rest = rest[start..].find('m').map_or("", |end| &rest[start + end + 1..]);
-    }
-    kept.push_str(rest);
-    kept
+    screen::clean(text, Colours::Dropped)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::files::WorkTreeFiles;
 use super::git::WorkTreeFacts;
 use super::situation::SituationArguments;
 use crate::failure::Failure;
-use crate::screen;
+use crate::screen::{self, Colours};
 
 /// Which file is compiled, and for what.
 #[derive(Debug, Args)]
@@ -50,6 +50,7 @@ impl PlanArguments {
 /// Shows people what the compiler said, each with its place.
 pub(crate) fn show(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
-        screen::error_line(&format!("{diagnostic}\n"));
+        let text = screen::clean(&diagnostic.to_string(), Colours::Dropped);
+        screen::error_line(&format!("{text}\n"));
     }
 }

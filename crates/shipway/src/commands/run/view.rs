@@ -17,6 +17,7 @@ use shipway_pipeline::{Diagnostic, Pipeline};
 use shipway_runner::{FailureReason, JobStatus, TraceEvent, TraceListener};
 
 use super::summary::Summary;
+use crate::screen;
 
 /// A job as the views name it.
 #[derive(Debug, Clone)]
@@ -104,7 +105,7 @@ pub(super) fn brief(status: &JobStatus) -> Option<String> {
             reason: FailureReason::ImagePullFailure,
             ..
         } => Some("an image could not be pulled".to_owned()),
-        JobStatus::Failed { message, .. } => Some(message.clone()),
+        JobStatus::Failed { message, .. } => Some(screen::phrase(message)),
         JobStatus::Success | JobStatus::Canceled => None,
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct JsonView {
 impl JsonView {
     /// On standard output.
     pub(super) fn new() -> Self {
-        Self::to(Box::new(screen::line))
+        Self::to(Box::new(screen::document))
     }
 
     fn to(output: Output) -> Self {

@@ -13,7 +13,7 @@ use super::echo::QuietInterrupt;
 use super::{JobEnd, JobLabel, View, describe, span};
 use crate::commands::run::lines::{Lines, without_colours};
 use crate::commands::run::summary::Summary;
-use crate::screen;
+use crate::screen::{self, Colours};
 
 /// Lines of a failed job's trace that are shown.
 const TAIL: usize = 30;
@@ -43,7 +43,7 @@ impl TerminalView {
 
     fn print(&self, line: &str) {
         // The screen is gone when this fails, and nobody looks.
-        let _ = self.bars.println(line);
+        let _ = self.bars.println(screen::clean(line, Colours::Kept));
     }
 }
 
@@ -59,7 +59,7 @@ impl View for TerminalView {
         {
             bar.set_style(style);
         }
-        bar.set_prefix(job.name.clone());
+        bar.set_prefix(screen::phrase(&job.name));
         bar.enable_steady_tick(TICK);
         let live = LiveJob {
             bar,
