@@ -194,7 +194,8 @@ impl Transfer<'_> {
             mut response,
             mut surplus,
         } = arriving;
-        while let Some(mut chunk) = self.session.chunk(&mut response).await? {
+        let mut pace = self.session.pace();
+        while let Some(mut chunk) = self.session.chunk(&mut response, &mut pace).await? {
             let known = usize::try_from(surplus).unwrap_or(usize::MAX).min(chunk.len());
             surplus -= chunk.split_to(known).len() as u64;
             if chunk.is_empty() {
@@ -247,7 +248,8 @@ impl Transfer<'_> {
     /// A registry without ranges: everything comes, and is looked at and not kept.
     async fn have_all_shown(&self, mut response: Response) -> Result<(), ClientError> {
         let mut verifier = Verifier::new(self.blob.digest.clone(), Some(self.blob.size));
-        while let Some(chunk) = self.session.chunk(&mut response).await? {
+        let mut pace = self.session.pace();
+        while let Some(chunk) = self.session.chunk(&mut response, &mut pace).await? {
             verifier.update(&chunk).map_err(|error| self.damaged(error))?;
         }
         verifier.finish().map_err(|error| self.damaged(error))

@@ -1,7 +1,5 @@
 //! A plain file by its URL, under the same rules as images: the egress policy at each hop, the same roots.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures::{Stream, stream};
 use http::Method;
@@ -9,6 +7,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use reqwest::{Response, Url};
 
 use super::error::ClientError;
+use super::options::Timeouts;
 use super::roots::Trust;
 use super::silence::next_chunk;
 use super::transport::{Outgoing, Transport};
@@ -70,17 +69,21 @@ pub(super) async fn fetch(transport: &Transport, url: &str) -> Result<Fetched, C
         etag: header(&ETAG),
         content_disposition: header(&CONTENT_DISPOSITION),
         length: header(&CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-        body: Box::new(Box::pin(body(response, host, transport.timeouts().idle))),
+        body: Box::new(Box::pin(body(response, host, transport.timeouts()))),
     })
 }
 
 fn body(
     response: Response,
     host: String,
-    limit: Duration,
-) -> impl Stream<Item = Result<Bytes, ClientError>> + Send {
-    stream::try_unfold((response, host), move |(mut response, host)| async move {
-        let chunk = next_chunk(&mut response, &host, limit).await?;
-        Ok(chunk.map(|chunk| (chunk, (response, host))))
-    })
+    timeouts: &Timeouts,
+) -> impl Stream<Item = Result<Bytes, ClientError>> + Send + use<> {
+    let (limit, pace) = (timeouts.idle, timeouts.pace());
+    stream::try_unfold(
+        (response, host, pace),
+        move |(mut response, host, mut pace)| async move {
+            let chunk = next_chunk(&mut response, &host, limit, &mut pace).await?;
+            Ok(chunk.map(|chunk| (chunk, (response, host, pace))))
+        },
+    )
 }

@@ -11,6 +11,7 @@ use shipway_oci::RegistryName;
 use super::egress::{AllowAll, EgressPolicy};
 use super::mirror::Mirror;
 use crate::authority::Authority;
+use crate::transfer::Pace;
 
 /// How a client behaves.
 #[derive(Clone)]
@@ -46,6 +47,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// How long a registry may say nothing while nothing moves; the whole may take any time.
     pub idle: Duration,
+    /// How many bytes per second an answer's body must bring, over windows of `idle` in which it was waited for.
+    pub least_bytes_per_second: u64,
     /// How often one thing is tried in a row without any progress.
     pub attempts: u32,
     /// The pause before the second try; it doubles from try to try.
@@ -55,11 +58,19 @@ pub struct Timeouts {
     pub longest_pause: Duration,
 }
 
+impl Timeouts {
+    /// The pace of one answer's body.
+    pub(super) fn pace(&self) -> Pace {
+        Pace::new(self.least_bytes_per_second, self.idle)
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
             idle: Duration::from_secs(60),
+            least_bytes_per_second: 1024,
             attempts: 5,
             pause: Duration::from_millis(200),
             longest_pause: Duration::from_secs(60),

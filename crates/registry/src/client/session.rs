@@ -26,6 +26,7 @@ use super::patience::{Patience, is_passing, retry_after};
 use super::roots::Trust;
 use super::silence::next_chunk;
 use super::transport::{Outgoing, Payload, same_origin};
+use crate::transfer::Pace;
 use crate::wire::{Challenge, Query, RegistryError};
 
 /// The longest answer of a token endpoint, and the longest error.
@@ -353,8 +354,9 @@ impl Session {
     /// A whole body of at most `limit` bytes.
     pub(super) async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, ClientError> {
         let mut body = BytesMut::new();
+        let mut pace = self.pace();
         loop {
-            let chunk = self.chunk(&mut response).await?;
+            let chunk = self.chunk(&mut response, &mut pace).await?;
             let Some(chunk) = chunk else {
                 return Ok(body.freeze());
             };
@@ -374,12 +376,22 @@ impl Session {
         }
     }
 
+    /// What an answer's body must keep up with.
+    pub(super) fn pace(&self) -> Pace {
+        self.inner.options.timeouts.pace()
+    }
+
     /// The next bytes of an answer.
-    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, ClientError> {
+    pub(super) async fn chunk(
+        &self,
+        response: &mut Response,
+        pace: &mut Pace,
+    ) -> Result<Option<Bytes>, ClientError> {
         next_chunk(
             response,
             self.endpoint.registry.as_str(),
             self.inner.options.timeouts.idle,
+            pace,
         )
         .await
     }

@@ -5,7 +5,9 @@
 
 mod chunks;
 mod file_body;
+mod pace;
 
 pub(crate) use chunks::{Chunks, Feed, Interrupted, chunks};
 pub use file_body::FileBody;
 pub(crate) use file_body::read_exactly;
+pub(crate) use pace::Pace;
