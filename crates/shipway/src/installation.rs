@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,7 @@ impl Installation {
         open: impl FnOnce(&Path) -> Result<Store, OpenError>,
     ) -> Result<Self, Failure> {
         let (settings, data) = data_directory(global)?;
+        check_owner(&data)?;
         let store = open(&data.join("store")).map_err(|error| match error {
             OpenError::ForeignOwner { .. } => {
                 Failure::caused(FailureKind::Place, "opening the store", &error)
@@ -285,6 +287,24 @@ fn answer_to(
     })
 }
 
+/// Refuses a data directory of somebody else, who could put links in our way. What root made is root's to give; one that
+/// is not there yet will be ours.
+fn check_owner(data: &Path) -> Result<(), Failure> {
+    let Ok(metadata) = std::fs::metadata(data) else {
+        return Ok(());
+    };
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner == user || owner == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "the data directory `{}` belongs to user id {owner}, and this is user id {user}",
+        data.display()
+    );
+    Err(Failure::new(FailureKind::Place, message)
+        .hint("run as the owner, or name another directory with --data"))
+}
+
 fn default_data() -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/shipway");
@@ -292,5 +312,23 @@ fn default_data() -> PathBuf {
     match std::env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()) {
         Some(home) => PathBuf::from(home).join("shipway"),
         None => settings::home().join(".local/share/shipway"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_owner;
+
+    #[test]
+    fn a_data_directory_of_somebody_else_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        check_owner(directory.path()).unwrap();
+        check_owner(&directory.path().join("missing")).unwrap();
+        // Only root can give a directory away.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(directory.path(), Some(12345), None).unwrap();
+            let said = format!("{:?}", check_owner(directory.path()).unwrap_err());
+            assert!(said.contains("Place") && said.contains("12345"), "{said}");
+        }
     }
 }

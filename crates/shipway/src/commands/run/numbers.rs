@@ -6,7 +6,10 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use crate::failure::{Failure, FailureKind};
 
@@ -25,6 +28,8 @@ pub(super) fn take(data: &Path, count: u64) -> Result<u64, Failure> {
         .write(true)
         .create(true)
         .truncate(false)
+        // A link there was put by somebody who wants another file written.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .map_err(failed)?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
@@ -49,6 +54,16 @@ pub(super) fn take(data: &Path, count: u64) -> Result<u64, Failure> {
 #[cfg(test)]
 mod tests {
     use super::take;
+
+    #[test]
+    fn a_link_is_not_written_through() {
+        let directory = tempfile::tempdir().unwrap();
+        let victim = directory.path().join("victim");
+        std::fs::write(&victim, "1").unwrap();
+        std::os::unix::fs::symlink(&victim, directory.path().join("next-number")).unwrap();
+        assert!(take(directory.path(), 1).is_err());
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "1");
+    }
 
     #[test]
     fn numbers_are_taken_once() {
