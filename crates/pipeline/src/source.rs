@@ -86,7 +86,13 @@ impl Directory {
             Err(error) => return Err(error),
         };
         let is_inside = real.starts_with(self.root.canonicalize()?);
-        Ok((is_inside && real.is_file()).then_some(real))
+        let kind = fs::metadata(&real)?.file_type();
+        if is_inside && !kind.is_file() && !kind.is_dir() {
+            return Err(io::Error::other(
+                "it is a pipe, a socket or a device and no regular file",
+            ));
+        }
+        Ok((is_inside && kind.is_file()).then_some(real))
     }
 }
 

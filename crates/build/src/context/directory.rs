@@ -190,6 +190,12 @@ pub(super) fn open_file(root: &Path, path: &Path) -> Result<File, ContextError> 
         if metadata.is_file() {
             return Ok(file);
         }
+        if !metadata.is_dir() {
+            return Err(ContextError::Read {
+                path: path.to_owned(),
+                source: std::io::Error::other("it is a pipe, a socket or a device and no regular file"),
+            });
+        }
     }
     Err(failed(rustix::io::Errno::ISDIR))
 }

@@ -1,11 +1,14 @@
 //! `shipway build`: a Dockerfile to an image, under the flags of `docker build` and `docker buildx build`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::fs::{Mode, OFlags};
 use shipway_build::{
     BuildError, BuildRequest, Builder, Built, Context, CredentialSource, DockerfileSource, RunNetwork,
 };
@@ -18,6 +21,9 @@ use crate::installation::Installation;
 use crate::screen;
 
 pub(crate) mod progress;
+
+/// Larger than any Dockerfile that people write by a factor of a hundred.
+const LARGEST_DOCKERFILE: u64 = 4 << 20;
 
 /// Build an image from a Dockerfile, without a daemon
 #[derive(Debug, Args)]
@@ -166,7 +172,7 @@ fn named_dockerfile(context: &Path, path: &Path) -> Result<DockerfileSource, Fai
     {
         return Ok(DockerfileSource::Path(inside.to_path_buf()));
     }
-    let bytes = std::fs::read(&absolute).map_err(|error| unreadable(&error))?;
+    let bytes = read_small_file(&absolute).map_err(|error| unreadable(&error))?;
     Ok(DockerfileSource::Bytes {
         bytes,
         name: path.display().to_string(),
@@ -174,22 +180,38 @@ fn named_dockerfile(context: &Path, path: &Path) -> Result<DockerfileSource, Fai
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {
-    use std::io::Read as _;
+    read_bounded(std::io::stdin().lock()).map_err(|error| {
+        Failure::caused(
+            FailureKind::Use,
+            "reading the Dockerfile from standard input",
+            &error,
+        )
+    })
+}
 
-    /// Larger than any Dockerfile that people write by a factor of a hundred.
-    const LARGEST: u64 = 4 << 20;
+/// A regular file; what has no end or nobody at the other one is not waited for.
+fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !kind.is_file() {
+        return Err(io::Error::other(
+            "it is a pipe, a socket or a device and no regular file; `--file -` reads standard input",
+        ));
+    }
+    read_bounded(file)
+}
+
+fn read_bounded(from: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::io::stdin()
-        .lock()
-        .take(LARGEST)
-        .read_to_end(&mut bytes)
-        .map_err(|error| {
-            Failure::caused(
-                FailureKind::Use,
-                "reading the Dockerfile from standard input",
-                &error,
-            )
-        })?;
+    from.take(LARGEST_DOCKERFILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_DOCKERFILE {
+        let message = format!("it is larger than {} MiB", LARGEST_DOCKERFILE >> 20);
+        return Err(io::Error::other(message));
+    }
     Ok(bytes)
 }
 
@@ -312,6 +334,27 @@ mod tests {
         let arguments = build_args(&["A=b=c".to_owned(), "SURELY_NOT_IN_THE_ENVIRONMENT".to_owned()]);
         assert_eq!(arguments["A"].as_deref(), Some("b=c"));
         assert_eq!(arguments["SURELY_NOT_IN_THE_ENVIRONMENT"], None);
+    }
+
+    #[test]
+    fn a_dockerfile_is_a_regular_file_of_some_size() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("good"), "FROM scratch").unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), Mode::from_raw_mode(0o600)).unwrap();
+        File::create(at("large")).unwrap().set_len(5 << 20).unwrap();
+        assert_eq!(read_small_file(&at("good")).unwrap(), b"FROM scratch");
+        for (name, expected) in [
+            ("endless", "no regular file"),
+            ("pipe", "no regular file"),
+            ("large", "larger than 4 MiB"),
+            (".", "is a directory"),
+        ] {
+            let said = read_small_file(&at(name)).unwrap_err().to_string();
+            assert!(said.contains(expected), "{name}: {said}");
+        }
+        assert!(read_bounded(io::repeat(b'x')).is_err());
     }
 
     #[test]
