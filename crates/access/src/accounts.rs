@@ -12,6 +12,9 @@ use crate::access::{Access, AccessError};
 use crate::password::hash;
 use crate::{Secret, UserName};
 
+/// No job's token lives longer, whatever its pipeline says: a job that was killed cannot give it back.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// The user name under which a job's token is a password.
 pub const JOB_TOKEN_USER: &str = "gitlab-ci-token";
 
@@ -44,7 +47,7 @@ impl Access {
         Ok(())
     }
 
-    /// A new token for a job, valid for a time or until it is revoked. Only its hash is kept.
+    /// A new token for a job, valid for a time, at most 30 days, or until it is revoked. Only its hash is kept.
     pub fn issue_job_token(
         &self,
         project: &RepositoryName,
@@ -56,7 +59,7 @@ impl Access {
         let expires = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
-            .saturating_add(lifetime);
+            .saturating_add(lifetime.min(LONGEST_LIFETIME));
         let record = JobTokenRecord {
             project: project.as_str().to_owned(),
             job,
@@ -75,4 +78,30 @@ impl Access {
 /// The token has 256 random bits, so a plain hash keeps it as well as a slow one.
 pub(crate) fn hash_job_token(token: &Secret) -> [u8; 32] {
     Sha256::digest(token.expose().as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use shipway_store::Store;
+
+    use super::*;
+
+    #[test]
+    fn no_token_lives_as_long_as_a_pipeline_may_say() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let access = Access::new(store.clone()).unwrap();
+        let project = "group/app".parse().unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        for lifetime in [Duration::from_secs(9 * 365 * 86400), Duration::MAX] {
+            let token = access.issue_job_token(&project, 7, lifetime).unwrap();
+            let record = store.job_token(&hash_job_token(&token)).unwrap().unwrap();
+            assert!(record.expires_unix - now.as_secs() <= LONGEST_LIFETIME.as_secs() + 60);
+        }
+        let short = access
+            .issue_job_token(&project, 7, Duration::from_secs(600))
+            .unwrap();
+        let record = store.job_token(&hash_job_token(&short)).unwrap().unwrap();
+        assert!(record.expires_unix - now.as_secs() <= 660);
+    }
 }

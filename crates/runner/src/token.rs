@@ -8,7 +8,8 @@ use std::time::Duration;
 /// What a token outlives its job's timeout by: preparing and cleaning up count too.
 const MARGIN: Duration = Duration::from_secs(15 * 60);
 
-/// A job token. It is worth nothing once this is dropped, or, if the process dies first, after its lifetime.
+/// A job token. It is worth nothing once this is dropped, or, if the process dies first, when the dead job is found
+/// ([`crate::forget_dead_jobs`]), at the latest after its lifetime.
 pub struct JobToken {
     access: Access,
     secret: Secret,
@@ -25,7 +26,7 @@ impl JobToken {
         job: u64,
         timeout: Duration,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let secret = access.issue_job_token(project, job, timeout + MARGIN)?;
+        let secret = access.issue_job_token(project, job, timeout.saturating_add(MARGIN))?;
         Ok(Self {
             access: access.clone(),
             secret,

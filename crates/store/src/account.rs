@@ -115,6 +115,17 @@ impl Store {
             .write(|db| Ok(change(db, "DELETE FROM job_tokens WHERE hash = ?1", [hash])? == 1))
     }
 
+    /// Makes all tokens of a job invalid; says how many there were.
+    pub fn delete_tokens_of_job(&self, job: u64) -> Result<usize> {
+        self.database().write(|db| {
+            Ok(change(
+                db,
+                "DELETE FROM job_tokens WHERE job = ?1",
+                [signed(job)],
+            )?)
+        })
+    }
+
     pub(crate) fn sweep_job_tokens(&self) -> Result<()> {
         let sql = "DELETE FROM job_tokens WHERE expires <= ?1";
         self.database().write(|db| change(db, sql, [unix_seconds()]))?;

@@ -1,8 +1,9 @@
 //! The mark of a job that runs, so that what a killed process left under the job's number is found and removed.
 //!
 //! The names of a job's images lie in a scope of the store, which the job removes at its end. A process that is killed
-//! cannot; the scope would keep its blobs for ever. So a job has a file that is locked while its process lives, and whoever
-//! starts jobs or collects first removes the scopes of those whose lock is free.
+//! cannot; the scope would keep its blobs for ever, and its token for the registry would be good until it ends. So a job has
+//! a file that is locked while its process lives, and whoever starts jobs or collects first removes the scopes and the
+//! tokens of those whose lock is free.
 //!
 //! A mark that cannot be made or removed is reported: the job goes on, at worst its scope stays.
 
@@ -44,7 +45,7 @@ impl Claim {
     }
 }
 
-/// Removes the images of jobs whose process died, and what they left in the data directory. Blocks.
+/// Removes the images of jobs whose process died, and what they left in the data directory, and revokes their tokens. Blocks.
 pub fn forget_dead_jobs(data: &Path, store: &Store) {
     on_machine::remove_leftovers(data);
     for entry in std::fs::read_dir(marks(data)).into_iter().flatten().flatten() {
@@ -52,7 +53,7 @@ pub fn forget_dead_jobs(data: &Path, store: &Store) {
             continue;
         };
         if let Err(error) = forget_if_dead(&entry.path(), job, store) {
-            tracing::warn!(%error, job, "the image names of a dead job stay");
+            tracing::warn!(%error, job, "the image names and the token of a dead job stay");
         }
     }
 }
@@ -69,6 +70,7 @@ fn forget_if_dead(path: &Path, job: u64, store: &Store) -> io::Result<()> {
         Err(TryLockError::Error(error)) => return Err(error),
     }
     if is_at(&file, path)? {
+        store.delete_tokens_of_job(job)?;
         store.forget_scope(&Scope::job(job))?;
         std::fs::remove_file(path)?;
     }
@@ -91,7 +93,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use shipway_oci::{Descriptor, ImageManifest, Manifest, media_type};
-    use shipway_store::ManifestWrite;
+    use shipway_store::{JobTokenRecord, ManifestWrite};
 
     use super::*;
 
@@ -103,10 +105,18 @@ mod tests {
         store
             .put_image(&Scope::job(job), &"left:1".parse().unwrap(), &write)
             .unwrap();
+        let token = JobTokenRecord {
+            project: "a".to_owned(),
+            job,
+            expires_unix: u64::from(u32::MAX),
+        };
+        store
+            .put_job_token(&[u8::try_from(job).unwrap(); 32], &token)
+            .unwrap();
     }
 
     #[test]
-    fn images_of_the_dead_go_and_those_of_the_living_stay() {
+    fn images_and_tokens_of_the_dead_go_and_those_of_the_living_stay() {
         let data = tempfile::tempdir().unwrap();
         let store = Store::open(&data.path().join("store")).unwrap();
         let alive = Claim::take(data.path(), 1).unwrap();
@@ -118,6 +128,8 @@ mod tests {
 
         assert_eq!(store.images(&Scope::job(1)).unwrap().len(), 1);
         assert!(store.images(&Scope::job(2)).unwrap().is_empty());
+        assert!(store.job_has_token("a", 1).unwrap());
+        assert!(!store.job_has_token("a", 2).unwrap());
         alive.end().unwrap();
         assert_eq!(std::fs::read_dir(marks(data.path())).unwrap().count(), 0);
     }
