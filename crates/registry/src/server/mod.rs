@@ -29,9 +29,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::EXPECT;
+use http::header::{AUTHORIZATION, EXPECT, HOST};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use shipway_access::{Action, Principal};
 use shipway_oci::RepositoryName;
@@ -150,10 +150,14 @@ impl Server {
     {
         let started = Instant::now();
         let (head, body) = request.into_parts();
-        let mut response = match self.route(&head, body).await {
-            Ok(response) => response,
-            Err(refusal) => refusal.into_response(&head),
+        let routed = match ambiguous(&head) {
+            None => self.route(&head, body).await,
+            Some(refusal) => {
+                self.inner.forgo(&head, body).await;
+                Err(refusal)
+            }
         };
+        let mut response = routed.unwrap_or_else(|refusal| refusal.into_response(&head));
         // Whoever asks for it is shown who we are, logged in or not: so another process of the same installation finds
         // out that this is its own registry under another address.
         if matches!(head.uri.path(), "/v2/" | "/v2")
@@ -281,6 +285,15 @@ impl Call<'_> {
         let outcome = tokio::task::spawn_blocking(move || work(&authority, &principal)).await;
         Ok(outcome.map_err(RegistryError::internal)??)
     }
+}
+
+/// Refuses a request that says twice where it goes or who sends it: a proxy in front may have believed the other one.
+fn ambiguous(head: &Parts) -> Option<Refusal> {
+    let twice = |name: &HeaderName| head.headers.get_all(name).iter().nth(1).is_some();
+    let name = [HOST, AUTHORIZATION].into_iter().find(twice)?;
+    let message = format!("more than one `{name}` header");
+    let refused = RegistryError::with_message(ErrorCode::Unsupported, message);
+    Some(refused.with_status(StatusCode::BAD_REQUEST).into())
 }
 
 /// What a request wants of a repository.

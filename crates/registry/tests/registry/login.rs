@@ -158,6 +158,17 @@ async fn anybody_may_pull_where_that_is_permitted() {
 }
 
 #[tokio::test]
+async fn who_says_twice_who_or_where_is_refused() {
+    let registry = Registry::new();
+    let job = basic(&registry.job("a"));
+    for (name, value) in [("host", "elsewhere.test"), ("authorization", job.as_str())] {
+        let twice = Ask::get("/v2/").header(name, value);
+        assert_eq!(registry.ask_with(&job, twice).await.status, 400, "{name}");
+    }
+    assert_eq!(registry.ask_with(&job, Ask::get("/v2/")).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_page_of_another_site_gets_no_password_checked() {
     let registry = Registry::new();
     let form = Ask::post("/v2/token").body("grant_type=password&username=ada&password=x");
