@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -20,6 +22,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::paced_writes::PacedWrites;
+use super::peers::Peers;
 use super::{Origin, Scheme, Server, ServerOptions};
 
 /// How long to wait when no connection can be accepted, for want of descriptors mostly.
@@ -51,6 +55,7 @@ impl Server {
             .map_err(|source| ServeError::Listener { source })?;
         let acceptor = tls.map(TlsAcceptor::from);
         let places = Arc::new(Semaphore::new(self.inner.options.max_connections));
+        let peers = Peers::new(self.inner.options.max_connections_each);
         let graceful = GracefulShutdown::new();
         let closing = CancellationToken::new();
         let mut shutdown = pin!(shutdown);
@@ -60,7 +65,11 @@ impl Server {
                 accepted = accept(&listener, &places) => accepted,
             };
             match accepted {
-                Ok((stream, place)) => {
+                Ok((stream, peer, place)) => {
+                    let Some(of_peer) = peers.place(peer.ip()) else {
+                        tracing::debug!(%peer, "an address has its share of all connections");
+                        continue;
+                    };
                     let (server, acceptor, watcher) = (self.clone(), acceptor.clone(), graceful.watcher());
                     let closing = closing.clone();
                     tokio::spawn(async move {
@@ -71,7 +80,7 @@ impl Server {
                         if let Some(Some(opened)) = opened {
                             server.speak(opened, watcher).await;
                         }
-                        drop(place);
+                        drop((place, of_peer));
                     });
                 }
                 Err(error) => {
@@ -126,14 +135,26 @@ impl Server {
         watcher: Watcher,
     ) {
         let server = self.clone();
+        let options = &self.inner.options;
+        let asked = Arc::new(AtomicBool::new(false));
+        let asking = Arc::clone(&asked);
         let service = service_fn(move |mut request: Request<Incoming>| {
+            asking.store(true, Ordering::Relaxed);
             let server = server.clone();
             request.extensions_mut().insert(Origin { scheme });
             async move { Ok::<_, std::convert::Infallible>(server.handle(request).await) }
         });
-        let builder = protocol(&self.inner.options);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection.into_owned()).await {
+        let builder = protocol(options);
+        let stream = TokioIo::new(PacedWrites::new(stream, options));
+        let connection = builder.serve_connection_with_upgrades(stream, service);
+        let mut connection = pin!(watcher.watch(connection.into_owned()));
+        // hyper's own limit begins when it knows the protocol: a first byte that may begin either would hold the place.
+        let ended = match timeout(options.header_timeout, &mut connection).await {
+            Ok(ended) => ended,
+            Err(_) if asked.load(Ordering::Relaxed) => connection.await,
+            Err(_) => return tracing::debug!("a connection asked for nothing in time"),
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         }
     }
@@ -149,13 +170,13 @@ enum Opened {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places)
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
 }
 
 fn protocol(options: &ServerOptions) -> Builder<TokioExecutor> {

@@ -18,6 +18,8 @@ mod logins;
 mod manifests;
 mod origin;
 mod paced;
+mod paced_writes;
+mod peers;
 mod request_body;
 mod respond;
 mod sessions;
@@ -54,7 +56,8 @@ use streams::Streams;
 /// How the server behaves.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// How long a client may take to send the head of a request; an idle connection is closed after that long too.
+    /// How long a client may take to send the head of a request, counted from the beginning of the connection for the
+    /// first one; an idle connection is closed after that long too.
     pub header_timeout: Duration,
     /// How long the body of a request may pause.
     pub body_timeout: Duration,
@@ -64,6 +67,8 @@ pub struct ServerOptions {
     pub shutdown_timeout: Duration,
     /// How many connections may be open.
     pub max_connections: usize,
+    /// How many of these one address may have, loopback included; more are closed at once.
+    pub max_connections_each: usize,
     /// How many large uploads are taken at the same time; others wait for a while, then get 429. Each holds one of tokio's blocking threads (512
     /// unless the runtime is told otherwise).
     pub max_streams: usize,
@@ -71,7 +76,7 @@ pub struct ServerOptions {
     pub max_streams_each: usize,
     /// How long an upload waits for its place before it is refused with 429.
     pub stream_patience: Duration,
-    /// How many bytes per second a body must bring, over windows of `body_timeout`.
+    /// How many bytes per second a body must bring, and an answer must be taken at, over windows of `body_timeout`.
     pub least_bytes_per_second: u64,
     /// The largest blob that is taken.
     pub max_blob_bytes: u64,
@@ -85,6 +90,7 @@ impl Default for ServerOptions {
             handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
             max_connections: 4096,
+            max_connections_each: 2048,
             max_streams: 256,
             max_streams_each: 32,
             stream_patience: Duration::from_secs(30),

@@ -293,3 +293,63 @@ async fn a_client_that_is_refused_in_the_middle_of_its_upload_reads_the_answer()
     first.read_exact(&mut status).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 201");
 }
+
+async fn serve_with(registry: &Registry, options: ServerOptions) -> SocketAddr {
+    let server = Server::new(registry.authority.clone(), options);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { server.serve(listener, None, std::future::pending::<()>()).await });
+    address
+}
+
+/// `P` may begin an HTTP/1 request or the preface of HTTP/2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_begins_a_head_and_does_not_end_it_loses_the_connection() {
+    let options = ServerOptions {
+        header_timeout: Duration::from_millis(200),
+        ..ServerOptions::default()
+    };
+    let address = serve_with(&Registry::new(), options).await;
+    for begun in ["P", "GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Never: "] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "{begun:?} holds the connection");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_leaves_places_to_others() {
+    let options = ServerOptions {
+        max_connections: 3,
+        max_connections_each: 2,
+        ..ServerOptions::default()
+    };
+    let address = serve_with(&Registry::new(), options).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        held.push(stream);
+    }
+    let mut third = TcpStream::connect(address).await.unwrap();
+    let mut nothing = Vec::new();
+    assert!(matches!(third.read_to_end(&mut nothing).await, Ok(0) | Err(_)));
+
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = other.connect(address).await.unwrap();
+    other
+        .write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut status = [0; 12];
+    other.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 401");
+}
