@@ -47,7 +47,7 @@ fn pulled_scopes_are_found_and_no_others() {
     for scope in [&Scope::user(), &Scope::imported(), &Scope::job(1), &pulled] {
         put(&store, scope, "a:1", b"1");
     }
-    assert_eq!(store.pulled_scopes().unwrap(), [pulled.clone()]);
+    assert_eq!(store.pulled_scopes().unwrap(), std::slice::from_ref(&pulled));
     assert_eq!(pulled.pulled_for(), Some("group/project:protected"));
     store.forget_scope(&pulled).unwrap();
     assert_eq!(store.pulled_scopes().unwrap(), []);
