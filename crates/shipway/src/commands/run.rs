@@ -10,6 +10,7 @@ mod git;
 mod interrupt;
 mod lines;
 mod numbers;
+mod origin;
 mod plan;
 mod runner;
 mod selection;
@@ -44,6 +45,7 @@ use crate::installation::Installation;
 use crate::screen;
 use drive::{Drive, HISTORY};
 pub(super) use git::WorkTreeFacts;
+use origin::Claim;
 pub(super) use plan::{PlanArguments, show};
 use selection::Selection;
 
@@ -82,6 +84,10 @@ pub(crate) struct RunArguments {
     /// isolation [default: docker, or what the configuration of the runner says]
     #[arg(long, value_name = "EXECUTOR", conflicts_with = "runner_config")]
     executor: Option<runner::ExecutorName>,
+    /// Take this repository for the project of its path, although that was first run from elsewhere: both share caches,
+    /// images and rights
+    #[arg(long)]
+    same_project: bool,
     /// Print what happens as lines of JSON
     #[arg(long)]
     json: bool,
@@ -111,6 +117,12 @@ pub(crate) async fn execute(
     let directory = std::env::current_dir()
         .map_err(|error| Failure::caused(FailureKind::Place, "finding the current directory", &error))?;
     let facts = WorkTreeFacts::read(&directory)?;
+    let claim = if arguments.same_project {
+        Claim::Same
+    } else {
+        Claim::Unsaid
+    };
+    origin::admit(&installation.data, &facts.project_path, &facts.origin, claim)?;
     let number = numbers::take(&installation.data, 1)?;
     let compiled = plan(&arguments, &facts, number, &installation.registry_name)?;
     let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use shipway_pipeline::{CommitFacts, RefKind, UserFacts};
 
+use super::origin::Origin;
 use crate::failure::{Failure, FailureKind};
 
 /// A work tree and where it stands.
@@ -29,6 +30,8 @@ pub(crate) struct WorkTreeFacts {
     pub(super) protected_branch: Option<String>,
     /// The project's path: that of the remote, else the directory's name.
     pub(super) project_path: String,
+    /// Where that path comes from.
+    pub(super) origin: Origin,
     /// Where the remote is, for people: `https://host`.
     pub(super) server_url: String,
     /// The remote's address without credentials.
@@ -65,13 +68,14 @@ impl WorkTreeFacts {
             .unwrap_or_default(),
         };
         let remote = git(&root, &["remote", "get-url", "origin"]).unwrap_or_default();
-        let (server_url, project_path) = remote_parts(&remote).unwrap_or_else(|| {
-            let name = root
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            ("https://shipway.internal".to_owned(), path_from_name(&name))
-        });
+        let (origin, (server_url, project_path)) = match remote_parts(&remote) {
+            Some(parts) => (Origin::of_server(&parts.0), parts),
+            None => {
+                let name = root.file_name().unwrap_or_default().to_string_lossy();
+                let url = "https://shipway.internal".to_owned();
+                (Origin::Directory(root.clone()), (url, path_from_name(&name)))
+            }
+        };
         let (default_branch, protected_branch) = match remote_default(&root) {
             Some(known) => (known.clone(), Some(known)),
             None => {
@@ -91,6 +95,7 @@ impl WorkTreeFacts {
             remote_url: format!("{server_url}/{project_path}.git"),
             server_url,
             project_path,
+            origin,
             user: user(&root),
             root,
         })
@@ -200,7 +205,11 @@ fn remote_parts(remote: &str) -> Option<(String, String)> {
         None => remote.split_once(':').filter(|(host, _)| !host.contains('/'))?,
     };
     let host = host.rsplit('@').next().unwrap_or(host);
-    let host = host.split(':').next().unwrap_or(host);
+    // An address of version 6 stands in brackets and has colons of its own.
+    let host = match host.find(']') {
+        Some(end) => &host[..=end],
+        None => host.split(':').next().unwrap_or(host),
+    };
     let path = path.trim_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
     let whole =
@@ -257,7 +266,22 @@ fn run(directory: &Path, arguments: &[&str]) -> io::Result<Output> {
 
 #[cfg(test)]
 mod tests {
-    use super::{WorkTreeFacts, git, path_from_name, remote_parts};
+    use super::{Origin, WorkTreeFacts, git, path_from_name, remote_parts};
+
+    #[test]
+    fn the_forms_of_a_remote_have_one_origin() {
+        let origin = |remote: &str| Origin::of_server(&remote_parts(remote).unwrap().0);
+        let forms = [
+            "https://GitLab.com/group/project.git",
+            "https://me:token@gitlab.com:443/group/project",
+            "git@gitlab.com:group/project.git",
+            "ssh://git@gitlab.com.:22/group/project",
+        ];
+        for form in forms {
+            assert_eq!(origin(form), Origin::Host("gitlab.com".into()), "{form}");
+        }
+        assert_ne!(origin("https://evil.example/group/project"), origin(forms[0]));
+    }
 
     #[test]
     fn the_remote_names_server_and_project() {
@@ -278,6 +302,8 @@ mod tests {
                 "ssh://git@host:2222/group/project.git",
                 Some(("https://host", "group/project")),
             ),
+            ("https://[::1]:8443/g/p", Some(("https://[::1]", "g/p"))),
+            ("ssh://git@[::2]/g/p", Some(("https://[::2]", "g/p"))),
             ("file:///srv/git/project.git", None),
             ("/srv/git/project.git", None),
             ("../sibling", None),
@@ -344,6 +370,10 @@ mod tests {
         };
 
         let shallow = cloned("shallow", &["--depth=1", "--branch=contributed"]);
+        assert_eq!(
+            shallow.origin,
+            Origin::Directory(directory.path().canonicalize().unwrap().join("shallow"))
+        );
         assert_eq!(shallow.default_branch, "contributed");
         assert_eq!(shallow.protected_branch, None);
         let usual = cloned("usual", &["--depth=1", "--branch=master"]);
