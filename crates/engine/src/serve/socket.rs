@@ -5,18 +5,25 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, flock, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, openat, renameat, statat, unlinkat,
+};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use tokio::net::UnixListener;
 
 use super::ServeError;
 
 /// The kernel's limit on the path of a socket.
 pub(super) const LONGEST_SOCKET_PATH: usize = 107;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// A listener and the claim on its path.
 pub(crate) struct BoundSocket {
@@ -60,9 +67,7 @@ pub(crate) fn bind_unix(path: &Path, mode: u32) -> Result<BoundSocket, ServeErro
                     path: path.to_owned(),
                 });
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path).map_err(failed("replace"))?;
-            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(error) => return Err(failed("find out whether anybody answers on")(error)),
         },
         Ok(_) => {
@@ -73,11 +78,16 @@ pub(crate) fn bind_unix(path: &Path, mode: u32) -> Result<BoundSocket, ServeErro
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("look at")(error)),
     }
-    let listener = UnixListener::bind(path).map_err(failed("bind"))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .map_err(failed("set the mode of"))?;
-    let made = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|error| failed("look at")(error.into()))?;
+    let private = format!(".{}", &crate::name::identifier()[..16]);
+    let bound = listen(&directory, &private, mode).and_then(|(listener, made)| {
+        renameat(&directory, &private, &directory, name)?;
+        Ok((UnixListener::from_std(listener)?, made))
+    });
+    let (listener, made) = bound.map_err(|error| {
+        // It may not have come to be.
+        let _ = unlinkat(&directory, &private, AtFlags::empty());
+        failed("bind")(error)
+    })?;
     flock(&directory, FlockOperation::Unlock)
         .map_err(|error| failed("unlock the directory of")(error.into()))?;
     let claim = Claim {
@@ -87,6 +97,28 @@ pub(crate) fn bind_unix(path: &Path, mode: u32) -> Result<BoundSocket, ServeErro
         inode: made.st_ino,
     };
     Ok(BoundSocket { listener, claim })
+}
+
+/// Listens under a name of the directory that nobody else knows, with exactly that mode. No path is looked up but the
+/// directory's own, and what is found under the name is changed only if it is a socket.
+fn listen(directory: &File, name: &str, mode: u32) -> io::Result<(StdListener, Stat)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // A socket's file is made with the mode that its descriptor has: nobody gets in before the mode is set.
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode))?;
+    let descriptor = |fd: BorrowedFd<'_>| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let address = SocketAddrUnix::new(descriptor(directory.as_fd()).join(name))?;
+    bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(directory, name, flags, Mode::empty())?;
+    let made = fstat(&file)?;
+    if FileType::from_raw_mode(made.st_mode) != FileType::Socket {
+        return Err(io::Error::other("somebody else put something in its place"));
+    }
+    // What the umask took.
+    rustix::fs::chmod(descriptor(file.as_fd()), Mode::from_raw_mode(mode))?;
+    Ok((StdListener::from(socket), made))
 }
 
 impl Drop for Claim {
@@ -105,6 +137,8 @@ impl Drop for Claim {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -125,6 +159,26 @@ mod tests {
         UnixStream::connect(&path).unwrap();
         drop(second);
         std::fs::write(&path, "a file").unwrap();
+        assert!(matches!(
+            bind_unix(&path, 0o600),
+            Err(ServeError::InTheWay { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_its_mode_and_leaves_no_other_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("engine.sock");
+        // The umask of tests takes some of these.
+        for mode in [0o666, 0o660, 0o600] {
+            let socket = bind_unix(&path, mode).unwrap();
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode);
+            let names = std::fs::read_dir(directory.path()).unwrap();
+            let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names, ["engine.sock"]);
+            drop(socket);
+        }
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
         assert!(matches!(
             bind_unix(&path, 0o600),
             Err(ServeError::InTheWay { .. })
