@@ -109,7 +109,12 @@ async fn dispatch(engine: &Arc<Inner>, endpoint: Endpoint, call: Call) -> Result
             ImageVerb::Save => engine.save_images(vec![image]).await,
             ImageVerb::Remove => engine.remove_image(&image, &call.query).await,
         },
-        Endpoint::Containers(ContainersEndpoint::List) => engine.list_containers(&call.query),
+        Endpoint::Containers(ContainersEndpoint::List) => {
+            let query = call.query;
+            engine
+                .describe(move |engine| engine.list_containers(&query))
+                .await
+        }
         Endpoint::Containers(ContainersEndpoint::Create) => engine.create_container(call).await,
         Endpoint::Containers(ContainersEndpoint::Prune) => engine.prune_containers(&call.query).await,
         Endpoint::Container { container, verb } => on_container(engine, &container, verb, call).await,
@@ -165,7 +170,11 @@ async fn on_container(
         verb => {
             let record = engine.containers.find(container)?;
             match verb {
-                ContainerVerb::Inspect => engine.inspect_container(&record),
+                ContainerVerb::Inspect => {
+                    engine
+                        .describe(move |engine| engine.inspect_container(&record))
+                        .await
+                }
                 ContainerVerb::Logs => engine.logs(&record, &call).await,
                 ContainerVerb::Attach => engine.attach(&record, call).await,
                 ContainerVerb::Wait => engine.wait(&record, &call.query),

@@ -22,13 +22,16 @@ use crate::certificates::TlsIdentity;
 use crate::container::{Execs, Roster};
 use crate::dispatch;
 use crate::event::Events;
+use crate::failure::Failure;
 use crate::network::Networks;
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::serve::{self, Answer, ServeError};
 use crate::volume::Volumes;
 
 /// Builds of one engine at the same time.
 const MOST_BUILDS: usize = 8;
+/// Descriptions of containers that are being written or, being large, wait to be read.
+const MOST_DESCRIPTIONS: usize = 4;
 
 /// Whose paths `docker run -v /path:…` means.
 #[derive(Clone, Debug)]
@@ -90,6 +93,7 @@ pub(crate) struct Inner {
     volumes: Mutex<Volumes>,
     /// Builds wait here for their turn.
     pub(crate) builds: Semaphore,
+    descriptions: Arc<Semaphore>,
     pub(crate) closed: CancellationToken,
 }
 
@@ -124,6 +128,7 @@ impl Engine {
                 networks: Mutex::new(Networks::new()),
                 volumes: Mutex::new(Volumes::default()),
                 builds: Semaphore::new(MOST_BUILDS),
+                descriptions: Arc::new(Semaphore::new(MOST_DESCRIPTIONS)),
                 closed: CancellationToken::new(),
             }),
         }
@@ -181,6 +186,23 @@ impl Answer for Engine {
 }
 
 impl Inner {
+    /// An answer that may come to megabytes: written off the threads that serve, and a few at a time, unread ones included.
+    pub(crate) async fn describe(
+        self: &Arc<Inner>,
+        write: impl FnOnce(&Inner) -> Result<Reply, Failure> + Send + 'static,
+    ) -> Result<Reply, Failure> {
+        let stopped = || Failure::internal("the engine is ending");
+        let turn = Arc::clone(&self.descriptions)
+            .acquire_owned()
+            .await
+            .map_err(|_| stopped())?;
+        let engine = Arc::clone(self);
+        let reply = tokio::task::spawn_blocking(move || write(&engine))
+            .await
+            .map_err(|_| stopped())??;
+        Ok(reply::in_turn(reply, turn))
+    }
+
     pub(crate) fn view(&self) -> HostPaths {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::failure::Failure;
 
@@ -81,6 +81,34 @@ fn typed(status: StatusCode, content_type: Option<&'static str>, body: ReplyBody
             .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     reply
+}
+
+/// Answers of this size are nobody's concern.
+const SMALL: u64 = 256 << 10;
+/// How much of a large answer is handed on at once.
+const PIECE: usize = 64 << 10;
+
+/// An answer that keeps its turn until it has been sent, or until nobody wants it any more, if it is large.
+pub(crate) fn in_turn(reply: Reply, turn: OwnedSemaphorePermit) -> Reply {
+    let (mut parts, body) = reply.into_parts();
+    let length = body.size_hint().exact().unwrap_or(u64::MAX);
+    if length <= SMALL {
+        return Response::from_parts(parts, body);
+    }
+    let pieces = futures::stream::unfold((body, Bytes::new(), turn), |(mut body, mut rest, turn)| async {
+        while rest.is_empty() {
+            match body.frame().await? {
+                Ok(frame) => rest = frame.into_data().unwrap_or_default(),
+                Err(error) => return Some((Err(error), (body, rest, turn))),
+            }
+        }
+        let piece = rest.split_to(rest.len().min(PIECE));
+        Some((Ok(Frame::data(piece)), (body, rest, turn)))
+    });
+    if length != u64::MAX {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, StreamBody::new(pieces).boxed_unsync())
 }
 
 /// The writing end of a streamed answer.
@@ -182,6 +210,25 @@ mod tests {
         drop(writer);
         let text = reply.into_body().collect().await.unwrap().to_bytes();
         assert!(text.ends_with(b"\"error\":\"the step failed\"}\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_keeps_its_turn_until_it_is_read_or_dropped() {
+        let turns = Arc::new(tokio::sync::Semaphore::new(1));
+        let answer = |size: usize| {
+            let turn = Arc::clone(&turns).try_acquire_owned().unwrap();
+            in_turn(bytes(StatusCode::OK, JSON, vec![b' '; size]), turn)
+        };
+        let small = answer(1000);
+        assert_eq!(turns.available_permits(), 1);
+        drop(small);
+        let large = answer(1 << 20);
+        assert_eq!(turns.available_permits(), 0);
+        assert_eq!(large.headers()[CONTENT_LENGTH], "1048576");
+        let read = large.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!((read.len(), turns.available_permits()), (1 << 20, 1));
+        drop(answer(1 << 20));
+        assert_eq!(turns.available_permits(), 1);
     }
 
     #[tokio::test]

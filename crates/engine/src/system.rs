@@ -184,6 +184,10 @@ impl Inner {
     /// `GET /system/df`.
     pub(crate) async fn disk_usage(self: &Arc<Inner>) -> Result<Reply, Failure> {
         let images = self.image_summaries().await?;
+        self.describe(move |engine| engine.disk_usage_with(&images)).await
+    }
+
+    fn disk_usage_with(&self, images: &[Value]) -> Result<Reply, Failure> {
         let total: u64 = images
             .iter()
             .filter_map(|image| image.get("Size").and_then(Value::as_u64))

@@ -54,7 +54,8 @@ impl Inner {
         let mounts = self.mounts(&plan).map_err(other)?;
         let hosts = self.hosts(&plan).map_err(other)?;
 
-        let reservation = self.containers.reserve(asked_name)?;
+        let size = json_size(&raw) + json_size(&image.config);
+        let reservation = self.containers.reserve(asked_name, size)?;
         let Some(name) = reservation.name().cloned() else {
             return Err(Failure::internal("a reserved name was lost"));
         };
@@ -87,6 +88,7 @@ impl Inner {
         let short = container.id().short().to_owned();
         self.pod_name(&container, &short);
         let record = Arc::new(Record::new(NewRecord {
+            size,
             name: name.clone(),
             image,
             body,
@@ -381,4 +383,9 @@ fn names(name: &ResourceName, networks: &BTreeMap<String, Vec<String>>) -> Vec<S
 /// As Docker names a missing image: with the tag that was meant.
 fn with_tag(asked: &str) -> String {
     shipway_oci::Reference::parse(asked).map_or_else(|_| asked.to_owned(), |reference| reference.familiar())
+}
+
+/// How long a value is as JSON; what cannot be written is too long for everything.
+fn json_size(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX >> 2, |text| text.len())
 }

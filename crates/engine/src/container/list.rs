@@ -28,18 +28,26 @@ impl Inner {
         let all = query.flag("all") || limit.is_some() || !filters.values("status").is_empty();
         let before = self.bound(&filters, "before")?;
         let since = self.bound(&filters, "since")?;
-        let shown: Vec<Value> = self
-            .containers
-            .all()
+        let records = self.containers.all();
+        let shown = records
             .iter()
             .filter(|record| all || record.life.is_running())
             .filter(|record| before.as_ref().is_none_or(|bound| record.created < bound.created))
             .filter(|record| since.as_ref().is_none_or(|bound| record.created > bound.created))
             .filter(|record| wanted(record, &filters))
             .take(limit.unwrap_or(usize::MAX))
-            .map(|record| self.container_summary(record))
-            .collect();
-        Ok(reply::json(StatusCode::OK, &shown))
+            .map(|record| self.container_summary(record));
+        // One after the other: a list of values takes many times the room of its text.
+        let mut text = vec![b'['];
+        for (position, summary) in shown.enumerate() {
+            if position > 0 {
+                text.push(b',');
+            }
+            serde_json::to_writer(&mut text, &summary)
+                .map_err(|error| Failure::internal(format!("cannot write the answer as JSON: {error}")))?;
+        }
+        text.push(b']');
+        Ok(reply::bytes(StatusCode::OK, reply::JSON, text))
     }
 
     fn bound(&self, filters: &Filters, key: &str) -> Result<Option<Arc<Record>>, Failure> {

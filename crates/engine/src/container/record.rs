@@ -19,6 +19,8 @@ use crate::plan::PortPlan;
 pub(crate) struct Record {
     pub(crate) id: String,
     pub(crate) created: OffsetDateTime,
+    /// The bytes that it was reserved with.
+    pub(crate) size: usize,
     pub(crate) image: Image,
     pub(crate) body: CreateBody,
     /// As the client sent it.
@@ -51,6 +53,7 @@ pub(crate) struct MountShown {
 
 /// What a record is made of.
 pub(crate) struct NewRecord {
+    pub(crate) size: usize,
     pub(crate) name: ResourceName,
     pub(crate) image: Image,
     pub(crate) body: CreateBody,
@@ -70,6 +73,7 @@ impl Record {
         Record {
             id: new.container.id().to_string(),
             created: OffsetDateTime::now_utc(),
+            size: new.size,
             image: new.image,
             body: new.body,
             host_config: new.host_config,

@@ -13,6 +13,9 @@ use crate::name::ResourceName;
 
 /// Containers of one engine, running or not.
 const MOST_CONTAINERS: usize = 512;
+/// Bytes of JSON that are kept of them all: labels, environment, commands, their images' configurations. Each list repeats
+/// them.
+const MOST_KEPT: usize = 16 << 20;
 
 /// The containers of one engine.
 pub(crate) struct Roster {
@@ -24,12 +27,15 @@ struct Inner {
     by_id: BTreeMap<String, Arc<Record>>,
     /// The id is not known while the container is being made.
     names: BTreeMap<ResourceName, Option<String>>,
+    /// Bytes kept of all, of those in the making too.
+    kept: usize,
 }
 
 /// A name that is kept free for a container in the making; let go when dropped.
 pub(crate) struct Reservation<'a> {
     roster: &'a Roster,
     name: Option<ResourceName>,
+    size: usize,
 }
 
 impl Roster {
@@ -43,9 +49,20 @@ impl Roster {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a name, or a new one when none is asked for.
-    pub(crate) fn reserve(&self, asked: Option<ResourceName>) -> Result<Reservation<'_>, Failure> {
+    /// Keeps a name, or a new one when none is asked for, for a container of which `size` bytes will be kept.
+    pub(crate) fn reserve(
+        &self,
+        asked: Option<ResourceName>,
+        size: usize,
+    ) -> Result<Reservation<'_>, Failure> {
         let mut inner = self.lock();
+        if inner.kept.saturating_add(size) > MOST_KEPT {
+            return Err(Failure::conflict(format!(
+                "the labels, environments and commands of all containers come to more than {} MiB: give less of \
+                 them, or remove some containers with docker container prune",
+                MOST_KEPT >> 20
+            )));
+        }
         if inner.names.len() >= MOST_CONTAINERS {
             return Err(Failure::conflict(format!(
                 "there are {MOST_CONTAINERS} containers already: remove some with docker container prune"
@@ -59,9 +76,11 @@ impl Roster {
             None => ResourceName::generate(|name| inner.names.contains_key(name)),
         };
         inner.names.insert(name.clone(), None);
+        inner.kept += size;
         Ok(Reservation {
             roster: self,
             name: Some(name),
+            size,
         })
     }
 
@@ -128,6 +147,7 @@ impl Roster {
         let removed = inner.by_id.remove(&record.id).is_some();
         if removed {
             inner.names.remove(&record.name());
+            inner.kept = inner.kept.saturating_sub(record.size);
         }
         removed
     }
@@ -163,7 +183,26 @@ impl Reservation<'_> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if let Some(name) = self.name.take() {
-            self.roster.lock().names.remove(&name);
+            let mut inner = self.roster.lock();
+            inner.names.remove(&name);
+            inner.kept = inner.kept.saturating_sub(self.size);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_KEPT, Roster};
+
+    #[test]
+    fn what_is_kept_of_all_containers_is_bounded() {
+        let roster = Roster::new();
+        let first = roster.reserve(None, MOST_KEPT - 10).unwrap();
+        assert!(roster.reserve(None, 11).is_err());
+        let second = roster.reserve(None, 10).unwrap();
+        assert!(roster.reserve(None, 1).is_err());
+        drop((first, second));
+        assert!(roster.reserve(None, MOST_KEPT).is_ok());
+        assert!(roster.reserve(None, usize::MAX).is_err());
     }
 }
