@@ -11,7 +11,7 @@ use std::process::Output;
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, Peer, Tar, busybox_root};
 
-use super::killer::Calls;
+use super::killer::{Calls, Injection};
 use super::ledger::Ledger;
 use super::rounds::{Outcome, Stage, play};
 use crate::harness::{RunningEngine, User, finish, succeed, text};
@@ -121,7 +121,9 @@ fn kill_while(point: &str, calls: &[Calls], prepare: Act, act: Act) -> Result<()
             prepare(&docker, stage.ledger, &stage.name)?,
             "it could not be prepared"
         );
-        let watched = stage.strace.watch(engine.process.id(), stage.moment, "KILL")?;
+        let watched = stage
+            .strace
+            .watch(engine.process.id(), stage.moment, Injection::OneKills)?;
         let done = act(&docker, stage.ledger, &stage.name)?;
         watched.end(done).with_context(|| docker.failure.take())?;
         let status = engine.end()?;

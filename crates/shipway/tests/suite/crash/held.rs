@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use shipway_testkit::wait_for;
 
-use super::killer::{Moment, Strace, Watched};
+use super::killer::{Injection, Moment, Strace, Watched};
 use crate::harness::{User, text};
 
 /// Starts a command of a user's, which stops before it does anything; the process will be the command itself.
@@ -32,7 +32,7 @@ pub(super) fn start(user: &User, command: &Command) -> Result<Child> {
 /// Watches a command from its start to its end: it was successful, or killed, or says that it lost a process of its own.
 pub(super) fn watch_whole(strace: &Strace, user: &User, command: &Command, moment: Moment) -> Result<Output> {
     let child = start(user, command)?;
-    let watched = strace.watch(child.id(), moment, "KILL")?;
+    let watched = strace.watch(child.id(), moment, Injection::OneKills)?;
     go_on(child.id())?;
     let output = child.wait_with_output()?;
     watched
@@ -52,9 +52,9 @@ pub(super) fn is_told(output: &Output) -> bool {
     output.status.code() == Some(1) && text(output).contains("error:")
 }
 
-/// Begins to watch a command that is to be stopped, not ended, at the moment.
+/// Begins to watch a command that is to be stopped, not ended, at the moment and at every such call after it.
 pub(super) fn watch_to_stop(strace: &Strace, child: &Child, moment: Moment) -> Result<Watched> {
-    let watched = strace.watch(child.id(), moment, "STOP")?;
+    let watched = strace.watch(child.id(), moment, Injection::EachStops)?;
     go_on(child.id())?;
     Ok(watched)
 }

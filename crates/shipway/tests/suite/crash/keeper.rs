@@ -118,10 +118,18 @@ fn a_build_whose_supervisor_was_killed_says_so_and_leaves_nothing() -> Result<()
         let child = held::start(stage.user, &command)?;
         let process = child.id();
         let watched = held::watch_to_stop(stage.strace, &child, stage.moment)?;
-        let is_stopped = watched.stopped(process)?;
-        let supervisor = is_stopped.then(|| supervisor_of(process)).flatten();
-        if let Some(supervisor) = supervisor {
-            held::signal(supervisor, Signal::KILL)?;
+        let mut supervisor = None;
+        let mut continued = 1;
+        while supervisor.is_none() && watched.stopped(process, continued)? {
+            supervisor = supervisor_of(process);
+            match supervisor {
+                Some(supervisor) => held::signal(supervisor, Signal::KILL)?,
+                // Its pod is not there yet; it is stopped at the next of these calls again.
+                None => {
+                    held::go_on(process)?;
+                    continued += 1;
+                }
+            }
         }
         drop(watched);
         // Ended already is as good as stopped.

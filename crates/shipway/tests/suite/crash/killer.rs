@@ -27,6 +27,15 @@ pub(super) struct Strace {
     path: PathBuf,
 }
 
+/// What happens at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Injection {
+    /// The n-th call ends the process.
+    OneKills,
+    /// The n-th call stops the process, and each one after it does so again.
+    EachStops,
+}
+
 /// A process is watched and ends at its moment. Dropped, it is let go.
 pub(super) struct Watched {
     strace: Child,
@@ -41,14 +50,18 @@ impl Strace {
         }
     }
 
-    /// Sends `signal` to the process, or to one that it forks from now on: to whoever comes to the moment first.
-    pub(super) fn watch(&self, process: u32, moment: Moment, signal: &str) -> Result<Watched> {
+    /// Meets the process, or one that it forks from now on: whoever comes to the moment first.
+    pub(super) fn watch(&self, process: u32, moment: Moment, injection: Injection) -> Result<Watched> {
         let Moment { call, number } = moment;
+        let injected = match injection {
+            Injection::OneKills => format!("--inject={call}:signal=KILL:when={number}"),
+            Injection::EachStops => format!("--inject={call}:signal=STOP:when={number}+"),
+        };
         let log = NamedTempFile::new()?;
         let mut strace = Command::new(&self.path)
             .arg("--follow-forks")
             .arg(format!("--trace={call}"))
-            .arg(format!("--inject={call}:signal={signal}:when={number}"))
+            .arg(injected)
             .arg(format!("--output={}", log.path().display()))
             .args(["--attach", &process.to_string()])
             .stdin(Stdio::null())
@@ -77,13 +90,17 @@ impl Strace {
 }
 
 impl Watched {
-    /// Waits until the process, which went on since it is watched, is stopped or ended; whether it is stopped. While strace looks
-    /// at a call of its, /proc says that a process is stopped, so only strace knows.
-    pub(super) fn stopped(&self, process: u32) -> Result<bool> {
+    /// Waits until the process, which went on `continued` times since it is watched, is stopped or ended; whether it is stopped.
+    /// While strace looks at a call of its, /proc says that a process is stopped, so only strace knows.
+    pub(super) fn stopped(&self, process: u32, continued: usize) -> Result<bool> {
         let process = process.to_string();
         wait_for(Duration::from_secs(60), || {
             let seen = self.seen()?;
-            let since = seen.rsplit_once("--- SIGCONT ").map_or("", |(_, since)| since);
+            let since = seen
+                .split("--- SIGCONT ")
+                .skip(continued)
+                .collect::<Vec<_>>()
+                .join("\n");
             let happened = |what: &str| {
                 since.lines().any(|line| {
                     line.split_once(' ')

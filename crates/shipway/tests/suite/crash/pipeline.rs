@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, git_repository, wait_for};
 
-use super::killer::Calls;
+use super::killer::{Calls, Injection};
 use super::ledger::names;
 use super::rounds::{Outcome, play};
 use crate::harness::{Ending, SUITES, User, succeed};
@@ -84,7 +84,9 @@ fn kill_while(point: &str, calls: &[Calls], script: &Script) -> Result<()> {
             _ if script.before.contains("docker push") => stage.ledger.holds(&image, "sha256:"),
             _ => {}
         }
-        let watched = stage.strace.watch(process.id(), stage.moment, "KILL")?;
+        let watched = stage
+            .strace
+            .watch(process.id(), stage.moment, Injection::OneKills)?;
         std::fs::write(go.join("now"), "")?;
         let rest: Vec<String> = lines.map_while(Result::ok).collect();
         drop(watched);

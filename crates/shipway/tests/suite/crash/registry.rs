@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use shipway_oci::Digest;
 
 use super::http::{Http, Image};
-use super::killer::Calls;
+use super::killer::{Calls, Injection};
 use super::ledger::Ledger;
 use super::rounds::{Outcome, play};
 use crate::harness::User;
@@ -41,7 +41,7 @@ fn kill_while(point: &str, prepare: Act, act: Act) -> Result<()> {
         let prepared = prepare(&http, stage.ledger, &image, &stage.name)?;
         ensure!(prepared.is_some(), "the server died by itself");
         let process = registry.process.id();
-        let watched = stage.strace.watch(process, stage.moment, "KILL")?;
+        let watched = stage.strace.watch(process, stage.moment, Injection::OneKills)?;
         let done = act(&http, stage.ledger, &image, &stage.name)?;
         watched.end(done.is_some())?;
         if done.is_some() && registry.process.is_alive()? {
@@ -114,7 +114,7 @@ fn an_upload_goes_on_after_serve_was_killed() -> Result<()> {
         };
         let begun = http.begin("crash/upload")?.context("the server died by itself")?;
         let process = registry.process.id();
-        let watched = stage.strace.watch(process, stage.moment, "KILL")?;
+        let watched = stage.strace.watch(process, stage.moment, Injection::OneKills)?;
         let sent = http.patch(&begun, half)?;
         watched.end(sent.is_some())?;
         if sent.is_some() && registry.process.is_alive()? {
