@@ -51,6 +51,7 @@ pub use images::{
     PullPolicy, PullSource,
 };
 pub use layers::{LayerError, LayerPath};
+pub use lock::LifeLock;
 pub use pod::{NetworkError, Pod, PodOptions, StartPodError, Volume, VolumeError};
 pub use process::{DEFAULT_PATH, NoCommand, argv, merge_environment};
 pub use runtime::{OpenRuntimeError, PruneLayersError, Runtime, RuntimeOptions, Swept};

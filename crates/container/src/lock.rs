@@ -1,4 +1,4 @@
-//! Which pods are alive: a file per pod, locked while its owner lives.
+//! What lives: a file that is locked while its owner does.
 //!
 //! The kernel lets go of a lock when its process dies, however it dies, so a lock that can be taken marks what a dead
 //! process left behind. No process ids are written down, which could belong to somebody else by now.
@@ -13,48 +13,61 @@ use rustix::io::Errno;
 
 use crate::ids::PodId;
 
-/// A lock that is held. Dropped, it is let go; the file stays until [`PodLock::remove`].
+/// A lock that is held: of a pod, of a job that runs. Dropped, it is let go; the file stays until [`LifeLock::remove`].
 #[derive(Debug)]
-pub(crate) struct PodLock {
+pub struct LifeLock {
     path: PathBuf,
     _file: File,
 }
 
-impl PodLock {
-    /// Takes the lock of a new pod.
-    pub(crate) fn create(directory: &Path, pod: &PodId) -> io::Result<Self> {
-        let path = directory.join(pod.as_str());
+impl LifeLock {
+    /// Takes the lock of something new, at a path that nobody else makes for something else. Waits for a sweep that looks at it.
+    ///
+    /// # Errors
+    /// When the file cannot be made or locked, in a directory that is missing for instance.
+    pub fn create(path: &Path) -> io::Result<Self> {
         loop {
             let file = OpenOptions::new()
                 .write(true)
                 .create(true)
                 .truncate(false)
-                .open(&path)?;
+                .open(path)?;
             flock(&file, FlockOperation::LockExclusive)?;
             // A sweep may have taken it for a leftover and removed it before we had the lock.
-            if is_at(&file, &path)? {
-                return Ok(Self { path, _file: file });
+            if is_at(&file, path)? {
+                return Ok(Self {
+                    path: path.to_owned(),
+                    _file: file,
+                });
             }
         }
     }
 
-    /// Takes the lock of a pod whose owner is dead; nothing when it lives, or when another sweep was first.
-    pub(crate) fn take_over(directory: &Path, pod: &PodId) -> io::Result<Option<Self>> {
-        let path = directory.join(pod.as_str());
-        let file = match OpenOptions::new().write(true).open(&path) {
+    /// Takes the lock of something whose owner is dead; nothing when it lives, or when another sweep was first.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or locked.
+    pub fn take_over(path: &Path) -> io::Result<Option<Self>> {
+        let file = match OpenOptions::new().write(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if is_at(&file, &path)? => Ok(Some(Self { path, _file: file })),
+            Ok(()) if is_at(&file, path)? => Ok(Some(Self {
+                path: path.to_owned(),
+                _file: file,
+            })),
             Ok(()) | Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// The pod is gone with all it had.
-    pub(crate) fn remove(self) -> io::Result<()> {
+    /// What it stood for is gone with all it had.
+    ///
+    /// # Errors
+    /// When the file cannot be removed: it then marks a leftover.
+    pub fn remove(self) -> io::Result<()> {
         std::fs::remove_file(&self.path)
     }
 }
@@ -133,15 +146,16 @@ mod tests {
     fn a_living_pod_is_not_taken_over_and_a_dead_one_once() {
         let directory = tempfile::tempdir().unwrap();
         let pod = PodId::random();
-        let lock = PodLock::create(directory.path(), &pod).unwrap();
+        let path = directory.path().join(pod.as_str());
+        let lock = LifeLock::create(&path).unwrap();
         std::fs::write(directory.path().join("README"), "not a pod").unwrap();
         assert_eq!(pods(directory.path()).unwrap(), std::slice::from_ref(&pod));
-        assert!(PodLock::take_over(directory.path(), &pod).unwrap().is_none());
+        assert!(LifeLock::take_over(&path).unwrap().is_none());
         drop(lock);
-        let taken = PodLock::take_over(directory.path(), &pod).unwrap().unwrap();
-        assert!(PodLock::take_over(directory.path(), &pod).unwrap().is_none());
+        let taken = LifeLock::take_over(&path).unwrap().unwrap();
+        assert!(LifeLock::take_over(&path).unwrap().is_none());
         taken.remove().unwrap();
-        assert!(PodLock::take_over(directory.path(), &pod).unwrap().is_none());
+        assert!(LifeLock::take_over(&path).unwrap().is_none());
         assert!(pods(directory.path()).unwrap().is_empty());
     }
 }

@@ -25,7 +25,7 @@ use crate::egress::Egress;
 use crate::ids::{ContainerId, PodId};
 use crate::image::Image;
 use crate::layers::{LayerError, LayerPath, place};
-use crate::lock::{LayersLock, PodLock};
+use crate::lock::{LayersLock, LifeLock};
 use crate::names::NameTable;
 use crate::runtime::{PruneLayersError, Runtime};
 use crate::subnet::AddressPool;
@@ -108,7 +108,7 @@ pub(crate) struct PodInner {
 /// What a pod that lives holds.
 #[derive(Debug)]
 struct Locks {
-    pod: PodLock,
+    pod: LifeLock,
     _layers: LayersLock,
 }
 
@@ -143,7 +143,7 @@ impl Pod {
         runtime
             .settle_layers()
             .map_err(|source| StartPodError::Layers { source })?;
-        let lock = PodLock::create(&locks, &id).map_err(lock_failed)?;
+        let lock = LifeLock::create(&locks.join(id.as_str())).map_err(lock_failed)?;
         let layers = LayersLock::share(&locks).map_err(lock_failed)?;
         let keeper = runtime
             .launch_keeper(&options.name)

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use crate::dns::Upstream;
 use crate::images::Images;
 use crate::layers::{Boot, Layers};
-use crate::lock::{self, LayersLock, PodLock};
+use crate::lock::{self, LayersLock, LifeLock};
 use crate::pod::{Pod, PodOptions, StartPodError};
 
 /// What a runtime is made of.
@@ -266,7 +266,7 @@ impl Runtime {
         let mut swept = Swept::default();
         let mut keeper = None;
         for pod in pods {
-            let leftover = match PodLock::take_over(&directory, &pod) {
+            let leftover = match LifeLock::take_over(&directory.join(pod.as_str())) {
                 Ok(Some(leftover)) => leftover,
                 Ok(None) => continue,
                 Err(error) => {
@@ -292,7 +292,7 @@ impl Runtime {
         &self,
         keeper: &mut Option<Keeper>,
         directory: &Path,
-        leftover: PodLock,
+        leftover: LifeLock,
     ) -> Result<(), Box<dyn std::error::Error>> {
         if self.inner.directory.join(directory).exists() {
             let keeper = match keeper {

@@ -1,3 +1,5 @@
+//! What a token stands for, until when, and that no other text does.
+
 use proptest::prelude::*;
 use shipway_store::Store;
 

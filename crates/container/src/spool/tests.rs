@@ -1,3 +1,5 @@
+//! Output that is read while it is written, by readers who come late and who follow.
+
 use std::io::Write;
 
 use futures::StreamExt;

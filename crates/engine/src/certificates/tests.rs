@@ -1,3 +1,5 @@
+//! Handshakes over certificates that were made here, by processes that start at once and with files that are damaged.
+
 use std::os::unix::fs::PermissionsExt;
 
 use rustls::pki_types::ServerName;

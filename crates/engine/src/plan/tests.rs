@@ -1,3 +1,5 @@
+//! What the body of a create request comes to, and in which words it is refused.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! What of a manifest is understood, what comes back unchanged, and what is refused.
+
 use proptest::prelude::*;
 use serde_json::json;
 

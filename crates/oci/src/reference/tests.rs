@@ -1,3 +1,5 @@
+//! The rules of image names as docker has them, and properties that hold for every name.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The values of expressions: cases of our own, and the reference's where they are beside the workspace.
+
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,

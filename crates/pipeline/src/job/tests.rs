@@ -1,3 +1,5 @@
+//! The payload of a job, as GitLab sends it.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Which jobs run next, whatever ended before them and however.
+
 use std::{collections::BTreeMap, path::Path};
 
 use super::*;

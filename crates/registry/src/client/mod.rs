@@ -15,7 +15,6 @@ mod egress;
 mod endpoint;
 mod error;
 mod fetch;
-mod listed;
 mod mirror;
 mod options;
 mod ours;
@@ -29,6 +28,7 @@ mod session;
 mod silence;
 mod transport;
 mod upload;
+mod verifier;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

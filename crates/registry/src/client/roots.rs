@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::ClientError;
-use super::listed::ListedOrSigned;
 use super::options::ClientOptions;
+use super::verifier::Verifier;
 
 /// Whether a server has to prove who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,14 +52,9 @@ impl Roots {
             .with_safe_default_protocol_versions()
             .map_err(setup)?;
         let own = self.of_registry(name);
-        let builder = match trust {
-            Trust::Anything => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(NoVerification(Arc::clone(&self.provider)))),
-            Trust::Verified => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(self.verifier(name, own.authorities)?)),
-        };
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(self.verifier(name, trust, own.authorities)?));
         let mut configuration = match own.identity {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(setup)?,
             None => builder.with_no_client_auth(),
@@ -82,8 +76,9 @@ impl Roots {
     fn verifier(
         &self,
         name: &str,
+        trust: Trust,
         of_registry: Vec<CertificateDer<'static>>,
-    ) -> Result<ListedOrSigned, ClientError> {
+    ) -> Result<Verifier, ClientError> {
         let mut roots = self.shared();
         if !of_registry.is_empty() {
             Arc::make_mut(&mut roots).add_parsable_certificates(of_registry.iter().cloned());
@@ -91,7 +86,8 @@ impl Roots {
         let signed = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
             .build()
             .map_err(|error| setup(name, error))?;
-        Ok(ListedOrSigned {
+        Ok(Verifier {
+            trust,
             signed,
             listed: [of_registry, self.extra.clone()].concat(),
             bundles: self.bundles.clone(),
@@ -173,54 +169,5 @@ fn identity(path: &Path) -> Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<
             tracing::warn!(path = %key.display(), %error, "the key of a client certificate cannot be read");
             None
         }
-    }
-}
-
-/// Accepts every certificate, but still checks that the server has the key to it.
-#[derive(Debug)]
-struct NoVerification(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for NoVerification {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -1,3 +1,5 @@
+//! What a `config.toml` comes to, with the places of its findings; the real files beside the workspace where they are there.
+
 use super::{Configuration, ConfigurationError, Executor, Severity, VolumeSetting};
 use shipway_container::{Network, PullPolicy};
 use std::path::Path;

@@ -7,41 +7,31 @@
 //!
 //! A mark that cannot be made or removed is reported: the job goes on, at worst its scope stays.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use shipway_container::LifeLock;
 use shipway_store::{Scope, Store};
 
 use super::on_machine;
 
 /// Held while a job runs.
 #[derive(Debug)]
-pub(super) struct Claim {
-    path: PathBuf,
-    _file: File,
-}
+pub(super) struct Claim(LifeLock);
 
 impl Claim {
     /// Marks a job as running.
     pub(super) fn take(data: &Path, job: u64) -> io::Result<Self> {
         let directory = marks(data);
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let path = directory.join(job.to_string());
-        loop {
-            let file = File::create(&path)?;
-            file.lock()?;
-            // Somebody may have taken it for a leftover and removed it before it was locked.
-            if is_at(&file, &path)? {
-                return Ok(Self { path, _file: file });
-            }
-        }
+        LifeLock::create(&directory.join(job.to_string())).map(Self)
     }
 
     /// The job has ended and its scope is gone.
     pub(super) fn end(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path)
+        self.0.remove()
     }
 }
 
@@ -59,35 +49,16 @@ pub fn forget_dead_jobs(data: &Path, store: &Store) {
 }
 
 fn forget_if_dead(path: &Path, job: u64, store: &Store) -> io::Result<()> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+    let Some(dead) = LifeLock::take_over(path)? else {
+        return Ok(());
     };
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(()),
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    if is_at(&file, path)? {
-        store.delete_tokens_of_job(job)?;
-        store.forget_scope(&Scope::job(job))?;
-        std::fs::remove_file(path)?;
-    }
-    Ok(())
+    store.delete_tokens_of_job(job)?;
+    store.forget_scope(&Scope::job(job))?;
+    dead.remove()
 }
 
 fn marks(data: &Path) -> PathBuf {
     data.join("jobs")
-}
-
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let held = file.metadata()?;
-    match std::fs::metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

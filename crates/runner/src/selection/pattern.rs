@@ -51,11 +51,7 @@ impl Pattern {
 
     /// Whether the pattern takes in this path (relative, without a leading slash), itself or by a directory above.
     pub(super) fn takes_in(&self, path: &str) -> bool {
-        let path: Vec<&[u8]> = path
-            .split('/')
-            .filter(|element| !element.is_empty())
-            .map(str::as_bytes)
-            .collect();
+        let path = elements(path);
         self.alternatives.iter().any(|pattern| {
             let mut steps = STEPS;
             (0..=path.len()).any(|length| elements_match(pattern, &path[..length], &mut steps))
@@ -64,11 +60,7 @@ impl Pattern {
 
     /// Whether the pattern may take in anything below this directory.
     pub(super) fn leads_below(&self, directory: &str) -> bool {
-        let path: Vec<&[u8]> = directory
-            .split('/')
-            .filter(|element| !element.is_empty())
-            .map(str::as_bytes)
-            .collect();
+        let path = elements(directory);
         self.alternatives
             .iter()
             .any(|pattern| elements_lead_below(pattern, &path, &mut STEPS.clone()))
@@ -76,11 +68,7 @@ impl Pattern {
 
     /// Whether the pattern matches exactly this path.
     pub(crate) fn matches(&self, path: &str) -> bool {
-        let path: Vec<&[u8]> = path
-            .split('/')
-            .filter(|element| !element.is_empty())
-            .map(str::as_bytes)
-            .collect();
+        let path = elements(path);
         self.alternatives
             .iter()
             .any(|pattern| elements_match(pattern, &path, &mut STEPS.clone()))
@@ -131,6 +119,13 @@ fn innermost_braces(text: &str) -> Option<(usize, usize)> {
     let end = text.find('}')?;
     let start = text[..end].rfind('{')?;
     Some((start, end))
+}
+
+fn elements(path: &str) -> Vec<&[u8]> {
+    path.split('/')
+        .filter(|element| !element.is_empty())
+        .map(str::as_bytes)
+        .collect()
 }
 
 fn elements_match(pattern: &[Vec<u8>], path: &[&[u8]], steps: &mut usize) -> bool {

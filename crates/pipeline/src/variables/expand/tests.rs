@@ -1,3 +1,5 @@
+//! The spellings of a variable in a text, and variables in one another.
+
 use super::*;
 
 fn set(pairs: &[(&str, &str)]) -> Vec<Variable> {

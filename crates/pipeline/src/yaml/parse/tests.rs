@@ -1,3 +1,5 @@
+//! The tree that YAML comes to: merge keys, equal keys, scalars of YAML 1.1, bounds.
+
 use super::*;
 use crate::diagnostic::Reports;
 

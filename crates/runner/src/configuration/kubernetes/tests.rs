@@ -1,3 +1,5 @@
+//! What a Kubernetes section and a chart's values come to on one machine, and which of their settings are said to have no effect.
+
 use crate::configuration::{Configuration, VolumeSetting};
 use std::path::Path;
 
