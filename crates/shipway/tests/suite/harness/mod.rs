@@ -3,6 +3,7 @@
 //! What other crates' tests can use as well is in `shipway-testkit`.
 
 mod island;
+mod place;
 mod process;
 mod project;
 mod user;
@@ -10,6 +11,7 @@ mod user;
 use std::path::PathBuf;
 
 pub(crate) use island::Island;
+pub(crate) use place::in_place;
 pub(crate) use process::{CREDENTIALS, Ending, Registry, RunningEngine, skopeo_copy, with_storage};
 pub(crate) use project::{Project, everywhere, everywhere_with};
 pub(crate) use shipway_testkit::{
