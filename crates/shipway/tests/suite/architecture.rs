@@ -115,7 +115,7 @@ fn metadata() -> Metadata {
         .expect("cargo metadata")
 }
 
-fn workspace() -> PathBuf {
+pub(super) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)

@@ -12,6 +12,7 @@ mod clients;
 mod commit_tags;
 mod crash;
 mod disk_full;
+mod documents;
 mod escapes;
 mod fragments;
 mod harness;
