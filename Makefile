@@ -1,7 +1,7 @@
 # The one door. `make demo` and `make test` are all a newcomer needs; CI runs the same words.
 SHELL := bash
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench build install-peers clean
+.PHONY: demo test check audit bench build install-peers clean
 
 TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BINARY := target/$(TARGET)/release/shipway
@@ -20,6 +20,11 @@ check: toolchain
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+# Licences, bans and sources are judged by `make test` as well; advisories need RustSec's database, which is fetched.
+# `cargo install cargo-deny --locked` installs what it needs.
+audit: toolchain
+	cargo deny --locked check
 
 bench: build
 	scripts/bench $(BINARY)

@@ -11,6 +11,7 @@ mod buildah;
 mod clients;
 mod commit_tags;
 mod crash;
+mod dependencies;
 mod disk_full;
 mod documents;
 mod escapes;
