@@ -1,0 +1,58 @@
+//! What is stored is found, and the rest of docker's file stays as it was.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+fn in_directory(directory: &Path) -> DockerCredentials {
+    DockerCredentials {
+        path: directory.join("config.json"),
+    }
+}
+
+#[test]
+fn what_is_stored_is_found_and_the_rest_of_the_file_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let credentials = in_directory(directory.path());
+    std::fs::write(
+        &credentials.path,
+        r#"{"currentContext":"x","auths":{"a.example":{"auth":"dTpw"}}}"#,
+    )
+    .unwrap();
+    let registry: RegistryName = "b.example:5000".parse().unwrap();
+    credentials
+        .store(&registry, "me", &Secret::from("pass:word".to_owned()))
+        .unwrap();
+
+    let found = credentials.find(&registry).unwrap();
+    assert_eq!(
+        (found.username.as_str(), found.password.expose()),
+        ("me", "pass:word")
+    );
+    let text = std::fs::read_to_string(&credentials.path).unwrap();
+    assert!(
+        text.contains("currentContext") && text.contains("a.example"),
+        "{text}"
+    );
+    let mode = std::fs::metadata(&credentials.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    assert!(credentials.forget(&registry).unwrap());
+    assert!(credentials.find(&registry).is_none());
+    assert!(!credentials.forget(&registry).unwrap());
+}
+
+#[test]
+fn a_broken_file_is_not_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let credentials = in_directory(directory.path());
+    std::fs::write(&credentials.path, "{ broken").unwrap();
+    let registry: RegistryName = "b.example".parse().unwrap();
+    assert!(credentials.find(&registry).is_none());
+    assert!(
+        credentials
+            .store(&registry, "me", &Secret::from("p".to_owned()))
+            .is_err()
+    );
+    assert_eq!(std::fs::read_to_string(&credentials.path).unwrap(), "{ broken");
+}

@@ -1,0 +1,73 @@
+//! Defaults, limits, and errors that name the key.
+
+use super::*;
+
+fn read(text: &str) -> Result<Settings, Failure> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shipway.toml");
+    std::fs::write(&path, text).unwrap();
+    Settings::read(Some(&path))
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let settings = read("").unwrap();
+    assert_eq!(settings.registry.name, "registry.shipway.internal");
+    assert_eq!(settings.registry.listen.port(), 5000);
+}
+
+#[test]
+fn mirrors_and_insecure_registries_are_read() {
+    let settings = read(
+        "[registry]\ninsecure = [\"a.example:5000\"]\n[registry.mirrors]\n\"docker.io\" = [\"m.example\", \"http://n.example:5000/\"]\n",
+    );
+    let registry = settings.unwrap().registry;
+    assert_eq!(registry.insecure, ["a.example:5000".parse().unwrap()]);
+    let mirrors = &registry.mirrors[&"docker.io".parse().unwrap()];
+    let mirror = |name: &str, plain| MirrorAddress {
+        at: name.parse().unwrap(),
+        plain,
+    };
+    assert_eq!(
+        mirrors[..],
+        [mirror("m.example", false), mirror("n.example:5000", true)]
+    );
+
+    let flag: MirrorFlag = "https://m.example".parse().unwrap();
+    assert_eq!(
+        (flag.of.as_str(), flag.address),
+        ("docker.io", mirror("m.example", false))
+    );
+    let flag: MirrorFlag = "q.example=m.example".parse().unwrap();
+    assert_eq!(flag.of.as_str(), "q.example");
+    for wrong in ["ftp://m.example", "https://m.example/path", "", "=m"] {
+        assert!(wrong.parse::<MirrorFlag>().is_err(), "{wrong}");
+    }
+    assert!(read("[registry]\ninsecure = [\"a b\"]\n").is_err());
+}
+
+#[test]
+fn limits_are_read_and_bounded() {
+    assert_eq!(read("").unwrap().limits.processes.get(), 8192);
+    assert_eq!(
+        read("[limits]\nprocesses = 600\n")
+            .unwrap()
+            .limits
+            .processes
+            .get(),
+        600
+    );
+    let failure = read("[limits]\nprocesses = 5\n").unwrap_err();
+    assert!(format!("{failure:?}").contains("choose between 512"));
+}
+
+#[test]
+fn a_misspelt_key_is_an_error_that_names_it() {
+    let failure = read("[registry]\nlisten_on = \"127.0.0.1:1\"\n").unwrap_err();
+    assert!(format!("{failure:?}").contains("listen_on"));
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    assert!(Settings::read(Some(Path::new("/nonexistent/shipway.toml"))).is_err());
+}
