@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use shipway_container::{
-    ControlError, CreateError, EgressError, ImagesError, LayerError, OutputError, PullError, StartError,
-    StartPodError,
+    ControlError, CreateError, EgressError, Excess, ImagesError, LayerError, OutputError, PullError,
+    StartError, StartPodError,
 };
 use shipway_oci::{Digest, EncodeError, PlatformError, ReferenceError};
 use shipway_registry::ClientError;
@@ -67,6 +67,13 @@ pub enum BuildError {
         /// What is wrong.
         #[source]
         source: Box<StepError>,
+    },
+    /// Its steps took too much of the machine.
+    #[error("the build was ended")]
+    Excess {
+        /// Of what.
+        #[source]
+        source: Excess,
     },
     /// The image could not be put together or kept.
     #[error("cannot keep the image")]

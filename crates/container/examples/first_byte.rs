@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use shipway_container::{
-    AttachFrom, ContainerOptions, Egress, ImportOptions, Network, PodOptions, Runtime, RuntimeOptions,
+    AttachFrom, ContainerOptions, Egress, ExcessSignal, ImportOptions, Network, PodOptions, Runtime,
+    RuntimeOptions,
 };
 use shipway_registry::{Client, ClientOptions};
 use shipway_sandbox::IdMap;
@@ -38,6 +39,7 @@ async fn measure() -> anyhow::Result<()> {
         .start_pod(PodOptions {
             name: "warm".into(),
             egress: egress.clone(),
+            excess: ExcessSignal::default(),
         })
         .await?;
     let started = Instant::now();
@@ -56,6 +58,7 @@ async fn measure() -> anyhow::Result<()> {
                 .start_pod(PodOptions {
                     name: "pod".into(),
                     egress: egress.clone(),
+                    excess: ExcessSignal::default(),
                 })
                 .await?;
             times[0].push(start.elapsed());

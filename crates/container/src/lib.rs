@@ -27,6 +27,7 @@ mod ids;
 mod image;
 mod images;
 mod layers;
+mod limits;
 mod lock;
 mod names;
 mod pod;
@@ -51,8 +52,9 @@ pub use images::{
     PullPolicy, PullSource,
 };
 pub use layers::{LayerError, LayerPath};
+pub use limits::{ByteSize, ByteSizeError, DiskReserve, Excess, ExcessSignal, PodLimits};
 pub use lock::LifeLock;
-pub use pod::{NetworkError, Pod, PodOptions, StartPodError, Volume, VolumeError};
+pub use pod::{NetworkError, Pod, PodOptions, StartPodError, Volume, VolumeError, memory_is_known};
 pub use process::{DEFAULT_PATH, NoCommand, argv, merge_environment};
 pub use runtime::{OpenRuntimeError, PruneLayersError, Runtime, RuntimeOptions, Swept};
 pub use signal::{Signal, SignalError};

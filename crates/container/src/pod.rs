@@ -8,11 +8,15 @@
 //! Contract: after [`Pod::close`] nothing of the pod runs and calls that are under way fail. A pod that is dropped
 //! without it ends as well, but in the background.
 
+mod memory;
 mod network;
 mod volume;
+mod watch;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use shipway_oci::{Descriptor, Digest};
@@ -25,6 +29,7 @@ use crate::egress::Egress;
 use crate::ids::{ContainerId, PodId};
 use crate::image::Image;
 use crate::layers::{LayerError, LayerPath, place};
+use crate::limits::ExcessSignal;
 use crate::lock::{LayersLock, LifeLock};
 use crate::names::NameTable;
 use crate::runtime::{PruneLayersError, Runtime};
@@ -41,6 +46,8 @@ pub struct PodOptions {
     pub name: String,
     /// What its containers may reach outside.
     pub egress: Egress,
+    /// Told when it is ended for what it used.
+    pub excess: ExcessSignal,
 }
 
 /// No pod could be started.
@@ -76,6 +83,13 @@ pub enum StartPodError {
         #[source]
         source: KeeperError,
     },
+    /// Nobody can look at what it uses.
+    #[error("cannot start the thread that looks after a pod")]
+    Watch {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The thread that started it ended early.
     #[error("starting the pod was interrupted")]
     Interrupted,
@@ -103,6 +117,13 @@ pub(crate) struct PodInner {
     /// Read while something is started, written once, by the end.
     gate: RwLock<Gate>,
     pub(crate) closing: CancellationToken,
+    excess: ExcessSignal,
+    _watched: Sender<Infallible>,
+}
+
+/// Whether this place tells how much memory a pod uses.
+pub fn memory_is_known() -> bool {
+    memory::is_known()
 }
 
 /// What a pod that lives holds.
@@ -150,6 +171,7 @@ impl Pod {
             .map_err(|source| StartPodError::Launch { source })?;
         let directory = Path::new("pods").join(id.as_str());
         prepare(&runtime, &keeper, &directory).map_err(|source| StartPodError::Prepare { source })?;
+        let (watched, dropped) = channel();
         let inner = PodInner {
             id,
             runtime,
@@ -168,10 +190,12 @@ impl Pod {
             containers: Mutex::default(),
             gate: RwLock::new(Gate::Open),
             closing: CancellationToken::new(),
+            excess: options.excess,
+            _watched: watched,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Arc::new(inner);
+        watch::begin(&inner, dropped).map_err(|source| StartPodError::Watch { source })?;
+        Ok(Self { inner })
     }
 
     /// Its id: the name of its directory and its lock.

@@ -3,16 +3,17 @@
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shipway_registry::Client;
-use shipway_sandbox::{IdMap, Keeper, KeeperError, LaunchError, LaunchOptions, ProcessLimit};
+use shipway_sandbox::{IdMap, Keeper, KeeperError, LaunchError, LaunchOptions};
 use shipway_store::Store;
 use tokio::sync::OnceCell;
 
 use crate::dns::Upstream;
 use crate::images::Images;
 use crate::layers::{Boot, Layers};
+use crate::limits::PodLimits;
 use crate::lock::{self, LayersLock, LifeLock};
 use crate::pod::{Pod, PodOptions, StartPodError};
 
@@ -28,8 +29,8 @@ pub struct RuntimeOptions {
     pub id_map: IdMap,
     /// The binary that becomes the keeper, when it is not the one that runs (see [`LaunchOptions::executable`]).
     pub keeper: Option<PathBuf>,
-    /// How many processes each pod may have.
-    pub processes: ProcessLimit,
+    /// What each pod may use.
+    pub limits: PodLimits,
 }
 
 impl RuntimeOptions {
@@ -41,7 +42,7 @@ impl RuntimeOptions {
             client,
             id_map,
             keeper: None,
-            processes: ProcessLimit::default(),
+            limits: PodLimits::default(),
         }
     }
 }
@@ -100,7 +101,8 @@ struct Inner {
     client: Client,
     id_map: IdMap,
     keeper: Option<PathBuf>,
-    processes: ProcessLimit,
+    limits: PodLimits,
+    judging: Mutex<()>,
     images: Images,
     layers: Layers,
     upstream: OnceCell<Upstream>,
@@ -127,7 +129,7 @@ impl Runtime {
             client,
             id_map,
             keeper,
-            processes,
+            limits,
         } = options;
         for directory in [locks(&data), spools(&data)] {
             std::fs::DirBuilder::new()
@@ -150,7 +152,8 @@ impl Runtime {
             client,
             id_map,
             keeper,
-            processes,
+            limits,
+            judging: Mutex::default(),
         };
         let runtime = Self {
             inner: Arc::new(inner),
@@ -308,8 +311,17 @@ impl Runtime {
     pub(crate) fn launch_keeper(&self, hostname: &str) -> Result<Keeper, LaunchError> {
         let mut options = LaunchOptions::new(self.inner.id_map.clone(), &self.inner.directory, hostname);
         options.executable.clone_from(&self.inner.keeper);
-        options.processes = self.inner.processes;
+        options.processes = self.inner.limits.processes;
         Keeper::launch(&options)
+    }
+
+    pub(crate) fn limits(&self) -> &PodLimits {
+        &self.inner.limits
+    }
+
+    /// Held while a pod is judged by what it has of a disk that is nearly full.
+    pub(crate) fn turn_to_judge(&self) -> MutexGuard<'_, ()> {
+        self.inner.judging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The keepers' directory, as this process names it.

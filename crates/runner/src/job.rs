@@ -30,7 +30,7 @@ use crate::variables::Variables;
 use crate::{ArtifactStore, CacheStore, Cancellation, RunnerContext, Sources, Stage, Trace};
 use claim::Claim;
 use on_machine::{OwnDirectory, PlannedDirectory};
-use shipway_container::Pod;
+use shipway_container::{ExcessSignal, Pod};
 use shipway_pipeline::job::{JobPayload, Step};
 use state::State;
 use std::path::Path;
@@ -66,8 +66,12 @@ pub struct JobRun<'a> {
 pub async fn run_job(context: &RunnerContext, run: JobRun<'_>) -> JobOutcome {
     let began = Instant::now();
     let (trace, cancellation) = (run.trace.clone(), run.cancellation.clone());
-    let mut job = Job::new(context, run);
+    let excess = ExcessSignal::default();
+    let mut job = Job::new(context, run, excess.clone());
     let verdict = tokio::select! {
+        biased;
+        // Before what follows from it: the pod is gone by then.
+        source = excess.told() => Err(JobError::Excess { source }),
         verdict = job.walk() => verdict,
         () = cancellation.aborted() => Err(JobError::Canceled),
     };
@@ -110,13 +114,14 @@ struct Job<'a> {
     planned: Option<PlannedDirectory>,
     directory: Option<OwnDirectory>,
     pod: Option<Pod>,
+    excess: ExcessSignal,
     workplace: Option<Workplace>,
     kept: Kept,
     differs: bool,
 }
 
 impl<'a> Job<'a> {
-    fn new(context: &'a RunnerContext, run: JobRun<'a>) -> Self {
+    fn new(context: &'a RunnerContext, run: JobRun<'a>, excess: ExcessSignal) -> Self {
         let limit = match run.payload.runner_info.timeout {
             0 => DEFAULT_TIMEOUT,
             seconds => Duration::from_secs(seconds).min(LONGEST_TIMEOUT),
@@ -149,6 +154,7 @@ impl<'a> Job<'a> {
             planned,
             directory: None,
             pod: None,
+            excess,
             workplace: None,
             kept,
             differs: false,
@@ -194,7 +200,7 @@ impl<'a> Job<'a> {
         let directory = bounded(deadline, limit, cancellation, making).await?;
         let builds = self.directory.insert(directory).builds();
         if on_machine::wants_engine(self.context, &self.variables).await {
-            let pod = prepare::pod(self.context, self.run.payload);
+            let pod = prepare::pod(self.context, self.run.payload, self.excess.clone());
             match bounded(deadline, limit, cancellation, pod).await {
                 Ok(pod) => self.pod = Some(pod),
                 Err(stopped @ (JobError::Canceled | JobError::Timeout { .. })) => return Err(stopped),
@@ -222,7 +228,7 @@ impl<'a> Job<'a> {
             self.deadline,
             self.limit,
             self.run.cancellation,
-            prepare::pod(self.context, self.run.payload),
+            prepare::pod(self.context, self.run.payload, self.excess.clone()),
         );
         self.pod = Some(pod.await?);
         let Some(pod) = self.pod.clone() else {

@@ -1,10 +1,14 @@
 //! How a job ends: the words GitLab has for it, and the errors that lead there.
 
 use serde::Serialize;
+use shipway_container::Excess;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error as ThisError;
+
+/// The exit code of what was killed by SIGKILL.
+const KILLED: i32 = 128 + 9;
 
 /// Why a job failed, named as GitLab's API names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -103,6 +107,12 @@ pub(crate) enum JobError {
         /// What it may take.
         limit: Duration,
     },
+    /// It took too much of the machine.
+    #[error("the job was ended")]
+    Excess {
+        /// Of what.
+        source: Excess,
+    },
     /// Somebody said stop.
     #[error("canceled")]
     Canceled,
@@ -159,6 +169,8 @@ impl JobError {
         let (reason, exit_code) = match self {
             Self::Canceled => return JobStatus::Canceled,
             Self::Script { exit_code } => (FailureReason::ScriptFailure, Some(*exit_code)),
+            // As a container that the kernel ended for its memory.
+            Self::Excess { .. } => (FailureReason::ScriptFailure, Some(KILLED)),
             Self::Timeout { .. } => (FailureReason::JobExecutionTimeout, None),
             Self::ImagePull { .. } | Self::ImageUnreachable { .. } | Self::ImageDenied { .. } => {
                 (FailureReason::ImagePullFailure, None)

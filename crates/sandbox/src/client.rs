@@ -250,6 +250,14 @@ impl Keeper {
         self.order(Request::RemoveTree { path: path.into() }, &[])
     }
 
+    /// The bytes of disk that each directory in this one takes, with all below it; `u64::MAX` for one too deep to measure.
+    pub fn sizes(&self, path: &Path) -> Result<Vec<(String, u64)>> {
+        match self.answer(Request::Sizes { path: path.into() }, &[])? {
+            Answer::Sizes(sizes) => Ok(sizes),
+            _ => Err(unexpected("sizes")),
+        }
+    }
+
     /// Removes those of these paths in `tree` that are empty files, or directories with nothing in them, in this order.
     /// Paths begin with `/`, which is `tree`; links are not followed. For a few paths: the keeper does it by itself.
     pub fn remove_empty(&self, tree: &Path, paths: &[PathBuf]) -> Result<()> {

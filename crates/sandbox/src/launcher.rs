@@ -81,6 +81,7 @@ fn launch(socket: &OwnedFd) -> Result<i32> {
             | UnshareFlags::NEWPID,
     )
     .doing(|| "make a user namespace (see `shipway doctor`)".into())?;
+    limits::offer_to_the_kernel();
     wire::send(socket, &LaunchStep::Unshared, &[])?;
     if wire::receive::<Mapped>(socket)?.is_none() {
         return Ok(0);

@@ -39,6 +39,7 @@ mod spec;
 mod start;
 mod sys;
 mod tree;
+mod usage;
 mod wire;
 
 pub use crate::client::Keeper;

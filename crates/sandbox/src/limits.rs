@@ -84,6 +84,13 @@ fn at_most(limit: ProcessLimit, allowed: Option<u64>) -> Rlimit {
     }
 }
 
+/// Has the kernel end processes of the pod before any other when the machine, or the container that all this is in, runs out of
+/// memory. In the pod's user namespace, so that a process may take it back for itself: nested runtimes do.
+pub(crate) fn offer_to_the_kernel() {
+    // A wish: where /proc is not writable the kernel chooses as it does.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+}
+
 /// Whether the kernel bounds the pod as a whole: asked by writing what is there.
 pub(crate) fn examine() -> Result<String> {
     let action = || format!("set {HIGHEST} of a pod");

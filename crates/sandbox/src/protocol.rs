@@ -68,6 +68,9 @@ pub(crate) enum Request {
     RemoveTree {
         path: PathBuf,
     },
+    Sizes {
+        path: PathBuf,
+    },
     RemoveEmpty {
         tree: PathBuf,
         paths: Vec<PathBuf>,
@@ -177,6 +180,7 @@ pub(crate) enum Answer {
         process: ProcessId,
         made: Vec<PathBuf>,
     },
+    Sizes(Vec<(String, u64)>),
     Exited(ExitStatus),
     Found(Finding),
 }

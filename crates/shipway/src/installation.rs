@@ -142,7 +142,7 @@ impl Installation {
     pub(crate) async fn find_runtime(&self, client: Client) -> Result<Runtime, Box<dyn Error + Send + Sync>> {
         let id_map = IdMap::detect()?;
         let mut options = RuntimeOptions::new(self.data.clone(), self.store.clone(), client, id_map);
-        options.processes = self.settings.limits.processes;
+        options.limits = self.settings.limits.pod();
         Ok(Runtime::open(options).await?)
     }
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use shipway_container::EgressException;
+use shipway_container::{ByteSize, DiskReserve, EgressException, PodLimits};
 use shipway_oci::RegistryName;
 use shipway_registry::client::MirrorAddress;
 use shipway_sandbox::ProcessLimit;
@@ -33,6 +33,22 @@ pub(crate) struct Settings {
 pub(crate) struct LimitSettings {
     /// Processes and threads together: 512 to 4194304.
     pub(crate) processes: ProcessLimit,
+    /// Memory of all its processes together; any amount without.
+    #[serde(deserialize_with = "size")]
+    pub(crate) memory: Option<ByteSize>,
+    /// What jobs leave free of the disk below the data directory.
+    #[serde(deserialize_with = "size")]
+    pub(crate) disk_reserve: Option<ByteSize>,
+}
+
+impl LimitSettings {
+    pub(crate) fn pod(&self) -> PodLimits {
+        PodLimits {
+            processes: self.processes,
+            memory: self.memory,
+            disk_reserve: self.disk_reserve.map_or(DiskReserve::Usual, DiskReserve::Of),
+        }
+    }
 }
 
 /// `[registry]`
@@ -121,6 +137,11 @@ fn mirrors<'de, D: Deserializer<'de>>(
         .into_iter()
         .map(|(of, texts)| Ok((of, parse(texts)?)))
         .collect()
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(D::Error::custom)
 }
 
 fn exceptions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EgressException>, D::Error> {

@@ -1,5 +1,7 @@
 //! `RUN --mount=type=…,…`.
 
+use shipway_container::ByteSize;
+
 /// A mount that one RUN asks for, unexpanded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunMount {
@@ -146,15 +148,8 @@ fn parse_kind(text: &str) -> Result<MountKind, String> {
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
-    let bad = || format!("--mount: size={text} is not a size such as 64m");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().map_err(|_| bad())?;
-    let shift = match text[digits..].to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        _ => return Err(bad()),
-    };
-    number.checked_mul(1 << shift).ok_or_else(bad)
+    let size: ByteSize = text
+        .parse()
+        .map_err(|_| format!("--mount: size={text} is not a size such as 64m"))?;
+    Ok(size.get())
 }

@@ -168,7 +168,11 @@ impl Builder {
                 })
         };
         let (exported, ()) = tokio::join!(put, build.site.close());
-        let exported = exported?;
+        let exported = match build.site.excess() {
+            // Whatever failed then failed for it.
+            Some(source) => exported.map_err(|_| BuildError::Excess { source })?,
+            None => exported?,
+        };
         let warnings = std::mem::take(&mut *build.warnings.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Built {
             manifest: exported.manifest,

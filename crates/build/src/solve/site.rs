@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use shipway_container::{Egress, LayerPath, Pod, PodOptions, Runtime};
+use shipway_container::{Egress, Excess, ExcessSignal, LayerPath, Pod, PodOptions, Runtime};
 use shipway_oci::chain_ids;
 use shipway_sandbox::{Keeper, KeeperError};
 use tokio::sync::OnceCell;
@@ -16,6 +16,7 @@ pub(crate) struct Site {
     given: Option<Pod>,
     egress: Option<Egress>,
     own: OnceCell<Pod>,
+    excess: ExcessSignal,
 }
 
 impl Site {
@@ -25,6 +26,7 @@ impl Site {
             given,
             egress,
             own: OnceCell::new(),
+            excess: ExcessSignal::default(),
         }
     }
 
@@ -55,6 +57,7 @@ impl Site {
         let options = PodOptions {
             name: "build".to_owned(),
             egress: self.egress()?,
+            excess: self.excess.clone(),
         };
         self.runtime
             .start_pod(options)
@@ -98,6 +101,11 @@ impl Site {
             Ok(())
         })
         .await
+    }
+
+    /// Why a pod of our own was ended before its time, if it was.
+    pub(crate) fn excess(&self) -> Option<Excess> {
+        self.excess.get()
     }
 
     /// Ends a pod of our own.

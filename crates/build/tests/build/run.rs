@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shipway_build::{BuildEvents, Context, DockerfileSource, SecretBytes, Step};
-use shipway_container::{Egress, OutputStream, PodOptions};
+use shipway_container::{Egress, ExcessSignal, OutputStream, PodOptions};
 
 use crate::house::{House, context, request};
 
@@ -197,6 +197,7 @@ async fn a_dropped_build_leaves_nothing_in_a_pod_that_was_given() {
     let options = PodOptions {
         name: "given".to_owned(),
         egress: Egress::detect([]).unwrap(),
+        excess: ExcessSignal::default(),
     };
     let pod = house.runtime.start_pod(options).await.unwrap();
     let mut endless = request(

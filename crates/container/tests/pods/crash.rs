@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use shipway_container::{Egress, PodOptions, Swept};
+use shipway_container::{Egress, ExcessSignal, PodOptions, Swept};
 
 use crate::harness::tests;
 use crate::house::{House, eventually, open, script, until};
@@ -28,6 +28,7 @@ pub(crate) fn leave_a_pod_behind(data: &Path) -> ! {
             .start_pod(PodOptions {
                 name: "doomed".into(),
                 egress,
+                excess: ExcessSignal::default(),
             })
             .await
             .unwrap();

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use shipway_container::{
-    AttachFrom, Container, ContainerOptions, Egress, Image, ImportOptions, Output, OutputStream, Pod,
-    PodOptions, Runtime, RuntimeOptions,
+    AttachFrom, Container, ContainerOptions, Egress, ExcessSignal, Image, ImportOptions, Output,
+    OutputStream, Pod, PodOptions, Runtime, RuntimeOptions,
 };
 use shipway_oci::Reference;
 use shipway_registry::{Client, ClientOptions, Timeouts};
@@ -44,6 +44,7 @@ impl House {
             .start_pod(PodOptions {
                 name: "pod".into(),
                 egress,
+                excess: ExcessSignal::default(),
             })
             .await
             .unwrap()

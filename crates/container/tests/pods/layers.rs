@@ -1,6 +1,6 @@
 //! Unpacking: what is there afterwards, once and by many at a time, and what is refused.
 
-use shipway_container::{Image, LayerError, LayerPath, Pod, PodOptions, PruneLayersError};
+use shipway_container::{ExcessSignal, Image, LayerError, LayerPath, Pod, PodOptions, PruneLayersError};
 use shipway_oci::{
     Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, Reference, chain_ids, media_type,
 };
@@ -107,6 +107,7 @@ fn options(pod: &Pod) -> PodOptions {
     PodOptions {
         name: "other".into(),
         egress: pod.egress().clone(),
+        excess: ExcessSignal::default(),
     }
 }
 

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use shipway_container::ByteSize;
+
 use crate::failure::Failure;
 use crate::model::create::{CreateBody, MountRequest};
 use crate::name::ResourceName;
@@ -161,7 +163,7 @@ fn tmpfs(target: &str, options: &str) -> Result<MountPlan, Failure> {
     let (mut size, mut mode, mut read_only) = (None, 0o1777, false);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
-            Some(("size", text)) => size = Some(bytes(text).ok_or_else(|| bad(option))?),
+            Some(("size", text)) => size = Some(text.parse::<ByteSize>().map_err(|_| bad(option))?.get()),
             Some(("mode", text)) => mode = u32::from_str_radix(text, 8).map_err(|_| bad(option))? & 0o7777,
             None if option == "ro" => read_only = true,
             // exec, nosuid, uid=… and their like change nothing that a job could tell.
@@ -173,19 +175,6 @@ fn tmpfs(target: &str, options: &str) -> Result<MountPlan, Failure> {
         source: MountSourcePlan::Temporary { size, mode },
         read_only,
     })
-}
-
-/// `64m` and its like.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|last: char| !last.is_ascii_digit());
-    let factor = match text.get(digits.len()..)?.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1 << 10,
-        "m" | "mb" => 1 << 20,
-        "g" | "gb" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// An absolute path below the root, without `.` and `..`.

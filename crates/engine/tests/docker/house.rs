@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use shipway_access::{Access, Secret};
 use shipway_build::Builder;
-use shipway_container::{Egress, ImportOptions, Pod, PodOptions, Runtime, RuntimeOptions};
+use shipway_container::{Egress, ExcessSignal, ImportOptions, Pod, PodOptions, Runtime, RuntimeOptions};
 use shipway_engine::{Engine, EngineOptions, HostPaths};
 use shipway_oci::Reference;
 use shipway_registry::{Authority, Client, ClientOptions, Timeouts};
@@ -72,6 +72,7 @@ impl House {
             .start_pod(PodOptions {
                 name: "job".to_owned(),
                 egress,
+                excess: ExcessSignal::default(),
             })
             .await
             .unwrap();

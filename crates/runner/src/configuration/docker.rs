@@ -130,7 +130,9 @@ pub(super) fn read(mut section: Section<'_>) -> (DockerSettings, Option<Finding>
     (settings, refusal)
 }
 
-const NO_LIMITS: &str = "jobs share the machine's processors and memory without limits";
+const NO_LIMITS: &str = "jobs share the machine's processors without limits";
+pub(super) const OWN_LIMIT: &str =
+    "`limits.memory` of shipway.toml bounds the memory of a job together with its services";
 const NO_HOST: &str = "a job has no devices or rights of the machine, whatever its configuration says";
 
 /// Settings of gitlab-runner that change nothing here, and why.
@@ -178,17 +180,17 @@ const WITHOUT_MEANING: [(&str, &str); 56] = [
     ("cpuset_cpus", NO_LIMITS),
     ("cpuset_mems", NO_LIMITS),
     ("cpu_shares", NO_LIMITS),
-    ("memory", NO_LIMITS),
-    ("memory_swap", NO_LIMITS),
-    ("memory_reservation", NO_LIMITS),
-    ("service_memory", NO_LIMITS),
-    ("service_memory_swap", NO_LIMITS),
-    ("service_memory_reservation", NO_LIMITS),
+    ("memory", OWN_LIMIT),
+    ("memory_swap", OWN_LIMIT),
+    ("memory_reservation", OWN_LIMIT),
+    ("service_memory", OWN_LIMIT),
+    ("service_memory_swap", OWN_LIMIT),
+    ("service_memory_reservation", OWN_LIMIT),
     ("service_cpus", NO_LIMITS),
     ("service_cpu_shares", NO_LIMITS),
     ("service_cpuset_cpus", NO_LIMITS),
-    ("oom_kill_disable", NO_LIMITS),
-    ("oom_score_adjust", NO_LIMITS),
+    ("oom_kill_disable", OWN_LIMIT),
+    ("oom_score_adjust", OWN_LIMIT),
     ("ulimit", NO_LIMITS),
     ("cap_add", NO_HOST),
     ("cap_drop", NO_HOST),

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 
 const CLUSTER: &str = "jobs run on this machine, and no cluster is asked";
 const POD: &str = "pods here are made in one way";
-const LIMITS: &str = "jobs share the machine's processors and memory without limits";
+const LIMITS: &str =
+    "jobs share the machine's processors and disk; `limits` of shipway.toml bounds their memory";
 const HELPER: &str = "no helper container is needed";
 const KEPT_THERE: &str = "what a cluster keeps is not on this machine, and the job finds nothing there";
 

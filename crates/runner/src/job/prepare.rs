@@ -5,7 +5,7 @@ use crate::configuration::Executor;
 use crate::outcome::{Doing, JobError};
 use crate::variables::{Variables, fact};
 use crate::{RunnerContext, Sources, Trace};
-use shipway_container::{Pod, PodOptions};
+use shipway_container::{ExcessSignal, Pod, PodOptions};
 use shipway_pipeline::job::JobPayload;
 use shipway_pipeline::variables::Variable;
 use shipway_store::Scope;
@@ -25,10 +25,15 @@ pub(crate) struct Preparation<'a> {
 }
 
 /// A pod with a network.
-pub(super) async fn pod(context: &RunnerContext, payload: &JobPayload) -> Result<Pod, JobError> {
+pub(super) async fn pod(
+    context: &RunnerContext,
+    payload: &JobPayload,
+    excess: ExcessSignal,
+) -> Result<Pod, JobError> {
     let options = PodOptions {
         name: format!("job-{}", payload.id),
         egress: context.egress.clone(),
+        excess,
     };
     let pod = context
         .containers()?

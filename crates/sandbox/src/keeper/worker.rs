@@ -209,6 +209,7 @@ fn files(place: &Workplace<'_>, request: Request, fds: Vec<OwnedFd>) -> Result<A
             crate::tree::remove(place.directory, &path)?;
             Ok(Answer::Done)
         }
+        Request::Sizes { path } => crate::usage::sizes(place.directory, &path).map(Answer::Sizes),
         Request::Unpack { into, below, limits } => {
             archive::unpack(place, &into, &below, limits, one(fds)?).map(Answer::Unpacked)
         }

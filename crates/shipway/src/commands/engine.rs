@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use shipway_build::Builder;
-use shipway_container::PodOptions;
+use shipway_container::{ExcessSignal, PodOptions};
 use shipway_engine::{Engine, EngineOptions, HostPaths, ServeError};
 use shipway_store::Scope;
 
@@ -31,10 +31,12 @@ pub(crate) async fn execute(
 ) -> Result<ExitCode, Failure> {
     let client = installation.client.clone();
     let runtime = installation.runtime(client.clone()).await?;
+    let excess = ExcessSignal::default();
     let pod = runtime
         .start_pod(PodOptions {
             name: "engine".to_owned(),
             egress: installation.egress.clone(),
+            excess: excess.clone(),
         })
         .await
         .map_err(|error| Failure::caused(FailureKind::Place, "starting the engine", &error))?;
@@ -75,13 +77,22 @@ pub(crate) async fn execute(
         }
     };
     screen::line(&format!("export DOCKER_HOST=unix://{}", socket.display()));
-    tokio::select! {
-        () = served => {}
-        () = stop_signal() => {}
-    }
+    let ended = tokio::select! {
+        biased;
+        excess = excess.told() => Some(excess),
+        () = served => None,
+        () = stop_signal() => None,
+    };
     engine.close().await;
     pod.close().await;
-    Ok(ExitCode::SUCCESS)
+    match ended {
+        Some(excess) => Err(Failure::caused(
+            FailureKind::Place,
+            "the engine was ended",
+            &excess,
+        )),
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn default_socket(installation: &Installation) -> PathBuf {

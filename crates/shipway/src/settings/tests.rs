@@ -57,6 +57,14 @@ fn limits_are_read_and_bounded() {
             .get(),
         600
     );
+    let limits = read("[limits]\nmemory = \"4GiB\"\ndisk_reserve = \"0\"\n")
+        .unwrap()
+        .limits
+        .pod();
+    assert_eq!(limits.memory, Some(ByteSize::new(4 << 30)));
+    assert_eq!(limits.disk_reserve, DiskReserve::Of(ByteSize::new(0)));
+    let failure = read("[limits]\nmemory = \"much\"\n").unwrap_err();
+    assert!(format!("{failure:?}").contains("no amount of bytes"));
     let failure = read("[limits]\nprocesses = 5\n").unwrap_err();
     assert!(format!("{failure:?}").contains("choose between 512"));
 }

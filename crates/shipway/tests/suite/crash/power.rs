@@ -7,7 +7,7 @@
 //!
 //! Not shown here: a disk that acknowledges a write and loses it although it was told to flush.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use shipway_testkit::{Account, wait_for};
 
 use super::http::{Http, Image};
 use super::ledger::{Ledger, names, works};
-use crate::harness::{User, finish, succeed, text};
+use crate::harness::{Disk, User, finish, succeed, text};
 
 /// How much is acknowledged before each cut.
 const CUTS: [usize; 3] = [3, 8, 14];
@@ -28,36 +28,21 @@ open(my $disk, "<", $ARGV[0]) or die "open: $!";
 ioctl($disk, 0x8004587d, $how) or die "ioctl: $!";
 "#;
 
-/// A file system in a file; it is unmounted with the value.
-struct Disk {
-    file: PathBuf,
-    mounted: PathBuf,
+/// What a power cut does to a disk.
+trait PowerCut {
+    /// From now on nothing is written.
+    fn cut(&self) -> Result<()>;
+    /// Mounts what the cut left, as the next start of the machine finds it. The old one may be held by mount namespaces of other
+    /// tests.
+    fn come_back(&mut self) -> Result<()>;
 }
 
-impl Disk {
-    fn new(file: PathBuf, mounted: PathBuf) -> Result<Self> {
-        std::fs::File::create(&file)?.set_len(256 << 20)?;
-        succeed(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&file))?;
-        let disk = Self { file, mounted };
-        disk.mount()?;
-        Ok(disk)
-    }
-
-    fn mount(&self) -> Result<()> {
-        succeed(
-            Command::new("mount")
-                .args(["-o", "loop"])
-                .args([&self.file, &self.mounted]),
-        )?;
-        Ok(())
-    }
-
+impl PowerCut for Disk {
     fn cut(&self) -> Result<()> {
         succeed(Command::new("perl").args(["-e", CUT]).arg(&self.mounted))?;
         Ok(())
     }
 
-    /// What the cut left, as the next start of the machine finds it. The old one may be held by mount namespaces of other tests.
     fn come_back(&mut self) -> Result<()> {
         let found = self.file.with_added_extension("found");
         succeed(
@@ -75,16 +60,6 @@ impl Disk {
             text(&checked)
         );
         self.mount()
-    }
-
-    fn unmount(&self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.mounted).status();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        self.unmount();
     }
 }
 
@@ -169,7 +144,7 @@ fn what_was_acknowledged_survives_a_power_cut() -> Result<()> {
     }
     let user = User::new(Account::Caller)?;
     let data = user.home.data();
-    let mut disk = Disk::new(user.home.path().join("disk"), data.clone())?;
+    let mut disk = Disk::new(user.home.path().join("disk"), data.clone(), 256)?;
     user.add_tester()?;
     let shared = Mutex::new(Told::default());
     for (cut, wanted) in CUTS.into_iter().enumerate() {

@@ -5,6 +5,7 @@
 
 mod attacks;
 mod exhaustion;
+mod hunger;
 mod machine;
 mod neighbours;
 mod projects;

@@ -2,6 +2,7 @@
 //!
 //! What other crates' tests can use as well is in `shipway-testkit`.
 
+mod disk;
 mod island;
 mod place;
 mod process;
@@ -10,6 +11,7 @@ mod user;
 
 use std::path::PathBuf;
 
+pub(crate) use disk::Disk;
 pub(crate) use island::Island;
 pub(crate) use place::in_place;
 pub(crate) use process::{CREDENTIALS, Ending, Registry, RunningEngine, skopeo_copy, with_storage};

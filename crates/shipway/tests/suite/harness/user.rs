@@ -28,12 +28,18 @@ impl User {
 
     /// A user who has the base images of the pipelines, with the docker CLI of `suite` in them.
     pub(crate) fn with_base_images(account: Account, suite: Suite) -> Result<Self> {
+        let user = Self::new(account)?;
+        user.add_base_images(suite)?;
+        Ok(user)
+    }
+
+    /// Puts them into the data directory.
+    pub(crate) fn add_base_images(&self, suite: Suite) -> Result<()> {
         // The tars are made here, once for all tests of the machine; the script would make them as the account of the test.
         shared_images(suite)?;
-        let user = Self::new(account)?;
-        let mut script = user.home.command(workspace().join("scripts/base-images"));
-        succeed(script.arg(&user.binary).arg(suite.0))?;
-        Ok(user)
+        let mut script = self.home.command(workspace().join("scripts/base-images"));
+        succeed(script.arg(&self.binary).arg(suite.0))?;
+        Ok(())
     }
 
     /// The image of this name as a tar that other tools read.

@@ -1,0 +1,146 @@
+//! How much of the disk trees that jobs have written take.
+//!
+//! Every level on the way down stays open, since jobs move directories while they are looked at. That bounds the depth: a tree
+//! that goes deeper counts as larger than any that can be measured, so that nobody hides files below it.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::beneath;
+use crate::error::{Doing as _, Result};
+
+/// As many levels are open at a time.
+const DEEPEST: usize = 256;
+/// The unit of `st_blocks`, whatever the file system.
+const BLOCK: u64 = 512;
+
+/// The bytes that each entry of a directory takes, with all below it; the directory is below `directory`.
+pub(crate) fn sizes(directory: &OwnedFd, path: &Path) -> Result<Vec<(String, u64)>> {
+    let action = || format!("measure {}", path.display());
+    let opened = beneath::open(directory, path)?;
+    let top = rustix::fs::openat(&opened, c".", READ, Mode::empty()).doing(action)?;
+    let mut sizes = Vec::new();
+    for name in directories(&top).doing(action)? {
+        match size(&top, &name) {
+            Ok(size) => sizes.push((name.to_string_lossy().into_owned(), size)),
+            // It ended meanwhile.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).doing(action),
+        }
+    }
+    Ok(sizes)
+}
+
+const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+fn size(parent: &OwnedFd, name: &CString) -> std::result::Result<u64, Errno> {
+    let top = rustix::fs::openat(parent, name, READ, Mode::empty())?;
+    let mut total = own_files(&top)?;
+    let left = directories(&top)?;
+    let mut levels = vec![(top, left)];
+    while let Some((directory, left)) = levels.last_mut() {
+        let Some(name) = left.pop() else {
+            levels.pop();
+            continue;
+        };
+        let below = match rustix::fs::openat(&*directory, &name, READ, Mode::empty()) {
+            Ok(below) => below,
+            // Removed or replaced meanwhile.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            Err(errno) => return Err(errno),
+        };
+        if levels.len() == DEEPEST {
+            return Ok(u64::MAX);
+        }
+        total = total.saturating_add(own_files(&below)?);
+        let left = directories(&below)?;
+        levels.push((below, left));
+    }
+    Ok(total)
+}
+
+/// What the directory itself and all in it but directories take; a file of several names takes its part under each.
+fn own_files(directory: &OwnedFd) -> std::result::Result<u64, Errno> {
+    let mut blocks = rustix::fs::fstat(directory)?.st_blocks.cast_unsigned();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        if entry.file_type() == FileType::Directory {
+            continue;
+        }
+        match rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(status) if FileType::from_raw_mode(status.st_mode) != FileType::Directory => {
+                let names = u64::from(u32::try_from(status.st_nlink).unwrap_or(u32::MAX)).max(1);
+                blocks = blocks.saturating_add(status.st_blocks.cast_unsigned() / names);
+            }
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(blocks.saturating_mul(BLOCK))
+}
+
+fn directories(directory: &OwnedFd) -> std::result::Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_one = match entry.file_type() {
+            FileType::Directory => true,
+            FileType::Unknown => rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory),
+            _ => false,
+        };
+        if is_one && name != c"." && name != c".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(place: &Path) -> Vec<(String, u64)> {
+        let directory = rustix::fs::open(place, READ, Mode::empty()).unwrap();
+        let mut sizes = sizes(&directory, Path::new("pods")).unwrap();
+        sizes.sort();
+        sizes
+    }
+
+    #[test]
+    fn a_tree_counts_by_its_blocks_and_a_file_once() {
+        let place = tempfile::tempdir().unwrap();
+        let pods = place.path().join("pods");
+        std::fs::create_dir_all(pods.join("a/b/c")).unwrap();
+        std::fs::create_dir_all(pods.join("z")).unwrap();
+        std::fs::write(pods.join("a/b/c/file"), vec![1; 1 << 20]).unwrap();
+        std::fs::hard_link(pods.join("a/b/c/file"), pods.join("a/again")).unwrap();
+        // A file that promises much and holds nothing.
+        let sparse = std::fs::File::create(pods.join("z/sparse")).unwrap();
+        sparse.set_len(1 << 40).unwrap();
+        std::os::unix::fs::symlink("/", pods.join("z/link")).unwrap();
+        let sizes = measured(place.path());
+        assert_eq!(sizes.len(), 2);
+        assert!((1 << 20..1_200_000).contains(&sizes[0].1), "{sizes:?}");
+        assert!(sizes[1].1 < 100_000, "{sizes:?}");
+    }
+
+    #[test]
+    fn who_digs_too_deep_counts_as_the_largest() {
+        let place = tempfile::tempdir().unwrap();
+        let mut deep = place.path().join("pods/a");
+        for _ in 0..DEEPEST {
+            deep.push("d");
+        }
+        std::fs::create_dir_all(&deep).unwrap();
+        assert_eq!(measured(place.path()), [("a".to_owned(), u64::MAX)]);
+    }
+}

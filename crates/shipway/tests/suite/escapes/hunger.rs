@@ -1,0 +1,105 @@
+//! Jobs that take more memory or disk than there is for them, each beside one that goes on.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::{Result, ensure};
+use shipway_testkit::{Account, git_repository};
+
+use crate::harness::{Disk, SUITES, User, assert_nothing_left, finish, text};
+
+/// Writes all the while: it would hear of a full disk.
+const BESIDE: &str = "
+beside:
+  image: busybox:1.36
+  script:
+    - for i in $(seq 40); do head -c 65536 /dev/zero > file$((i % 4)); sleep 0.1; done
+    - 'echo \"still $((6 * 7))\"'
+";
+
+/// Holds 600 MB for some seconds.
+const HOLD: &str = "dd if=/dev/zero of=/dev/null bs=600M count=40";
+
+/// Runs a pipeline, whose first job is to be ended, under `settings`; gives what was said.
+fn run(user: &User, settings: &str, hungry: &str) -> Result<String> {
+    let file = user.home.path().join("shipway.toml");
+    std::fs::write(&file, settings)?;
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
+    let file = file.to_string_lossy();
+    let files = tempfile::tempdir()?;
+    let pipeline = format!(
+        "hungry:\n  image: busybox:1.36\n  script:\n    - {hungry}\n    - echo \"had $((6 * 7))\"\n{BESIDE}"
+    );
+    std::fs::write(files.path().join(".gitlab-ci.yml"), pipeline)?;
+    std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755))?;
+    let repository = git_repository(&user.home, files.path(), "group/hunger", "main")?;
+    let mut run = user.shipway(&["--config", &file, "run"]);
+    let output = finish(run.current_dir(&repository))?;
+    let said = text(&output);
+    let as_whom = user.home.account().name();
+    ensure!(
+        output.status.code() == Some(1) && !said.contains("had 42"),
+        "as {as_whom}: ended with {}:\n{said}",
+        output.status
+    );
+    ensure!(said.contains("still 42"), "as {as_whom}, the other job:\n{said}");
+    Ok(said)
+}
+
+#[test]
+fn a_job_that_takes_too_much_memory_is_ended_alone() -> Result<()> {
+    for account in Account::all() {
+        let user = User::with_base_images(account, SUITES[0])?;
+        let settings = "[limits]\nmemory = \"256MiB\"\n";
+        let said = run(&user, settings, HOLD)?;
+        ensure!(
+            said.contains("Job failed: the job was ended: it used ")
+                && said.contains("`limits.memory` is 256 MiB"),
+            "as {}:\n{said}",
+            account.name()
+        );
+
+        let context = tempfile::tempdir()?;
+        std::fs::write(
+            context.path().join("Dockerfile"),
+            format!("FROM busybox:1.36\nRUN {HOLD}\n"),
+        )?;
+        std::fs::set_permissions(context.path(), std::fs::Permissions::from_mode(0o755))?;
+        let settings = user.home.path().join("shipway.toml");
+        let mut build = user.shipway(&["--config", &settings.to_string_lossy(), "build"]);
+        let output = finish(build.arg(context.path()))?;
+        let said = text(&output);
+        ensure!(
+            output.status.code() == Some(1) && said.contains("the build was ended: it used "),
+            "as {}: {}\n{said}",
+            account.name(),
+            output.status
+        );
+        assert_nothing_left(&user.home)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_fills_the_disk_is_ended_before_it_is_full() -> Result<()> {
+    // Mounting needs root outside of any namespace.
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    for account in Account::all() {
+        let user = User::new(account)?;
+        let disk = Disk::new(user.home.path().join("disk"), user.home.data(), 1500)?;
+        account.own(&disk.mounted)?;
+        user.add_base_images(SUITES[0])?;
+        let settings = "[limits]\ndisk_reserve = \"400MiB\"\n";
+        let said = run(&user, settings, "dd if=/dev/zero of=file bs=1M count=4000")?;
+        ensure!(
+            said.contains("Job failed: the job was ended: its files take ")
+                && said.contains("`limits.disk_reserve` is 400 MiB"),
+            "as {}:\n{said}",
+            account.name()
+        );
+        drop(disk);
+        assert_nothing_left(&user.home)?;
+    }
+    Ok(())
+}
