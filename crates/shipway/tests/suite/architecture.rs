@@ -108,6 +108,12 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
+/// Lines that no source file may exceed.
+const MOST_LINES: usize = 600;
+
+/// How many of a hundred source files have how many lines at most. Tests beside a module are source files too.
+const SHORT: [(usize, usize); 2] = [(50, 150), (90, 400)];
+
 fn metadata() -> Metadata {
     MetadataCommand::new()
         .manifest_path(workspace().join("Cargo.toml"))
@@ -262,26 +268,48 @@ fn library_sources() -> Vec<PathBuf> {
 fn every_file_opens_with_its_reason() {
     let silent: Vec<_> = library_sources()
         .into_iter()
-        // A module's tests that moved to a file of their own are explained by the module.
-        .filter(|path| !path.ends_with("tests.rs"))
         .filter(|path| !std::fs::read_to_string(path).expect("source").starts_with("//!"))
         .collect();
     assert!(silent.is_empty(), "files without a module doc: {silent:#?}");
 }
 
+/// Every source file with its number of lines, the longest first.
+fn by_length() -> Vec<(usize, PathBuf)> {
+    let lines = |path: &Path| std::fs::read_to_string(path).expect("source").lines().count();
+    let mut files: Vec<_> = library_sources()
+        .into_iter()
+        .map(|path| (lines(&path), path))
+        .collect();
+    files.sort_unstable_by(|one, other| other.cmp(one));
+    files
+}
+
 #[test]
 fn no_file_outgrows_a_head() {
-    let large: Vec<_> = library_sources()
+    let large: Vec<_> = by_length()
         .into_iter()
-        .map(|path| {
-            (
-                std::fs::read_to_string(&path).expect("source").lines().count(),
-                path,
-            )
-        })
-        .filter(|(lines, _)| *lines > 600)
+        .take_while(|(lines, _)| *lines > MOST_LINES)
         .collect();
-    assert!(large.is_empty(), "files over 600 lines, split them: {large:#?}");
+    assert!(
+        large.is_empty(),
+        "files over {MOST_LINES} lines, split them along their ideas: {large:#?}"
+    );
+}
+
+#[test]
+fn most_files_are_short() {
+    let files = by_length();
+    for (percent, most) in SHORT {
+        // One in `100 / (100 - percent)` files may be longer.
+        let may_be_longer = files.len() * (100 - percent) / 100;
+        let (lines, _) = files[may_be_longer];
+        let longest: Vec<_> = files.iter().take(10).collect();
+        assert!(
+            lines <= most,
+            "{percent} of 100 source files shall have {most} lines at most, the one at that place has {lines}. Split a file \
+             that holds two ideas, or move a long module's tests beside it. The longest are {longest:#?}"
+        );
+    }
 }
 
 #[test]
