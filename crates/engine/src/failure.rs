@@ -6,6 +6,7 @@
 
 use http::StatusCode;
 use serde_json::json;
+use shipway_oci::with_causes;
 
 /// What went wrong, as the API says it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +66,7 @@ impl Failure {
 
     /// An error of a crate below, with its causes, as one sentence.
     pub(crate) fn from_error(status: StatusCode, error: &(dyn std::error::Error + 'static)) -> Failure {
-        Self::new(status, chain(error))
+        Self::new(status, with_causes(error))
     }
 
     pub(crate) fn no_such_container(asked: &str) -> Failure {
@@ -99,21 +100,6 @@ impl Failure {
     pub(crate) fn json(&self) -> String {
         json!({ "message": self.message }).to_string()
     }
-}
-
-/// An error and its causes, joined by colons; a cause already contained in the text before it is not repeated.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

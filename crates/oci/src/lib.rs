@@ -13,6 +13,7 @@
 //! Assumption that nothing here enforces: whoever stores a manifest keeps its *bytes*. The types give back equal JSON
 //! values, not equal bytes, and a digest is of bytes.
 
+mod causes;
 mod chain;
 mod config;
 mod descriptor;
@@ -26,6 +27,7 @@ mod platform;
 mod reference;
 mod verify;
 
+pub use causes::with_causes;
 pub use chain::chain_ids;
 pub use config::{ConfigError, ExecutionConfig, Healthcheck, History, ImageConfig, MAX_CONFIG_BYTES, RootFs};
 pub use descriptor::Descriptor;

@@ -11,7 +11,6 @@
 //! cost no copy, while the rights stay decided in one place.
 
 pub mod authority;
-mod causes;
 pub mod client;
 pub mod server;
 mod transfer;

@@ -11,9 +11,10 @@ pub use store::{CacheDirectory, CacheStore};
 use crate::Trace;
 use crate::artifacts::is_due;
 use crate::builds::Builds;
-use crate::outcome::{JobError, JobStatus, chain};
+use crate::outcome::{JobError, JobStatus};
 use crate::selection::Selection;
 use crate::variables::Variables;
+use shipway_oci::with_causes;
 use shipway_pipeline::job::{JobCache, JobPayload};
 use std::error::Error;
 use std::os::fd::OwnedFd;
@@ -61,7 +62,7 @@ pub(crate) async fn restore(
             Err(error) => trace.warn(format!(
                 "the cache {} is not used: {}",
                 keys.join(" or "),
-                chain(&*error)
+                with_causes(&*error)
             )),
         }
     }
@@ -118,7 +119,7 @@ pub(crate) async fn keep(
         match keep_one(builds, project, &key, &selection, store, trace).await {
             Ok(true) => trace.good(format!("Created cache {key}")),
             Ok(false) => trace.say(format!("Nothing to keep in the cache {key}")),
-            Err(error) => trace.warn(format!("the cache {key} is not kept: {}", chain(&*error))),
+            Err(error) => trace.warn(format!("the cache {key} is not kept: {}", with_causes(&*error))),
         }
     }
     Ok(())

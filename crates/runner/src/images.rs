@@ -11,10 +11,10 @@ pub(crate) use policy::{check_allowed, policy, word};
 use policy::{describe, policies};
 
 use crate::credentials::JobCredentials;
-use crate::outcome::{Doing, JobError, chain, root_cause};
+use crate::outcome::{Doing, JobError, root_cause};
 use crate::{Containers, RunnerContext, Trace};
 use shipway_container::{Image, PullError, PullOptions, PullOutcome, PullPolicy, PullSource};
-use shipway_oci::{Platform, Reference};
+use shipway_oci::{Platform, Reference, with_causes};
 use shipway_registry::ClientError;
 use shipway_store::Scope;
 
@@ -91,7 +91,7 @@ pub(crate) async fn pull(
                         ClientError::Unreachable { host, .. } => {
                             format!("`{host}` cannot be reached: {}", root_cause(why))
                         }
-                        other => chain(other),
+                        other => with_causes(other),
                     };
                     trace.warn(format!("{name} is the imported image, because {why}"));
                 }
@@ -101,7 +101,7 @@ pub(crate) async fn pull(
             Err(error) => {
                 let user = found.as_ref().map(|found| found.username.clone());
                 if let Some(before) = last.replace(not_pulled(name, user, error)) {
-                    trace.warn(chain(&before));
+                    trace.warn(with_causes(&before));
                 }
             }
         }
@@ -190,8 +190,8 @@ fn not_pulled(image: &str, user: Option<String>, error: PullError) -> JobError {
 #[cfg(test)]
 mod tests {
     use super::not_pulled;
-    use crate::outcome::chain;
     use shipway_container::PullError;
+    use shipway_oci::with_causes;
     use shipway_registry::ClientError;
     use std::io;
 
@@ -213,7 +213,7 @@ mod tests {
             },
         );
         assert_eq!(
-            chain(&error),
+            with_causes(&error),
             "failed to pull image \"alpine:3\": `registry-1.docker.io` cannot be reached: no address"
         );
         let hint = error.hint().unwrap();

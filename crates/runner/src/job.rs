@@ -24,13 +24,14 @@ use crate::artifacts::{self, Kept};
 use crate::builds::BUILDS;
 use crate::cache;
 use crate::configuration::Executor;
-use crate::outcome::{JobError, JobOutcome, JobStatus, chain};
+use crate::outcome::{JobError, JobOutcome, JobStatus};
 use crate::script::ScriptSource;
 use crate::variables::Variables;
 use crate::{ArtifactStore, CacheStore, Cancellation, RunnerContext, Sources, Stage, Trace};
 use claim::Claim;
 use on_machine::{OwnDirectory, PlannedDirectory};
 use shipway_container::{ExcessSignal, Pod};
+use shipway_oci::with_causes;
 use shipway_pipeline::job::{JobPayload, Step};
 use state::State;
 use std::path::Path;
@@ -463,7 +464,7 @@ fn after(verdict: Result<(), JobError>, error: JobError, trace: &Trace) -> Resul
     if verdict.is_ok() {
         return Err(error);
     }
-    trace.error(chain(&error));
+    trace.error(with_causes(&error));
     verdict
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use shipway_container::Excess;
+use shipway_oci::with_causes;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -181,7 +182,7 @@ impl JobError {
         JobStatus::Failed {
             reason,
             exit_code,
-            message: chain(self),
+            message: with_causes(self),
         }
     }
 }
@@ -221,18 +222,6 @@ impl<T, E: Into<Box<dyn Error + Send + Sync>>> Doing<T> for Result<T, E> {
             source: error.into(),
         })
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// What everything began with.

@@ -3,6 +3,7 @@
 //! Kept apart from the commands so that the five codes mean the same everywhere: 0 done, 1 the work failed, 2 wrong use or
 //! a wrong file, 3 the place or the configuration cannot do it, 4 internal.
 
+use shipway_oci::with_causes;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -54,7 +55,7 @@ impl Failure {
 
     /// A failure whose message is an error with all its causes.
     pub(crate) fn caused(kind: FailureKind, doing: &str, error: &dyn Error) -> Self {
-        Self::new(kind, format!("{doing}: {}", chain(error)))
+        Self::new(kind, format!("{doing}: {}", with_causes(error)))
     }
 
     /// Adds what the reader can do about it.
@@ -77,20 +78,6 @@ impl Failure {
     }
 }
 
-/// An error and its causes on one line, without saying the same thing twice.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let said = source.to_string();
-        if !text.contains(&said) {
-            let _ = write!(text, ": {said}");
-        }
-        cause = source.source();
-    }
-    text
-}
-
 /// Prints clap's help, version or complaint; complaints end with exit code 2, help with 0.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     // Printing can only fail when nobody reads any more; there is nobody to tell then.
@@ -99,20 +86,5 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         FailureKind::Use.code()
     } else {
         ExitCode::SUCCESS
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("outer")]
-    struct Outer(#[source] std::io::Error);
-
-    #[test]
-    fn a_chain_names_every_cause_once() {
-        let error = Outer(std::io::Error::other("inner"));
-        assert_eq!(chain(&error), "outer: inner");
     }
 }

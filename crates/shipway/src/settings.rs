@@ -10,11 +10,11 @@ use std::str::FromStr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use shipway_container::{ByteSize, DiskReserve, EgressException, PodLimits};
-use shipway_oci::RegistryName;
+use shipway_oci::{RegistryName, with_causes};
 use shipway_registry::client::MirrorAddress;
 use shipway_sandbox::ProcessLimit;
 
-use crate::failure::{Failure, FailureKind, chain};
+use crate::failure::{Failure, FailureKind};
 
 /// The file as a whole.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -104,7 +104,7 @@ impl FromStr for MirrorFlag {
         let (of, address) = text.split_once('=').unwrap_or(("docker.io", text));
         Ok(Self {
             of: registry(of)?,
-            address: address.parse().map_err(|error| chain(&error))?,
+            address: address.parse().map_err(|error| with_causes(&error))?,
         })
     }
 }
@@ -131,7 +131,7 @@ fn mirrors<'de, D: Deserializer<'de>>(
         let addresses = texts.iter().map(|text| text.parse());
         addresses
             .collect::<Result<Vec<MirrorAddress>, _>>()
-            .map_err(|error| D::Error::custom(chain(&error)))
+            .map_err(|error| D::Error::custom(with_causes(&error)))
     };
     texts
         .into_iter()

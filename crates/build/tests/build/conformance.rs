@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use shipway_build::{BuildError, BuildRequest, Context, DockerfileSource, RunNetwork};
-use shipway_oci::Reference;
+use shipway_oci::{Reference, with_causes};
 use shipway_store::Scope;
 
-use crate::house::{House, chain};
+use crate::house::House;
 
 shipway_testkit::tests!(outcomes);
 
@@ -72,7 +72,7 @@ async fn outcomes() {
             Err(BuildError::Dockerfile(error)) => format!("fail:{}", error.line),
             Err(_) => "fail".to_owned(),
         };
-        let said = result.err().map(|error| chain(&error)).unwrap_or_default();
+        let said = result.err().map(|error| with_causes(&error)).unwrap_or_default();
         if got != wanted && !said.contains(UNSUPPORTED) {
             failures.push(format!("{name}: wanted {wanted}, got {got} {said}"));
         }

@@ -1,8 +1,9 @@
 //! What goes wrong says where and why, and leaves nothing behind.
 
 use shipway_build::{BuildError, Context};
+use shipway_oci::with_causes;
 
-use crate::house::{House, chain, context, request};
+use crate::house::{House, context, request};
 
 shipway_testkit::tests!(
     a_failing_run_has_its_exit_code,
@@ -40,7 +41,7 @@ async fn a_missing_program_is_127() {
         .build(request(files, "FROM busybox\nRUN [\"/no/such\"]\n"))
         .await;
     let error = result.unwrap_err();
-    assert_eq!(error.exit_code(), Some(127), "{}", chain(&error));
+    assert_eq!(error.exit_code(), Some(127), "{}", with_causes(&error));
 }
 
 async fn errors_name_their_line() {
@@ -95,7 +96,7 @@ async fn errors_name_their_line() {
     for (text, place, what) in table {
         let (result, _) = house.build(request(files.clone(), text)).await;
         let error = match result {
-            Err(error) => chain(&error),
+            Err(error) => with_causes(&error),
             Ok(_) => panic!("{text} was built"),
         };
         assert!(

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use shipway_build::{BuildRequest, Builder, Context, RunNetwork};
 use shipway_container::Egress;
-use shipway_oci::Digest;
+use shipway_oci::{Digest, with_causes};
 use shipway_registry::{Client, ClientOptions, EgressPolicy, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::house::{House, chain, context, request};
+use crate::house::{House, context, request};
 
 shipway_testkit::tests!(
     files_are_fetched,
@@ -93,7 +93,7 @@ async fn files_are_fetched() {
         ),
     ] {
         let (result, _) = house.build(near(&text)).await;
-        let error = chain(&result.unwrap_err());
+        let error = with_causes(&result.unwrap_err());
         assert!(
             error.starts_with("Dockerfile:2") && error.contains(what),
             "{error}"
@@ -128,7 +128,7 @@ async fn the_egress_policy_is_asked() {
     assert!(builder.build(near(&text), &()).await.is_err());
     // A client that may go everywhere takes ADD no further than a RUN comes.
     let (result, _) = house.build(request(Context::Empty, &text)).await;
-    let error = chain(&result.unwrap_err());
+    let error = with_causes(&result.unwrap_err());
     assert!(error.contains("127.0.0.1"), "{error}");
 }
 

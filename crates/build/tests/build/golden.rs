@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use shipway_build::{BuildRequest, Built, Context, RunNetwork};
+use shipway_oci::with_causes;
 
-use crate::house::{House, chain};
+use crate::house::House;
 
 shipway_testkit::tests!(images);
 
@@ -30,7 +31,7 @@ async fn images() {
         let (result, witness) = house.build(request).await;
         let got = match &result {
             Ok(built) => describe(&house, built),
-            Err(error) => format!("error: {}\n", chain(error)),
+            Err(error) => format!("error: {}\n", with_causes(error)),
         };
         let expected = case.join("expected");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -10,7 +10,7 @@ use shipway_build::{
     BuildError, BuildEvents, BuildRequest, Builder, Built, Context, DockerfileSource, RunNetwork, Step,
 };
 use shipway_container::{Image, ImportOptions, OutputStream, Runtime, RuntimeOptions};
-use shipway_oci::{Digest, Platform, Reference};
+use shipway_oci::{Digest, Platform, Reference, with_causes};
 use shipway_registry::{Client, ClientOptions};
 use shipway_sandbox::IdMap;
 use shipway_store::{Scope, Store};
@@ -80,7 +80,7 @@ impl House {
         let (built, witness) = self.build(request).await;
         match built {
             Ok(built) => (built, witness),
-            Err(error) => panic!("{}\n{:?}", chain(&error), witness.log()),
+            Err(error) => panic!("{}\n{:?}", with_causes(&error), witness.log()),
         }
     }
 
@@ -142,17 +142,6 @@ impl House {
                 })
             })
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        write!(text, ": {cause}").unwrap();
-        next = cause.source();
-    }
-    text
 }
 
 /// A context of files made on the spot.

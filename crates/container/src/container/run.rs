@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use shipway_oci::with_causes;
 use shipway_sandbox::{ExitStatus, Keeper, KeeperError, ProcessId, Started, Stdio};
 
 use super::ContainerInner;
@@ -85,7 +86,7 @@ pub(super) async fn start(pod: &Pod, container: &Arc<ContainerInner>) -> Result<
             container.stdin.end_run();
             container
                 .life
-                .exited(ExitStatus::Code(error.exit_code()), Some(describe(error)));
+                .exited(ExitStatus::Code(error.exit_code()), Some(with_causes(error)));
         })
     });
     started
@@ -166,15 +167,4 @@ pub(super) fn outcome(waited: Result<ExitStatus, KeeperError>) -> (ExitStatus, O
         Ok(status) => (status, None),
         Err(error) => (LOST, Some(error.to_string())),
     }
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

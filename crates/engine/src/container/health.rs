@@ -10,14 +10,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use shipway_container::{ExecOptions, Signal};
-use shipway_oci::{ExecutionConfig, Healthcheck};
+use shipway_oci::{ExecutionConfig, Healthcheck, with_causes};
 use time::OffsetDateTime;
 
 use super::lifecycle::exit_code;
 use super::record::Record;
 use crate::clock::rfc3339;
 use crate::engine::Inner;
-use crate::failure::chain;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -198,12 +197,12 @@ impl Check {
         };
         let exec = match record.container.exec(options).await {
             Ok(exec) => exec,
-            Err(error) => return failed(chain(&error)),
+            Err(error) => return failed(with_causes(&error)),
         };
         let Ok(status) = tokio::time::timeout(self.timeout, exec.wait()).await else {
             if let Err(error) = exec.kill(Signal::KILL).await {
                 tracing::debug!(
-                    error = chain(&error),
+                    error = with_causes(&error),
                     container = record.id,
                     "a health check runs on"
                 );

@@ -11,13 +11,14 @@ use futures::StreamExt as _;
 use http::StatusCode;
 use serde_json::json;
 use shipway_container::{Signal, StartError};
+use shipway_oci::with_causes;
 use shipway_sandbox::ExitStatus;
 
 use super::life::{Phase, WaitCondition};
 use super::publish::{self, Outside};
 use super::record::Record;
 use crate::engine::{HostPaths, Inner};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::filter::Filters;
 use crate::name::ResourceName;
 use crate::query::Query;
@@ -134,7 +135,7 @@ impl Inner {
         match record.container.kill(Signal::KILL).await {
             Ok(()) => drop(exit.await),
             Err(error) => tracing::debug!(
-                error = chain(&error),
+                error = with_causes(&error),
                 container = record.id,
                 "a container ended before it was stopped"
             ),
@@ -187,7 +188,7 @@ impl Inner {
             .container
             .kill(signal)
             .await
-            .map_err(|error| Failure::internal(chain(&error)))?;
+            .map_err(|error| Failure::internal(with_causes(&error)))?;
         tokio::pin!(ended);
         let asked = async {
             match u64::try_from(seconds) {
@@ -222,7 +223,7 @@ impl Inner {
         if let Err(error) = record.container.kill(Signal::KILL).await
             && record.life.is_running()
         {
-            return Err(Failure::internal(chain(&error)));
+            return Err(Failure::internal(with_causes(&error)));
         }
         tokio::time::timeout(KILL_PATIENCE, ended)
             .await
@@ -248,7 +249,7 @@ impl Inner {
                 .container
                 .kill(signal)
                 .await
-                .map_err(|error| Failure::internal(chain(&error)))?;
+                .map_err(|error| Failure::internal(with_causes(&error)))?;
         }
         self.tell(record, "kill", [("signal", signal.number().to_string())]);
         Ok(reply::empty(StatusCode::NO_CONTENT))
@@ -274,7 +275,7 @@ impl Inner {
             .container
             .resize(rows, columns)
             .await
-            .map_err(|error| Failure::conflict(chain(&error)))?;
+            .map_err(|error| Failure::conflict(with_causes(&error)))?;
         Ok(reply::empty(StatusCode::OK))
     }
 
@@ -333,7 +334,7 @@ impl Inner {
             Failure::internal(format!(
                 "cannot remove container {}: {}",
                 record.name(),
-                chain(&error)
+                with_causes(&error)
             ))
         })?;
         self.containers.remove(record);
@@ -355,7 +356,7 @@ impl Inner {
         if removed.is_ok()
             && let Err(error) = self.pod.remove_volume(name.as_str()).await
         {
-            tracing::debug!(error = chain(&error), volume = %name, "a volume stays until the pod ends");
+            tracing::debug!(error = with_causes(&error), volume = %name, "a volume stays until the pod ends");
         }
     }
 
@@ -433,7 +434,7 @@ fn start_failure(record: &Record, error: &StartError) -> (i64, Failure) {
         }
         127 => format!("exec: {program:?}: executable file not found in $PATH"),
         126 => format!("exec: {program:?}: permission denied"),
-        _ => chain(error),
+        _ => with_causes(error),
     };
     (
         code.into(),

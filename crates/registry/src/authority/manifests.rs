@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use shipway_access::{Action, Principal};
-use shipway_oci::{Digest, Manifest, RepositoryName, Tag};
+use shipway_oci::{Digest, Manifest, RepositoryName, Tag, with_causes};
 use shipway_store::{ManifestSelector, ManifestWrite, PutManifestError, StoredManifest};
 
 use super::{Authority, Push};
@@ -59,7 +59,7 @@ impl Authority {
     ) -> Result<ManifestPut, RegistryError> {
         self.check(principal, repository, Action::Push)?;
         let manifest = Manifest::parse(request.media_type.as_deref(), &request.bytes)
-            .map_err(|error| RegistryError::with_message(ErrorCode::ManifestInvalid, explain(&error)))?;
+            .map_err(|error| RegistryError::with_message(ErrorCode::ManifestInvalid, with_causes(&error)))?;
         let mut tags = request.tags;
         let digest = match request.reference {
             ManifestReference::Tag(tag) => {
@@ -133,17 +133,6 @@ impl Authority {
             false => Err(unknown_manifest(repository, reference)),
         }
     }
-}
-
-/// The client's own document is at fault, so it may read the whole chain of reasons.
-fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn unknown_manifest(repository: &RepositoryName, reference: &ManifestReference) -> RegistryError {

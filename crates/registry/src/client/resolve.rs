@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method};
 use shipway_oci::{
-    Digest, MAX_MANIFEST_BYTES, Reference, RegistryName, RepositoryName, VerifyError, media_type,
+    Digest, MAX_MANIFEST_BYTES, Reference, RegistryName, RepositoryName, VerifyError, media_type, with_causes,
 };
 
 use super::Inner;
@@ -15,7 +15,6 @@ use super::error::ClientError;
 use super::options::RegistryCredentials;
 use super::ours::Ours;
 use super::session::Session;
-use crate::causes::chain;
 use crate::wire::{DOCKER_CONTENT_DIGEST, ManifestReference, Query};
 
 /// What a name stands for at the moment.
@@ -47,7 +46,7 @@ impl Inner {
     /// A mirror gave no image, and the next source is asked. That it lacks one or wants a password is what mirrors do; of
     /// anything else people are told once, for nobody would look for a mirror that has long been useless.
     pub(super) fn pass_over(&self, mirror: &RegistryName, error: &ClientError) {
-        tracing::debug!(%mirror, error = chain(error), "a mirror was passed over");
+        tracing::debug!(%mirror, error = with_causes(error), "a mirror was passed over");
         if matches!(error, ClientError::NotFound { .. } | ClientError::Denied { .. }) {
             return;
         }
@@ -56,7 +55,10 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if told.insert(mirror.clone()) {
-            (self.options.warn)(&format!("the mirror {mirror} is passed over: {}", chain(error)));
+            (self.options.warn)(&format!(
+                "the mirror {mirror} is passed over: {}",
+                with_causes(error)
+            ));
         }
     }
 }

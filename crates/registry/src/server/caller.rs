@@ -6,12 +6,11 @@ use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use shipway_access::{Action, Credentials, Grant, Principal, Secret, VerifyTokenError};
-use shipway_oci::{Digest, RepositoryName};
+use shipway_oci::{Digest, RepositoryName, with_causes};
 
 use super::origin;
 use super::respond::{self, ResponseBody};
 use super::{Inner, Need};
-use crate::causes::chain;
 use crate::wire::{Challenge, ErrorCode, RegistryError, Route, TOKEN_PATH};
 
 /// A longer header holds no credentials of ours.
@@ -240,7 +239,7 @@ impl Refusal {
     pub(super) fn into_response(self, head: &Parts) -> Response<ResponseBody> {
         if let Some(source) = &self.error.source {
             let (method, path) = (&head.method, head.uri.path());
-            tracing::error!(%method, path, error = %chain(source.as_ref()), "a request failed");
+            tracing::error!(%method, path, error = %with_causes(source.as_ref()), "a request failed");
         }
         let mut response = respond::json(self.error.status, &self.error.to_body());
         response.headers_mut().extend(self.headers);

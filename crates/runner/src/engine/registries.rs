@@ -5,12 +5,11 @@
 //! mirror of this one said so. The egress policy of the job is asked about mirrors as about everything else, and they see
 //! no credentials.
 
-use shipway_oci::RegistryName;
+use shipway_oci::{RegistryName, with_causes};
 use shipway_registry::client::{Client, Mirror, MirrorAddress};
 use std::sync::Arc;
 
 use crate::Trace;
-use crate::outcome::chain;
 
 /// What an engine does about registries besides what its installation does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +33,10 @@ impl EngineRegistries {
                     let of = RegistryName::docker_hub();
                     registries.mirrors.push(Mirror { of, at });
                 }
-                Err(error) => notes.push(format!("passed over for the Docker service: {}", chain(&error))),
+                Err(error) => notes.push(format!(
+                    "passed over for the Docker service: {}",
+                    with_causes(&error)
+                )),
             }
         }
         for text in insecure {

@@ -6,13 +6,14 @@ use super::fetch::{self, fetch};
 use super::workplace::{Ground, Workplace, choose_builder, kept_scope};
 use crate::builds::{Builds, MachineBuilds, blocking};
 use crate::engine::{EnginePlan, EngineScopes, JobEngine};
-use crate::outcome::{JobError, chain};
+use crate::outcome::JobError;
 use crate::scratch::{self, PlannedScratch, Scratch};
 use crate::shell::Shell;
 use crate::variables::Variables;
 use crate::{RunnerContext, Substitution, Trace};
 use shipway_container::Pod;
 use shipway_engine::HostPaths;
+use shipway_oci::with_causes;
 use shipway_pipeline::job::JobPayload;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -127,7 +128,7 @@ pub(super) async fn wants_engine(context: &RunnerContext, variables: &Variables)
 pub(super) fn say_that_there_is_no_engine(error: &JobError, trace: &Trace) {
     trace.warn(format!(
         "no Docker daemon answers, and Shipway's engine cannot take its place: {}",
-        chain(error)
+        with_causes(error)
     ));
 }
 

@@ -9,7 +9,7 @@ use crate::credentials::JobCredentials;
 use crate::engine::{DaemonFile, EnginePlan, EngineScopes, JobEngine, is_docker_daemon};
 use crate::execution::run_script;
 use crate::images::{Wanted, check_allowed, pull};
-use crate::outcome::{Doing, JobError, chain};
+use crate::outcome::{Doing, JobError};
 use crate::registry::{RegistryEndpoint, trust_directories};
 use crate::script::shell_command;
 use crate::services::{self, Names, Service, Shared, effective_entrypoint};
@@ -19,6 +19,7 @@ use crate::{RunnerContext, Substitution, Trace};
 use futures::future::try_join_all;
 use shipway_container::{Container, ContainerOptions, Image, Pod};
 use shipway_engine::HostPaths;
+use shipway_oci::with_causes;
 use shipway_pipeline::job::{JobPayload, JobService};
 use shipway_sandbox::{Mount, MountSource};
 use shipway_store::Scope;
@@ -89,7 +90,7 @@ impl Workplace {
         let (credentials, problem) =
             JobCredentials::new(payload, auth_config.as_deref(), context.credentials.clone());
         if let Some(problem) = problem {
-            trace.warn(crate::outcome::chain(&problem));
+            trace.warn(with_causes(&problem));
         }
         let wanted = fetch::is_wanted(variables);
         let around = async {
@@ -306,7 +307,7 @@ async fn daemon_file(docker: &DockerSettings) -> Result<DaemonFile, JobError> {
     let read = tokio::task::spawn_blocking(move || DaemonFile::read(&path)).await;
     read.doing("reading the configuration of Docker services")?
         .map_err(|error| JobError::Configuration {
-            message: chain(&error),
+            message: with_causes(&error),
         })
 }
 

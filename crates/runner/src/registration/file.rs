@@ -179,8 +179,8 @@ fn read(file: &Path) -> Result<DocumentMut, WriteError> {
 mod tests {
     use super::{ConfigurationFile, WriteError};
     use crate::configuration::{Configuration, VolumeSetting};
-    use crate::outcome::chain;
     use crate::registration::{DockerSection, NewExecutor, NewRunner};
+    use shipway_oci::with_causes;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
     use std::path::Path;
@@ -240,7 +240,7 @@ mod tests {
         for (broken, expected) in table {
             fs::write(&file, broken).unwrap();
             let error = ConfigurationFile::open(&file).err().unwrap();
-            let said = format!("{} {error:?}", chain(&error));
+            let said = format!("{} {error:?}", with_causes(&error));
             assert!(said.contains(expected) && !said.contains("glrt-secret"), "{said}");
             assert_eq!(fs::read_to_string(&file).unwrap(), broken);
         }

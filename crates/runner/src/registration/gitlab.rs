@@ -288,7 +288,7 @@ fn client(ca_file: Option<&Path>) -> Result<Client, RegistrationError> {
 #[cfg(test)]
 mod tests {
     use super::{GitLab, LONGEST_ANSWER, RegistrationError};
-    use crate::outcome::chain;
+    use shipway_oci::with_causes;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
@@ -319,7 +319,7 @@ mod tests {
         let gone = gitlab.verify(&"t".into()).await.unwrap_err();
         assert!(matches!(gone, RegistrationError::Unreachable { .. }), "{gone:?}");
         for error in [strange, gone] {
-            let said = format!("{} {error:?}", chain(&error));
+            let said = format!("{} {error:?}", with_causes(&error));
             assert!(
                 !said.contains("secret-word") && !said.contains("somebody"),
                 "{said}"

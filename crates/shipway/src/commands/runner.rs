@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use shipway_access::Secret;
 use shipway_container::PullPolicy;
+use shipway_oci::with_causes;
 use shipway_runner::configuration::{Configuration, ConfigurationError};
 use shipway_runner::host_name;
 use shipway_runner::registration::{
@@ -266,7 +267,7 @@ fn not_registered(error: RegistrationError) -> Failure {
         RegistrationError::Certificates { .. } | RegistrationError::Setup { .. } => FailureKind::Place,
         _ => FailureKind::Work,
     };
-    Failure::new(kind, crate::failure::chain(&error))
+    Failure::new(kind, with_causes(&error))
 }
 
 fn not_written(error: WriteError) -> Failure {
@@ -274,7 +275,7 @@ fn not_written(error: WriteError) -> Failure {
         WriteError::Broken { .. } | WriteError::NoList { .. } => FailureKind::Use,
         WriteError::Io { .. } => FailureKind::Place,
     };
-    Failure::new(kind, crate::failure::chain(&error))
+    Failure::new(kind, with_causes(&error))
 }
 
 /// A runner whose token nobody has would stay in GitLab for ever.
@@ -284,7 +285,7 @@ async fn take_back(gitlab: &GitLab, runner: &NewRunner, failure: Failure) -> Fai
         Err(error) => failure.hint(format!(
             "a runner of the name `{}` is left in GitLab, to be removed there: {}",
             runner.name,
-            crate::failure::chain(&error)
+            with_causes(&error)
         )),
     }
 }

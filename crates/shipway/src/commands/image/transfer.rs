@@ -5,13 +5,13 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use shipway_container::{Change, ImportOptions, PullOptions, PullPolicy, PullSource, SaveImage};
-use shipway_oci::{Digest, Platform};
+use shipway_oci::{Digest, Platform, with_causes};
 use shipway_store::Scope;
 
 use super::{lookup_failed, no_such_image};
 use crate::commands::build::parse_reference;
 use crate::commands::build::progress::Transfer;
-use crate::failure::{self, Failure, FailureKind};
+use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
 use crate::screen;
 
@@ -41,7 +41,7 @@ pub(super) async fn pull(
         screen::warning(&format!(
             "{} is the imported image: its registry cannot be reached: {}",
             reference.familiar(),
-            failure::chain(why)
+            with_causes(why)
         ));
     }
     if !quiet {

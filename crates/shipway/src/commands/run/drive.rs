@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shipway_access::Access;
-use shipway_oci::RepositoryName;
+use shipway_oci::{RepositoryName, with_causes};
 use shipway_pipeline::job::{ArtifactsFile, Dependency, FileDigests, JobPayload, PayloadFacts, RunnerFacts};
 use shipway_pipeline::schedule::{JobResult, Schedule, ScheduleError, Status};
 use shipway_pipeline::variables::{Variable, slug};
@@ -30,7 +30,7 @@ use super::summary::{JobLine, Pushes, Summary};
 use super::turns::{PATIENCE, Turn};
 use super::view::{JobEnd, JobLabel, JobListener, View, brief};
 use super::{now, numbers};
-use crate::failure::{Failure, FailureKind, chain};
+use crate::failure::{Failure, FailureKind};
 
 /// How much history jobs get, as new projects on GitLab have it.
 pub(super) const HISTORY: u32 = 20;
@@ -281,7 +281,7 @@ impl Course {
         self.running.spawn(async move {
             let (trace, outcome) = match payload {
                 Ok(payload) => drive.run_one(payload, label.clone(), token, stop).await,
-                Err(error) => (None, broken(chain(&error))),
+                Err(error) => (None, broken(with_causes(&error))),
             };
             Ended {
                 name,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use shipway_oci::with_causes;
 use shipway_runner::configuration::{Configuration, ConfigurationError, Executor, RunnerSettings, Severity};
 
 use crate::failure::{Failure, FailureKind};
@@ -38,7 +39,7 @@ pub(super) fn choose(file: &Path, name: Option<&str>) -> Result<ChosenRunner, Fa
             ConfigurationError::Refused(_) => FailureKind::Place,
             _ => FailureKind::Use,
         };
-        Failure::new(kind, crate::failure::chain(&error))
+        Failure::new(kind, with_causes(&error))
     };
     let configuration = Configuration::load(file).map_err(failed)?;
     // A refusal is the one line that counts.
