@@ -3,8 +3,6 @@
 //! Apart because the rules are those of Docker's own form parsing, not of any URL library: `rm=1`, `rm=true` and
 //! `rm=True` are true, everything else but `""`, `0`, `no`, `false` and `none` too. Total: any bytes give some query.
 
-use std::borrow::Cow;
-
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
@@ -20,17 +18,9 @@ pub(crate) struct Query {
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Query {
-        let pairs = text
-            .split('&')
-            .filter(|pair| !pair.is_empty())
+        let pairs = form_urlencoded::parse(text.as_bytes())
+            .into_owned()
             .take(MOST_PAIRS)
-            .map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (
-                    decode(key, Plus::IsSpace).into_owned(),
-                    decode(value, Plus::IsSpace).into_owned(),
-                )
-            })
             .collect();
         Query { pairs }
     }
@@ -86,40 +76,6 @@ fn is_true(value: &str) -> bool {
         value.trim().to_ascii_lowercase().as_str(),
         "" | "0" | "no" | "false" | "none"
     )
-}
-
-/// Whether `+` stands for a space: in a query it does, in a path it does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plus {
-    IsSpace,
-    IsItself,
-}
-
-/// Percent-decodes; a broken escape stays as it is, bytes that are no UTF-8 become U+FFFD.
-pub(crate) fn decode(text: &str, plus: Plus) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
-        return Cow::Borrowed(text);
-    }
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        let hex = |offset: usize| {
-            bytes
-                .get(at + offset)
-                .and_then(|digit| (*digit as char).to_digit(16))
-        };
-        match (byte, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).unwrap_or(b'%'));
-                at += 2;
-            }
-            (b'+', _, _) if plus == Plus::IsSpace => decoded.push(b' '),
-            _ => decoded.push(byte),
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
 }
 
 #[cfg(test)]

@@ -4,128 +4,19 @@
 //! `/images/a/b/c/json` is `json` of the image `a/b/c`. The version prefix is optional everywhere. Unknown paths, known
 //! paths with another method and versions out of range are three different errors.
 
-use http::Method;
+mod endpoint;
 
-use crate::query::{Plus, decode};
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+pub(crate) use self::endpoint::{
+    CollectionVerb, ContainerVerb, ContainersEndpoint, Endpoint, ExecVerb, ImageVerb, ImagesEndpoint,
+    NetworkVerb, VolumeVerb,
+};
 use crate::version::{ApiVersion, ApiVersionError};
 
 /// Longer paths are no request of any client.
 const LONGEST_PATH: usize = 4096;
-
-/// One thing the API can be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    Ping,
-    Version,
-    Info,
-    Auth,
-    Events,
-    DiskUsage,
-    Build,
-    BuildCancel,
-    BuildPrune,
-    Session,
-    Commit,
-    Distribution { image: String },
-    Images(ImagesEndpoint),
-    Image { image: String, verb: ImageVerb },
-    Containers(ContainersEndpoint),
-    Container { container: String, verb: ContainerVerb },
-    Exec { exec: String, verb: ExecVerb },
-    Networks(CollectionVerb),
-    Network { network: String, verb: NetworkVerb },
-    Volumes(CollectionVerb),
-    Volume { volume: String, verb: VolumeVerb },
-}
-
-/// What is asked of all images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ImagesEndpoint {
-    List,
-    Create,
-    Load,
-    Save,
-    Search,
-    Prune,
-}
-
-/// What is asked of one image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ImageVerb {
-    Inspect,
-    History,
-    Push,
-    Tag,
-    Save,
-    Remove,
-}
-
-/// What is asked of all containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ContainersEndpoint {
-    List,
-    Create,
-    Prune,
-}
-
-/// What is asked of one container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ContainerVerb {
-    Inspect,
-    Top,
-    Logs,
-    Changes,
-    Stats,
-    Attach,
-    Wait,
-    Start,
-    Stop,
-    Restart,
-    Kill,
-    Resize,
-    Rename,
-    Update,
-    Pause,
-    Unpause,
-    CreateExec,
-    Remove,
-    Export,
-    ArchiveStat,
-    ArchiveGet,
-    ArchivePut,
-}
-
-/// What is asked of one exec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ExecVerb {
-    Start,
-    Resize,
-    Inspect,
-}
-
-/// What is asked of all networks or all volumes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CollectionVerb {
-    List,
-    Create,
-    Prune,
-}
-
-/// What is asked of one network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NetworkVerb {
-    Inspect,
-    Connect,
-    Disconnect,
-    Remove,
-}
-
-/// What is asked of one volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum VolumeVerb {
-    Inspect,
-    Remove,
-}
 
 /// Why a path leads nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -156,7 +47,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<(ApiVersion, Endpoint
     let mut segments: Vec<String> = path
         .split('/')
         .filter(|segment| !segment.is_empty())
-        .map(|segment| decode(segment, Plus::IsItself).into_owned())
+        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
         .collect();
     let version = match segments.first().and_then(|first| ApiVersion::from_segment(first)) {
         Some(version) => {

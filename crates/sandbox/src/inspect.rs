@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use crate::archive::clean;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::keeper::Workplace;
 use crate::overlay::{self, Access};
 use crate::pattern;
 use crate::requests::{FileKind, FileStatus};
+use crate::rooted::rooted;
 use crate::spec::RootSpec;
 use crate::start;
 
@@ -31,7 +31,7 @@ pub(crate) fn stat(
     paths: &[PathBuf],
 ) -> Result<Vec<Option<FileStatus>>> {
     enter(place, root)?;
-    paths.iter().map(|path| look(&clean(path))).collect()
+    paths.iter().map(|path| look(&rooted(path))).collect()
 }
 
 /// Errors that mean that nothing is there.

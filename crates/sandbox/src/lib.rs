@@ -35,6 +35,7 @@ mod pattern;
 mod probe;
 mod protocol;
 mod requests;
+mod rooted;
 mod spec;
 mod start;
 mod sys;
@@ -54,6 +55,7 @@ pub use crate::requests::{
     ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, ArchiveRoot, Conflict, DiffReport, DiffRequest,
     FileKind, FileStatus, UnpackLimits, UnpackReport, UnpackRequest,
 };
+pub use crate::rooted::rooted;
 pub use crate::spec::{
     ContainerNetwork, ContainerSpec, ExitStatus, Mount, MountSource, NetworkPlan, ProcessSpec, RootSpec,
     Started, Stdio,

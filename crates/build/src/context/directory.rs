@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open, openat};
+use shipway_sandbox::rooted;
 
 use super::tree::{Entry, EntryKind, Tree};
 use super::{ContextError, Modes, limits};
@@ -202,16 +203,13 @@ pub(super) fn open_file(root: &Path, path: &Path) -> Result<File, ContextError> 
 
 /// A small file, links inside the root followed; `None` when there is none.
 pub(super) fn read_file(root: &Path, path: &Path, most: u64) -> Result<Option<Vec<u8>>, ContextError> {
-    let mut at = clean(path);
+    let mut at = below(path);
     for _ in 0..limits::LINKS {
         match std::fs::read_link(root.join(&at)) {
             Ok(target) => {
                 let folder = at.parent().map(Path::to_owned).unwrap_or_default();
-                at = clean(&if target.is_absolute() {
-                    target
-                } else {
-                    folder.join(target)
-                });
+                // An absolute target replaces the folder.
+                at = below(folder.join(target));
             }
             Err(_) => break,
         }
@@ -239,17 +237,8 @@ pub(super) fn read_file(root: &Path, path: &Path, most: u64) -> Result<Option<Ve
     Ok(Some(bytes))
 }
 
-/// Names only; `..` takes one off and stops at the root.
-pub(super) fn clean(path: &Path) -> PathBuf {
-    let mut done = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => done.push(name),
-            Component::ParentDir => {
-                done.pop();
-            }
-            _ => {}
-        }
-    }
-    done
+/// The path from the root, without what only says how to get there.
+fn below(path: impl AsRef<Path>) -> PathBuf {
+    let rooted = rooted(path);
+    rooted.strip_prefix("/").map(Path::to_owned).unwrap_or(rooted)
 }

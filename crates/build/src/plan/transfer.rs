@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use shipway_sandbox::rooted;
+
 use crate::context::{ContextError, Entry, EntryKind, Tree};
 use crate::ignore::{Glob, GlobError, IgnoreList};
 
@@ -289,17 +291,8 @@ fn matching(tree: &Tree, pattern: &str) -> Result<Vec<PathBuf>, SelectError> {
 
 /// The path below the context's root: `..` stops there, `/x` is `x`.
 fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    let rooted = rooted(path);
+    rooted.to_string_lossy().trim_start_matches('/').to_owned()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Looking into a root file system through the keeper, links followed inside it.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use shipway_sandbox::{FileKind, FileStatus, Keeper, RootSpec};
+use shipway_sandbox::{FileKind, FileStatus, Keeper, RootSpec, rooted};
 
 use crate::error::StepError;
 
@@ -104,17 +104,7 @@ impl Roots<'_> {
     }
 }
 
-/// `target` seen from `folder`; both absolute, dots resolved by text as the keeper has resolved links before.
+/// `target` seen from `folder`; dots are resolved by text, as the keeper has resolved links before.
 fn joined(folder: &Path, target: &Path) -> PathBuf {
-    let mut done = PathBuf::from("/");
-    for component in folder.join(target).components() {
-        match component {
-            Component::Normal(name) => done.push(name),
-            Component::ParentDir => {
-                done.pop();
-            }
-            _ => {}
-        }
-    }
-    done
+    rooted(folder.join(target))
 }

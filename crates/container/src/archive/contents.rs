@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use shipway_oci::{Descriptor, Digest, MAX_MANIFEST_BYTES, media_type};
+use shipway_sandbox::rooted;
 use shipway_store::Store;
 
 use super::documents::{DOCKER_MANIFEST, OCI_INDEX};
@@ -155,17 +156,8 @@ fn keep(store: &Store, walk: &mut TarWalk<impl Read>, path: &str) -> Result<Kept
 
 /// `./a//b/../c` and `a/c` name one file.
 fn normal(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    let rooted = rooted(path);
+    rooted.to_string_lossy().trim_start_matches('/').to_owned()
 }
 
 pub(super) fn blob_path(digest: &Digest) -> String {

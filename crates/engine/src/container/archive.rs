@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -15,7 +15,7 @@ use http::header::HeaderValue;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde_json::json;
 use shipway_oci::with_causes;
-use shipway_sandbox::{FileKind, FileStatus};
+use shipway_sandbox::{FileKind, FileStatus, rooted};
 use time::OffsetDateTime;
 
 use super::record::Record;
@@ -105,16 +105,7 @@ impl Asked {
         if text.contains('\0') || text.len() > 4095 {
             return Err(Failure::bad_request("the path is none"));
         }
-        let mut clean = PathBuf::from("/");
-        for component in Path::new(text).components() {
-            match component {
-                Component::Normal(part) => clean.push(part),
-                Component::ParentDir => {
-                    clean.pop();
-                }
-                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-            }
-        }
+        let clean = rooted(text);
         Ok(Asked {
             contents: text == "." || text.ends_with("/.") || clean == Path::new("/"),
             clean,

@@ -5,9 +5,10 @@
 //! wishes of the user for one target are an error.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use shipway_container::ByteSize;
+use shipway_sandbox::rooted;
 
 use crate::failure::Failure;
 use crate::model::create::{CreateBody, MountRequest};
@@ -186,16 +187,7 @@ fn clean_target(target: &str) -> Result<PathBuf, Failure> {
     if target.contains('\0') || target.len() > 4095 {
         return Err(bad("it is no path"));
     }
-    let mut clean = PathBuf::from("/");
-    for component in Path::new(target).components() {
-        match component {
-            Component::Normal(part) => clean.push(part),
-            Component::ParentDir => {
-                clean.pop();
-            }
-            _ => {}
-        }
-    }
+    let clean = rooted(target);
     if clean == Path::new("/") {
         return Err(bad("nothing can be mounted over the root directory"));
     }

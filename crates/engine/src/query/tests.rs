@@ -37,11 +37,6 @@ fn numbers_of_the_wrong_size_are_refused_by_name() {
     assert_eq!(Query::parse("h=24").number::<u16>("h").unwrap(), Some(24));
 }
 
-#[test]
-fn a_plus_in_a_path_is_itself() {
-    assert_eq!(decode("a+b%20c", Plus::IsItself), "a+b c");
-}
-
 proptest! {
     #[test]
     fn any_text_is_some_query(text in "\\PC{0,200}") {

@@ -40,6 +40,11 @@ fn image_names_may_contain_slashes_ports_and_verbs() {
         image("a/b@sha256:00", ImageVerb::Save)
     );
     assert_eq!(
+        endpoint("GET", "/images/a+b%20c/json"),
+        image("a+b c", ImageVerb::Inspect),
+        "only in a query does a plus stand for a space"
+    );
+    assert_eq!(
         endpoint("DELETE", "/images/a/json"),
         image("a/json", ImageVerb::Remove)
     );

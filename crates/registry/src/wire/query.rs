@@ -1,5 +1,7 @@
 //! The query of a URL and the body of a form: the same grammar.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 /// More pairs than any request of the protocol has; the rest is ignored.
 const MOST_PAIRS: usize = 256;
 
@@ -12,14 +14,9 @@ pub struct Query {
 impl Query {
     /// Reads `a=b&c=d`. Total: what is no escape stands for itself.
     pub fn parse(text: &str) -> Self {
-        let pairs = text
-            .split('&')
-            .filter(|pair| !pair.is_empty())
+        let pairs = form_urlencoded::parse(text.as_bytes())
+            .into_owned()
             .take(MOST_PAIRS)
-            .map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decode(key, true), decode(value, true))
-            })
             .collect();
         Self { pairs }
     }
@@ -56,52 +53,18 @@ impl Query {
     }
 }
 
-/// Escapes all but the unreserved characters, and `:` and `/`, which digests, scopes and names are full of and a query
-/// may hold.
+/// What a query may hold as it is: the unreserved characters, and `:` and `/`, which digests, scopes and names are full of.
+const PLAIN: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'/');
+
+/// Escapes all else.
 pub fn encode_component(text: &str) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:/".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            out.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-    }
-    out
-}
-
-/// Undoes percent escapes, and in forms the plus that stands for a space.
-pub(crate) fn decode(text: &str, form: bool) -> String {
-    if !text.contains(['%', '+']) {
-        return text.to_owned();
-    }
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let escape = (byte == b'%')
-            .then(|| hex_pair(bytes.get(at + 1), bytes.get(at + 2)))
-            .flatten();
-        match (byte, escape) {
-            (_, Some(decoded)) => {
-                out.push(decoded);
-                at += 3;
-                continue;
-            }
-            (b'+', None) if form => out.push(b' '),
-            _ => out.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn hex_pair(high: Option<&u8>, low: Option<&u8>) -> Option<u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+    utf8_percent_encode(text, &PLAIN).to_string()
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 //! A repository's name has any number of segments, and `blobs`, `manifests`, `tags` or `uploads` may be among them, so
 //! the path is read from its right end. That is unambiguous: what follows the name has a fixed shape.
 
+use percent_encoding::percent_decode_str;
 use shipway_oci::{Digest, DigestError, NameError, RepositoryName, Tag};
 use shipway_store::UploadId;
 
-use super::query::decode;
 use super::{ErrorCode, RegistryError};
 
 /// Where tokens come from. Under `/v2/`, so that a proxy that passes the registry on passes this on too; no
@@ -105,13 +105,7 @@ impl Route {
         if path.len() > LONGEST_PATH {
             return Err(RouteError::NoRoute);
         }
-        let decoded;
-        let path = if path.contains('%') {
-            decoded = decode(path, false);
-            decoded.as_str()
-        } else {
-            path
-        };
+        let path = &*percent_decode_str(path).decode_utf8_lossy();
         match path {
             "/v2" | "/v2/" => return Ok(Self::Ping),
             TOKEN_PATH | "/v2/token/" => return Ok(Self::Token),

@@ -32,9 +32,8 @@ use crate::overlay::{self, Access};
 use crate::owner;
 use crate::protocol::{Answer, ApplyPlan, ArchivePlan};
 use crate::requests::{ArchiveRoot, DiffReport, UnpackLimits, UnpackReport};
+use crate::rooted::rooted;
 use crate::start;
-
-pub(crate) use self::names::clean;
 
 /// Unpacks a layer into a directory of its own, whiteouts in overlayfs's form.
 pub(crate) fn unpack(
@@ -62,7 +61,7 @@ pub(crate) fn apply(
 ) -> Result<UnpackReport> {
     enter(place, &plan.root, inside, Access::AsSpecified)?;
     place.close_all_but(&[stream.as_fd()])?;
-    let target = names::clean(&plan.target);
+    let target = rooted(&plan.target);
     make_target(&target, plan.target_mode, plan.target_owner, MOST_LINKS)?;
     let base = rustix::fs::open(
         &target,

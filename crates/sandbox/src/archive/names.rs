@@ -1,23 +1,8 @@
-//! Names in archives.
+//! Names in archives: where an entry lies in the tree that it is unpacked into.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
-
-/// An absolute path without `.` and `..`, as seen from a root; `..` at the root stays there, as in the kernel.
-pub(crate) fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    clean
-}
+use std::path::PathBuf;
 
 /// The relative path that an entry's name means: without leading slash, `.` and `..`. None if it leads outside.
 pub(super) fn inside(name: &[u8]) -> Option<PathBuf> {
@@ -47,6 +32,5 @@ mod tests {
         assert_eq!(inside(b"./"), Some(PathBuf::new()));
         assert_eq!(inside(b"../x"), None);
         assert_eq!(inside(b"a/../../x"), None);
-        assert_eq!(clean(Path::new("a/./../../b")), Path::new("/b"));
     }
 }

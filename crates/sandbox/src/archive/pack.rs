@@ -7,17 +7,17 @@ use std::path::Path;
 use rustix::fs::FileType;
 
 use super::emit::{Emitter, entries_reversed};
-use super::names;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::protocol::ArchivePlan;
 use crate::requests::ArchiveReport;
+use crate::rooted::rooted;
 
 /// Writes what `plan` names of the root that this process is in.
 pub(super) fn pack(plan: &ArchivePlan, output: OwnedFd) -> Result<ArchiveReport> {
     let mut emitter = Emitter::new(output, plan.owner, plan.clamp_mtime);
-    let relative_to = names::clean(&plan.relative_to);
+    let relative_to = rooted(&plan.relative_to);
     for path in &plan.paths {
-        let path = names::clean(path);
+        let path = rooted(path);
         // Named by the path that was asked for, wherever links on the way lead.
         let name = path.strip_prefix(&relative_to).map_err(|_| KeeperError::Path {
             path: path.clone(),
