@@ -47,7 +47,7 @@ pub use progress::{BlobProgress, PullProgress, PushProgress};
 pub use pull::Pulled;
 pub use push::OpenPush;
 pub use resolve::Resolved;
-pub use roots::trusted_roots;
+pub use roots::tls_configuration;
 
 use crate::wire::Query;
 use endpoint::{Directory, Location};

@@ -120,8 +120,22 @@ impl Roots {
     }
 }
 
+/// TLS for servers that are no registries: those whom this machine trusts, and those with a certificate of, or that itself
+/// is, one of these authorities. Blocks: it reads the system's bundle.
+///
+/// # Errors
+/// When the TLS library has no use for any of this.
+pub fn tls_configuration(authorities: Vec<CertificateDer<'static>>) -> Result<ClientConfig, ClientError> {
+    let options = ClientOptions {
+        extra_roots: authorities,
+        certificate_directories: Vec::new(),
+        ..ClientOptions::default()
+    };
+    Roots::new(&options).configuration("", Trust::Verified)
+}
+
 /// The public authorities, those of the system's bundles as far as they are there, and more. Blocks: it reads files.
-pub fn trusted_roots(
+fn trusted_roots(
     bundles: &[PathBuf],
     extra: impl IntoIterator<Item = CertificateDer<'static>>,
 ) -> RootCertStore {

@@ -5,14 +5,12 @@
 
 use super::{Description, Registered};
 use reqwest::{Client, Method, Response, Url};
-use rustls::crypto::ring::default_provider;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use shipway_access::Secret;
-use shipway_registry::client::{ClientOptions, trusted_roots};
+use shipway_registry::client::tls_configuration;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long GitLab may take to answer.
@@ -270,12 +268,7 @@ fn client(ca_file: Option<&Path>) -> Result<Client, RegistrationError> {
                 source,
             })?,
     };
-    let roots = trusted_roots(&ClientOptions::default().system_roots, own);
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| setup(error.into()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = tls_configuration(own).map_err(|error| setup(error.into()))?;
     Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
@@ -286,63 +279,4 @@ fn client(ca_file: Option<&Path>) -> Result<Client, RegistrationError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{GitLab, LONGEST_ANSWER, RegistrationError};
-    use shipway_oci::with_causes;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-
-    /// Answers one question.
-    async fn answering(body: Vec<u8>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut question = vec![0; 4096];
-            let _ = stream.read(&mut question).await;
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-            let _ = stream.write_all(&[head.into_bytes(), body].concat()).await;
-        });
-        format!("http://somebody:secret-word@{address}/gitlab")
-    }
-
-    #[tokio::test]
-    async fn an_endless_answer_is_not_read_and_no_password_is_told() {
-        let address = answering([vec![b' '; 64 * LONGEST_ANSWER], br#"{"id":1}"#.to_vec()].concat()).await;
-        let gitlab = GitLab::at(&address, None).unwrap();
-        let strange = gitlab.verify(&"t".into()).await.unwrap_err();
-        assert!(
-            matches!(strange, RegistrationError::Strange { .. }),
-            "{strange:?}"
-        );
-        // The listener of before is gone.
-        let gone = gitlab.verify(&"t".into()).await.unwrap_err();
-        assert!(matches!(gone, RegistrationError::Unreachable { .. }), "{gone:?}");
-        for error in [strange, gone] {
-            let said = format!("{} {error:?}", with_causes(&error));
-            assert!(
-                !said.contains("secret-word") && !said.contains("somebody"),
-                "{said}"
-            );
-            assert!(said.contains("/gitlab"), "{said}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_gitlab_that_answers_with_a_word_has_verified() {
-        let gitlab = GitLab::at(&answering(b"200".to_vec()).await, None).unwrap();
-        let known = gitlab.verify(&"old-token".into()).await.unwrap();
-        assert_eq!((known.id, known.token.expose()), (None, "old-token"));
-    }
-
-    #[test]
-    fn an_address_is_a_url_of_http() {
-        for wrong in ["", "gitlab.example.com", "ftp://a", "https://"] {
-            let error = GitLab::at(wrong, None).err();
-            assert!(
-                matches!(error, Some(RegistrationError::Address)),
-                "{wrong}: {error:?}"
-            );
-        }
-    }
-}
+mod tests;
