@@ -117,11 +117,16 @@ pub(super) async fn wants_engine(context: &RunnerContext, variables: &Variables)
     if context.substitution != Substitution::Engine || named("DOCKER_HOST") || named("DOCKER_CONTEXT") {
         return false;
     }
-    // A daemon that is too busy to let anybody in is one, and the docker CLI's to wait for.
-    !matches!(
-        timeout(PATIENCE, UnixStream::connect(USUAL_SOCKET)).await,
-        Ok(Ok(_)) | Err(_)
-    )
+    !listens(Path::new(USUAL_SOCKET)).await
+}
+
+/// Whether somebody is behind a socket. One who is too busy to let anybody in is there too, and the docker CLI's to wait
+/// for: a full queue is the kernel's "try again", or a connection that takes its time.
+async fn listens(socket: &Path) -> bool {
+    match timeout(PATIENCE, UnixStream::connect(socket)).await {
+        Ok(Ok(_)) | Err(_) => true,
+        Ok(Err(error)) => error.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 /// A job may well do without a docker CLI, which will say itself that it finds nobody.
@@ -192,4 +197,27 @@ async fn start_engine(
         }
     }
     Ok(engine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UnixStream, listens};
+    use tokio::net::UnixSocket;
+
+    #[tokio::test]
+    async fn a_daemon_whose_queue_is_full_is_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("docker.sock");
+        assert!(!listens(&path).await, "nobody has been there");
+        let socket = UnixSocket::new_stream().unwrap();
+        socket.bind(&path).unwrap();
+        // A queue of none has room for one.
+        let listener = socket.listen(0).unwrap();
+        let _waiting = UnixStream::connect(&path).await.unwrap();
+        let full = UnixStream::connect(&path).await.unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+        assert!(listens(&path).await);
+        drop(listener);
+        assert!(!listens(&path).await, "the socket is left of one that ended");
+    }
 }
