@@ -2,6 +2,7 @@
 //!
 //! Pure. A job that chooses what is not allowed fails before anything is pulled, with what is.
 
+use super::windows::sibling;
 use crate::ImageFreshness;
 use crate::configuration::DockerSettings;
 use crate::outcome::JobError;
@@ -53,15 +54,23 @@ pub(super) fn policies(
     })
 }
 
-/// Whether an image is one of those that `allowed_images` or `allowed_services` name; an empty list names all.
+/// Whether an image, and the one that is pulled in its place, are among those that `allowed_images` or `allowed_services`
+/// name; an empty list names all.
 pub(crate) fn check_allowed(image: &str, patterns: &[String], setting: &str) -> Result<(), JobError> {
-    let fits = |pattern: &String| Pattern::parse(pattern, "").is_some_and(|pattern| pattern.matches(image));
-    if patterns.is_empty() || patterns.iter().any(fits) {
-        return Ok(());
-    }
+    let allowed = |image: &str| {
+        let fits =
+            |pattern: &String| Pattern::parse(pattern, "").is_some_and(|pattern| pattern.matches(image));
+        patterns.is_empty() || patterns.iter().any(fits)
+    };
+    let sibling = sibling(image);
+    let refused = match sibling.as_deref() {
+        _ if !allowed(image) => image.to_owned(),
+        Some(sibling) if !allowed(sibling) => format!("{sibling}, which would be used for {image},"),
+        _ => return Ok(()),
+    };
     Err(JobError::Configuration {
         message: format!(
-            "the image {image} is not one of this runner's {setting}: {}",
+            "the image {refused} is not one of this runner's {setting}: {}",
             patterns.join(", ")
         ),
     })
@@ -146,5 +155,12 @@ mod tests {
             );
         }
         check_allowed("anything", &[], "allowed_images").unwrap();
+        let windows = "docker:25-windowsservercore-ltsc2022";
+        let both = [windows.to_owned(), "docker:25-cli".to_owned()];
+        check_allowed(windows, &both, "allowed_images").unwrap();
+        for one in both {
+            let refused = check_allowed(windows, std::slice::from_ref(&one), "allowed_images");
+            assert!(refused.is_err(), "only {one} is allowed");
+        }
     }
 }
