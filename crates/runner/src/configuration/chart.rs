@@ -56,7 +56,21 @@ pub(super) fn read(file: &Path, text: &str) -> Result<Values, Finding> {
                 begin.lines = begin.lines.saturating_sub(empty);
                 block = Some((text.to_string(), begin));
             }
-            ("concurrent", Event::Scalar(text, ..)) => concurrent = text.parse().unwrap_or(concurrent),
+            // Without a value, the chart's own holds.
+            ("concurrent", Event::Scalar(text, ScalarStyle::Plain, ..))
+                if matches!(text.as_ref(), "" | "~" | "null") => {}
+            ("concurrent", event) => {
+                let number = match event {
+                    Event::Scalar(text, ..) => text.parse().ok(),
+                    _ => None,
+                };
+                concurrent = number.ok_or_else(|| {
+                    wrong(
+                        origin(span.start),
+                        "`concurrent` is not a whole number".to_owned(),
+                    )
+                })?;
+            }
             _ => {}
         }
     }
@@ -148,12 +162,23 @@ mod tests {
     }
 
     #[test]
+    fn without_a_number_the_charts_own_holds() {
+        for (number, expected) in [("", 10), ("null", 10), ("'4'", 4), ("4", 4)] {
+            let text = format!("concurrent: {number}\nrunners:\n  config: |\n    [[runners]]\n");
+            let values = read(Path::new("values.yml"), &text).unwrap();
+            assert_eq!(values.concurrent, expected, "{number}");
+        }
+    }
+
+    #[test]
     fn what_is_no_block_is_said_with_its_place() {
         let table = [
             ("runners: {config: inline}\n", "values.yml:1:1: `runners.config`"),
             ("config: |\n  [[runners]]\n", "values.yml:1:1: `runners.config`"),
             ("", "values.yml:1:1: `runners.config`"),
             ("a: 1\nb: [\n", "values.yml:3:1: not YAML"),
+            ("a: 1\nconcurrent: ten\n", "values.yml:2:13: `concurrent` is"),
+            ("concurrent: [10]\n", "values.yml:1:13: `concurrent` is"),
         ];
         for (text, expected) in table {
             let said = read(Path::new("values.yml"), text).unwrap_err().to_string();
