@@ -117,12 +117,6 @@ pub(crate) async fn execute(
     let directory = std::env::current_dir()
         .map_err(|error| Failure::caused(FailureKind::Place, "finding the current directory", &error))?;
     let facts = WorkTreeFacts::read(&directory)?;
-    let claim = if arguments.same_project {
-        Claim::Same
-    } else {
-        Claim::Unsaid
-    };
-    origin::admit(&installation.data, &facts.project_path, &facts.origin, claim)?;
     let number = numbers::take(&installation.data, 1)?;
     let compiled = plan(&arguments, &facts, number, &installation.registry_name)?;
     let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;
@@ -174,6 +168,13 @@ async fn prepare_and_drive(
     selection: Selection,
 ) -> Result<ExitCode, Failure> {
     let digests = cache_keys::digests(&facts.root, selection.pipeline())?;
+    // What never runs takes no path.
+    let claim = if arguments.same_project {
+        Claim::Same
+    } else {
+        Claim::Unsaid
+    };
+    origin::admit(&installation.data, &facts.project_path, &facts.origin, claim)?;
     let pushes = Arc::new(summary::Pushes::default());
     let installation = installation.observed(pushes.clone())?;
     let number = selection.pipeline().situation.pipeline.id;

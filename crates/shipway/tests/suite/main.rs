@@ -23,6 +23,7 @@ mod interruption;
 mod job_images;
 mod keywords;
 mod mirror;
+mod origins;
 mod other_runners;
 mod pipelines;
 mod places;
