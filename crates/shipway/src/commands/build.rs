@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -157,22 +158,22 @@ fn request(
     Ok(request)
 }
 
-/// A Dockerfile of the context stays one, so that its own ignore file is found; any other is read now.
+/// A Dockerfile of the context stays one, so that its own ignore file is found, and is a regular file; any other is read
+/// now.
 fn named_dockerfile(context: &Path, path: &Path) -> Result<DockerfileSource, Failure> {
-    let unreadable = |error: &dyn std::error::Error| {
-        Failure::caused(
-            FailureKind::Use,
-            &format!("the Dockerfile `{}`", path.display()),
-            error,
-        )
-    };
-    let absolute = path.canonicalize().map_err(|error| unreadable(&error))?;
-    if let Ok(root) = context.canonicalize()
+    // What the shell puts in place of `<(…)` has no path of its own.
+    if let (Ok(root), Ok(absolute)) = (context.canonicalize(), path.canonicalize())
         && let Ok(inside) = absolute.strip_prefix(&root)
     {
         return Ok(DockerfileSource::Path(inside.to_path_buf()));
     }
-    let bytes = read_small_file(&absolute).map_err(|error| unreadable(&error))?;
+    let bytes = read_small_file(path).map_err(|error| {
+        Failure::caused(
+            FailureKind::Use,
+            &format!("the Dockerfile `{}`", path.display()),
+            &error,
+        )
+    })?;
     Ok(DockerfileSource::Bytes {
         bytes,
         name: path.display().to_string(),
@@ -189,17 +190,21 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// A regular file; what has no end or nobody at the other one is not waited for.
+/// A regular file, or a pipe, whose writer is waited for as the one of standard input is.
 fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    // Nobody may ever be at the other end of anything else.
+    if !path.metadata()?.file_type().is_fifo() {
+        flags |= OFlags::NONBLOCK;
+    }
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    if !kind.is_file() {
+    if !kind.is_file() && !kind.is_fifo() {
         return Err(io::Error::other(
-            "it is a pipe, a socket or a device and no regular file; `--file -` reads standard input",
+            "it is a socket or a device, and neither a file nor a pipe",
         ));
     }
     read_bounded(file)
@@ -328,6 +333,8 @@ impl CredentialSource for UserCredentials {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
 
     #[test]
     fn a_build_argument_keeps_everything_behind_its_first_equals_sign() {
@@ -337,17 +344,25 @@ mod tests {
     }
 
     #[test]
-    fn a_dockerfile_is_a_regular_file_of_some_size() {
+    fn a_dockerfile_is_a_file_or_a_pipe_of_some_size() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         std::fs::write(at("good"), "FROM scratch").unwrap();
         std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), Mode::from_raw_mode(0o600)).unwrap();
         File::create(at("large")).unwrap().set_len(5 << 20).unwrap();
         assert_eq!(read_small_file(&at("good")).unwrap(), b"FROM scratch");
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), Mode::from_raw_mode(0o600)).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::fs::write(at("pipe"), "FROM scratch").unwrap());
+            assert_eq!(read_small_file(&at("pipe")).unwrap(), b"FROM scratch");
+            // Its writer ends with an error, because nobody reads on.
+            scope.spawn(|| std::fs::write(at("pipe"), vec![b'#'; 5 << 20]).unwrap_err());
+            let said = read_small_file(&at("pipe")).unwrap_err().to_string();
+            assert!(said.contains("larger than 4 MiB"), "{said}");
+        });
         for (name, expected) in [
-            ("endless", "no regular file"),
-            ("pipe", "no regular file"),
+            ("endless", "neither a file nor a pipe"),
+            ("missing", "No such file"),
             ("large", "larger than 4 MiB"),
             (".", "is a directory"),
         ] {
@@ -355,6 +370,24 @@ mod tests {
             assert!(said.contains(expected), "{name}: {said}");
         }
         assert!(read_bounded(io::repeat(b'x')).is_err());
+    }
+
+    #[test]
+    fn what_a_shell_substitutes_for_a_process_is_a_dockerfile() {
+        let context = tempfile::tempdir().unwrap();
+        let (reads, mut writes) = io::pipe().unwrap();
+        writes.write_all(b"FROM scratch").unwrap();
+        drop(writes);
+        let path = format!("/dev/fd/{}", reads.as_raw_fd());
+        match named_dockerfile(context.path(), Path::new(&path)).unwrap() {
+            DockerfileSource::Bytes { bytes, name } => {
+                assert_eq!((&*bytes, name), (&b"FROM scratch"[..], path))
+            }
+            other => panic!("{other:?}"),
+        }
+        std::fs::write(context.path().join("Dockerfile"), "FROM scratch").unwrap();
+        let inside = named_dockerfile(context.path(), &context.path().join("Dockerfile")).unwrap();
+        assert!(matches!(inside, DockerfileSource::Path(path) if path == Path::new("Dockerfile")));
     }
 
     #[test]
