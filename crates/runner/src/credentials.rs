@@ -3,6 +3,10 @@
 //! In GitLab's order: the job's `DOCKER_AUTH_CONFIG`, then what belongs to whom the runner works for, then what the
 //! job itself was given for its project's registry. The longest path that fits an image wins within one source; a
 //! credential helper that `DOCKER_AUTH_CONFIG` names for a registry is asked before its entries are looked at.
+//!
+//! The installation's own registry knows the job. There the logins and helpers of the machine's user are left out: they
+//! would lift a job, which may say any image's name, to what the user may read, and an outdated one would take from the
+//! job what is its own.
 
 use crate::HostCredentials;
 use base64::Engine;
@@ -100,34 +104,37 @@ impl JobCredentials {
         )
     }
 
-    /// What to show the registry of an image.
+    /// What to show the registry of an image, which is somebody else's. May wait for a helper.
     pub(crate) fn find(&self, image: &Reference) -> Option<RegistryCredentials> {
-        let path = format!("{}/{}", image.registry, image.repository);
-        let known =
-            |(username, password): (&String, &Secret)| RegistryCredentials::new(username, password.clone());
         let helper = self
             .helpers
             .get(&image.registry.to_string())
             .or(self.store.as_ref());
         helper
             .and_then(|helper| self.host.ask_helper(helper, &image.registry))
-            .or_else(|| longest(&self.configured, &path).map(known))
+            .or_else(|| longest(&self.configured, image))
             .or_else(|| self.host.find(&image.registry))
-            .or_else(|| longest(&self.own, &path).map(known))
+            .or_else(|| longest(&self.own, image))
+    }
+
+    /// What to show the installation's own registry: what the job itself says or was given.
+    pub(crate) fn find_own(&self, image: &Reference) -> Option<RegistryCredentials> {
+        longest(&self.configured, image).or_else(|| longest(&self.own, image))
     }
 }
 
-fn longest<'a>(entries: &'a [(String, String, Secret)], path: &str) -> Option<(&'a String, &'a Secret)> {
+fn longest(entries: &[(String, String, Secret)], image: &Reference) -> Option<RegistryCredentials> {
+    let path = format!("{}/{}", image.registry, image.repository);
     entries
         .iter()
         .filter(|(place, _, _)| {
-            path == place
+            path == *place
                 || path
                     .strip_prefix(place.as_str())
                     .is_some_and(|rest| rest.starts_with('/'))
         })
         .max_by_key(|(place, _, _)| place.len())
-        .map(|(_, username, password)| (username, password))
+        .map(|(_, username, password)| RegistryCredentials::new(username, password.clone()))
 }
 
 fn entries(auths: BTreeMap<String, AuthEntry>) -> Vec<(String, String, Secret)> {

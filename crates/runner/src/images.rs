@@ -63,10 +63,11 @@ pub(crate) async fn pull(
     let found = {
         let (credentials, reference) = (credentials.clone(), reference.clone());
         let inside = as_jobs_name_it(context, &reference);
-        tokio::task::spawn_blocking(move || {
-            credentials
-                .find(&reference)
-                .or_else(|| credentials.find(&inside?))
+        tokio::task::spawn_blocking(move || match inside {
+            Some(inside) => credentials
+                .find_own(&reference)
+                .or_else(|| credentials.find_own(&inside)),
+            None => credentials.find(&reference),
         })
         .await
         .doing("looking for credentials")?

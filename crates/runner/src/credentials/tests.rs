@@ -3,7 +3,7 @@
 use super::{JobCredentials, normalise};
 use crate::HostCredentials;
 use shipway_oci::{Reference, RegistryName};
-use shipway_pipeline::job::JobPayload;
+use shipway_pipeline::job::{Credential, JobPayload};
 use shipway_registry::client::RegistryCredentials;
 use std::sync::Arc;
 
@@ -47,6 +47,32 @@ fn sources_are_asked_in_gitlabs_order() {
     assert_eq!(found(Some(config), "alpine"), "all");
     assert_eq!(found(Some(config), "unknown.example.com/a"), "a");
     assert_eq!(found(None, "unknown.example.com/a"), "host");
+}
+
+#[test]
+fn at_the_own_registry_a_job_has_only_what_it_says_or_was_given() {
+    let payload = JobPayload {
+        credentials: vec![Credential {
+            kind: "registry".to_owned(),
+            url: "registry.own:5000".to_owned(),
+            username: "job".to_owned(),
+            password: "token".to_owned(),
+        }],
+        ..JobPayload::default()
+    };
+    let found = |config: Option<&str>, image: &str| {
+        let (credentials, error) = JobCredentials::new(&payload, config, Arc::new(Everybody));
+        assert!(error.is_none());
+        let image = Reference::parse(image).unwrap();
+        credentials.find_own(&image).map(|found| found.username)
+    };
+    let image = "registry.own:5000/group/app";
+    assert_eq!(found(None, image).as_deref(), Some("job"));
+    assert_eq!(found(None, "localhost:5000/group/app"), None);
+    let helpers = r#"{"credHelpers":{"registry.own:5000":"one"},"credsStore":"all"}"#;
+    assert_eq!(found(Some(helpers), image).as_deref(), Some("job"));
+    let entry = r#"{"credsStore":"all","auths":{"registry.own:5000":{"auth":"YTox"}}}"#;
+    assert_eq!(found(Some(entry), image).as_deref(), Some("a"));
 }
 
 #[test]

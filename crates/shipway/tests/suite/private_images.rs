@@ -143,5 +143,56 @@ fn an_image_of_the_own_registry_is_pulled_with_the_jobs_token_under_every_name_o
         output.status.code() == Some(1) && said.contains("`localhost:1` was asked as `gitlab-ci-token`"),
         "another project's image:\n{said}"
     );
+
+    Ok(())
+}
+
+#[test]
+fn the_users_own_login_is_not_shown_to_the_own_registry_for_a_job() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let registry = user.serve()?;
+    let settings = user.home.work().join("shipway.toml");
+    std::fs::write(
+        &settings,
+        format!("[registry]\nlisten = \"{}\"\n", registry.address),
+    )?;
+    let busybox = shared_images(SUITES[0])?.busybox;
+    for path in ["group/project/tool", "corp/secret"] {
+        let image = format!("{}/{path}:1", registry.address);
+        let import = ["image", "import", "--quiet", "--change", "CMD [\"sh\"]", &image];
+        succeed(user.shipway(&import).arg(&busybox))?;
+        succeed(&mut user.shipway(&["image", "push", &image]))?;
+        succeed(&mut user.shipway(&["image", "rm", &image]))?;
+    }
+    let files = tempfile::tempdir()?;
+    let pipeline = format!(
+        "own:\n  image: {0}/group/project/tool:1\n  script: [echo it runs]\n\
+         secret:\n  image: {0}/corp/secret:1\n  script: [echo it must not run]\n",
+        registry.address
+    );
+    std::fs::write(files.path().join(".gitlab-ci.yml"), pipeline)?;
+    let repository = git_repository(&user.home, files.path(), "group/project", "main")?;
+    let run = |job: &str, auth: &str| {
+        // As `shipway login` writes it, once for the administrator and once with a password of before.
+        let configuration = user.home.path().join(".docker");
+        std::fs::create_dir_all(&configuration)?;
+        let text = format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, registry.address);
+        std::fs::write(configuration.join("config.json"), text)?;
+        let mut command = user.shipway(&["run", job, "--config"]);
+        command
+            .arg(&settings)
+            .current_dir(&repository)
+            .env("DOCKER_CONFIG", &configuration);
+        finish(&mut command)
+    };
+    let output = run("secret", AUTH)?;
+    let said = text(&output);
+    ensure!(
+        output.status.code() == Some(1) && said.contains("was asked as `gitlab-ci-token`"),
+        "the administrator's login opened it:\n{said}"
+    );
+    // `tester:outdated`
+    let output = run("own", "dGVzdGVyOm91dGRhdGVk")?;
+    ensure!(ran(&output), "the project's own image:\n{}", text(&output));
     Ok(())
 }
