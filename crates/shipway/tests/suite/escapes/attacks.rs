@@ -5,6 +5,8 @@
 pub(super) enum Proof {
     /// Its script succeeded.
     Success,
+    /// A file of its name is in the directory of the machine where everybody may write.
+    Dropped,
     /// Its listener on the machine was reached at an address that no job may reach, whatever the script heard.
     Caller,
     /// As [`Self::Caller`], at an address that only a machine of the test's own has.

@@ -3,9 +3,11 @@
 //! An attack that was not made at all fails its test as well, and so does a control that does not get through: what any job
 //! may do, in the same words.
 
+mod archives;
 mod attacks;
 mod exhaustion;
 mod hunger;
+mod keyring;
 mod machine;
 mod neighbours;
 mod projects;
@@ -43,13 +45,17 @@ fn let_everybody_read(files: &Path) -> Result<()> {
 
 #[test]
 fn a_hostile_job_reaches_nothing_of_the_machine() -> Result<()> {
-    let names: Vec<&str> = ATTACKS.iter().chain(CONTROLS).map(|attack| attack.name).collect();
+    let names: Vec<&str> = attacks().chain(CONTROLS).map(|attack| attack.name).collect();
     on_a_machine(&names, |machine| {
         for account in Account::all() {
             attack(machine, account).with_context(|| format!("as {}", account.name()))?;
         }
         Ok(())
     })
+}
+
+fn attacks() -> impl Iterator<Item = &'static Attack> {
+    ATTACKS.iter().chain(archives::ATTACKS)
 }
 
 fn attack(machine: &Machine, account: Account) -> Result<()> {
@@ -62,11 +68,25 @@ fn attack(machine: &Machine, account: Account) -> Result<()> {
     std::fs::write(&marker, "of the machine")?;
     std::fs::set_permissions(&marker, std::fs::Permissions::from_mode(0o644))?;
 
+    let drop = directory.path().join("drop");
+    std::fs::create_dir(&drop)?;
+    std::fs::set_permissions(&drop, std::fs::Permissions::from_mode(0o777))?;
+
     let files = tempfile::tempdir()?;
     std::fs::write(files.path().join(".gitlab-ci.yml"), PIPELINE)?;
     std::fs::create_dir(files.path().join("attacks"))?;
-    let mut all = machine.settings() + &format!("export MARKER={}\n", marker.display());
-    for Attack { name, script, .. } in ATTACKS.iter().chain(CONTROLS) {
+    let mut all =
+        machine.settings() + &format!("export MARKER={} DROP={}\n", marker.display(), drop.display());
+    for Attack { name, script, .. } in archives::ATTACKS {
+        if let Some(archive) = archives::archive(name, &drop, &marker)? {
+            std::fs::write(files.path().join(format!("attacks/{name}.tar")), archive)?;
+        }
+        ensure!(
+            !script.contains(".tar") || files.path().join(format!("attacks/{name}.tar")).exists(),
+            "{name} has no archive"
+        );
+    }
+    for Attack { name, script, .. } in attacks().chain(CONTROLS) {
         std::fs::write(files.path().join("attacks").join(name), script)?;
         writeln!(
             all,
@@ -90,7 +110,7 @@ fn attack(machine: &Machine, account: Account) -> Result<()> {
     let callers = machine.take_callers();
     let reached = |attack: &Attack| callers.get(attack.name).map_or(&[][..], Vec::as_slice);
     let mut wrong = String::new();
-    for attack in ATTACKS {
+    for attack in attacks() {
         let forbidden: Vec<&IpAddr> = reached(attack)
             .iter()
             .filter(|at| **at != IpAddr::V4(PUBLIC))
@@ -99,6 +119,7 @@ fn attack(machine: &Machine, account: Account) -> Result<()> {
             Proof::Success => !trace
                 .lines()
                 .any(|line| line.ends_with(&format!(" {}: kept in", attack.name))),
+            Proof::Dropped => drop.join(attack.name).exists(),
             Proof::Caller | Proof::CallerFromTheWorld => !forbidden.is_empty(),
         };
         if got_out {
