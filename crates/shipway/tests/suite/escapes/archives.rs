@@ -148,9 +148,8 @@ pub(super) fn archive(attack: &str, drop: &Path, marker: &Path) -> Result<Option
     if of_kind("-dot-dot") {
         tar.file(&outside(&dropped), b"dropped")?;
     } else if of_kind("-hard-link") {
-        tar.link("beside", EntryType::Symlink, &beside.to_string_lossy())?;
-        let name = marker.file_name().context("the marker's name")?.to_string_lossy();
-        tar.link("got", EntryType::Link, &format!("beside/{name}"))?;
+        tar.link("out", EntryType::Symlink, &drop.to_string_lossy())?;
+        tar.link("got", EntryType::Link, "out/writable")?;
     } else if of_kind("-link-read") || of_kind("-out-link") {
         tar.link("link", EntryType::Symlink, &marker.to_string_lossy())?;
         tar.link("directory", EntryType::Symlink, &beside.to_string_lossy())?;

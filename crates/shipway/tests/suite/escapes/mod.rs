@@ -71,6 +71,10 @@ fn attack(machine: &Machine, account: Account) -> Result<()> {
     let drop = directory.path().join("drop");
     std::fs::create_dir(&drop)?;
     std::fs::set_permissions(&drop, std::fs::Permissions::from_mode(0o777))?;
+    // The kernel lets somebody link a file of another who may write it.
+    let writable = drop.join("writable");
+    std::fs::write(&writable, "of the machine")?;
+    std::fs::set_permissions(&writable, std::fs::Permissions::from_mode(0o666))?;
 
     let files = tempfile::tempdir()?;
     std::fs::write(files.path().join(".gitlab-ci.yml"), PIPELINE)?;
