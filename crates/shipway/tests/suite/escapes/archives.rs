@@ -63,7 +63,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "add-hard-link",
-        held_by: ROOT,
+        held_by: "the worker's root is where it unpacks, and the kernel links nothing across mounts",
         proof: Success,
         script: r#"cp attacks/add-hard-link.tar in.tar
           printf 'FROM busybox:1.36\nADD in.tar /in/\nRUN grep "of the machine" /in/got\n' | docker build -f - ."#,
@@ -130,7 +130,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "cp-out-link",
-        held_by: ROOT,
+        held_by: "paths are looked up with the container's root as the worker's own",
         proof: Success,
         script: r#"container=$(docker create busybox:1.36 true) && docker cp - "$container:/tmp" < attacks/cp-out-link.tar
           docker cp -L "$container:/tmp/link" - | grep -a "of the machine" ||
