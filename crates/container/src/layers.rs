@@ -2,7 +2,8 @@
 //!
 //! A layer is wanted when a container or a `RUN` starts on it, and only then is it unpacked: its blob is read through
 //! a verifier, decompressed and hashed on a thread of ours, and written by a worker of the keeper into a directory
-//! that nobody looks at. When all has been read and both digests hold, one rename makes it a layer. So a directory
+//! that nobody looks at. When all has been read and both digests hold, one rename makes it a layer. Removed are all at once:
+//! one rename of `layers/` itself puts them where nobody looks, and only there they are taken apart. So a directory
 //! under `layers/` is whole and verified, at any moment, whoever is killed; what a power cut may have done to it is in
 //! `boot`.
 //!

@@ -72,7 +72,8 @@ impl LifeLock {
     }
 }
 
-/// Who needs unpacked layers to stay: every pod while it lives. Taken whole, they may be removed.
+/// Who needs the unpacked layers of one class of ids to stay: every pod with these ids while it lives. Taken whole, they may be
+/// removed. Its file is never removed.
 #[derive(Debug)]
 pub(crate) struct LayersLock {
     _file: File,
@@ -80,15 +81,15 @@ pub(crate) struct LayersLock {
 
 impl LayersLock {
     /// Waits while layers are being removed.
-    pub(crate) fn share(directory: &Path) -> io::Result<Self> {
-        let file = Self::open(directory)?;
+    pub(crate) fn share(path: &Path) -> io::Result<Self> {
+        let file = Self::open(path)?;
         flock(&file, FlockOperation::LockShared)?;
         Ok(Self { _file: file })
     }
 
     /// Nothing when a pod lives.
-    pub(crate) fn take(directory: &Path) -> io::Result<Option<Self>> {
-        let file = Self::open(directory)?;
+    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = Self::open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { _file: file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
@@ -96,13 +97,12 @@ impl LayersLock {
         }
     }
 
-    fn open(directory: &Path) -> io::Result<File> {
-        // No pod has this name, and this file is never removed.
+    fn open(path: &Path) -> io::Result<File> {
         OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
-            .open(directory.join("layers"))
+            .open(path)
     }
 }
 
@@ -132,14 +132,15 @@ mod tests {
     #[test]
     fn layers_are_taken_only_when_nobody_shares_them() {
         let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("layers.u0.100000.65536");
         let (one, two) = (
-            LayersLock::share(directory.path()).unwrap(),
-            LayersLock::share(directory.path()).unwrap(),
+            LayersLock::share(&path).unwrap(),
+            LayersLock::share(&path).unwrap(),
         );
-        assert!(LayersLock::take(directory.path()).unwrap().is_none());
+        assert!(LayersLock::take(&path).unwrap().is_none());
         drop((one, two));
-        let taken = LayersLock::take(directory.path()).unwrap();
-        assert!(taken.is_some() && LayersLock::take(directory.path()).unwrap().is_none());
+        let taken = LayersLock::take(&path).unwrap();
+        assert!(taken.is_some() && LayersLock::take(&path).unwrap().is_none());
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl Pod {
             .settle_layers()
             .map_err(|source| StartPodError::Layers { source })?;
         let lock = LifeLock::create(&locks.join(id.as_str())).map_err(lock_failed)?;
-        let layers = LayersLock::share(&locks).map_err(lock_failed)?;
+        let layers = LayersLock::share(&runtime.layers_lock()).map_err(lock_failed)?;
         let keeper = runtime
             .launch_keeper(&options.name)
             .map_err(|source| StartPodError::Launch { source })?;
@@ -393,15 +393,7 @@ fn stop_all(keeper: &Keeper, containers: &Mutex<BTreeMap<ContainerId, Arc<Contai
 }
 
 fn prepare(runtime: &Runtime, keeper: &Keeper, directory: &Path) -> Result<(), KeeperError> {
-    for shared in ["layers", "pods"] {
-        if !runtime.keeper_directory().join(shared).is_dir() {
-            match keeper.make_directory(Path::new(shared), 0o755, (0, 0)) {
-                // Another pod was first.
-                Err(_) if runtime.keeper_directory().join(shared).is_dir() => {}
-                made => made?,
-            }
-        }
-    }
+    runtime.make_shared(keeper)?;
     keeper.make_directory(directory, 0o755, (0, 0))?;
     for part in ["scratch", "containers", "volumes"] {
         keeper.make_directory(&directory.join(part), 0o755, (0, 0))?;

@@ -11,6 +11,7 @@ use shipway_store::Store;
 use tokio::sync::OnceCell;
 
 use crate::dns::Upstream;
+use crate::ids::PodId;
 use crate::images::Images;
 use crate::layers::{Boot, Layers};
 use crate::limits::PodLimits;
@@ -106,6 +107,24 @@ struct Inner {
     images: Images,
     layers: Layers,
     upstream: OnceCell<Upstream>,
+}
+
+/// Layers that are on their way out: in the place of a pod, which the next sweep takes for dead when this process ends.
+struct Aside {
+    keeper: Keeper,
+    tree: PathBuf,
+    mark: LifeLock,
+}
+
+impl Aside {
+    fn finish(self) -> Result<(), PruneLayersError> {
+        let removed = self.keeper.remove_tree(&self.tree);
+        self.keeper.close();
+        removed.map_err(|source| PruneLayersError::Remove { source })?;
+        self.mark
+            .remove()
+            .map_err(|source| PruneLayersError::Look { source })
+    }
 }
 
 /// What a sweep did.
@@ -215,28 +234,70 @@ impl Runtime {
         pruned.await.map_err(|_| PruneLayersError::Interrupted)?
     }
 
+    /// The layers leave their place in one step, as what a dead pod left: whoever is killed after it leaves to the next sweep
+    /// what nobody looks at, and not half a layer where whole ones are.
     fn prune_layers_blocking(&self) -> Result<usize, PruneLayersError> {
         let look = |source| PruneLayersError::Look { source };
-        let lock = LayersLock::take(&locks(&self.inner.data)).map_err(look)?;
-        let _lock = lock.ok_or(PruneLayersError::InUse)?;
+        let lock = LayersLock::take(&self.layers_lock()).map_err(look)?;
+        let lock = lock.ok_or(PruneLayersError::InUse)?;
         let count = match std::fs::read_dir(self.inner.directory.join("layers")) {
             Ok(layers) => layers.count(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(source) => return Err(look(source)),
         };
-        if count > 0 {
-            let keeper = self
-                .launch_keeper("prune")
-                .map_err(|source| PruneLayersError::Launch { source })?;
-            let removed = keeper.remove_tree(Path::new("layers"));
-            keeper.close();
-            removed.map_err(|source| PruneLayersError::Remove { source })?;
-        }
+        let removed = if count > 0 {
+            Some(self.set_layers_aside()?)
+        } else {
+            None
+        };
         // Whatever is unpacked from now on is of this boot. Without the record the next pod only removes them once more.
         if let Err(error) = Boot::of(&self.inner.directory).record() {
             tracing::warn!(%error, "it is not recorded that no unpacked layer is older than this boot");
         }
+        // Pods may start again: none finds what is aside.
+        drop(lock);
+        if let Some(removed) = removed {
+            removed.finish()?;
+        }
         Ok(count)
+    }
+
+    fn set_layers_aside(&self) -> Result<Aside, PruneLayersError> {
+        let keeper = self
+            .launch_keeper("prune")
+            .map_err(|source| PruneLayersError::Launch { source })?;
+        let id = PodId::random();
+        let mark = LifeLock::create(&self.locks().join(id.as_str()))
+            .map_err(|source| PruneLayersError::Look { source })?;
+        let tree = Path::new("pods").join(id.as_str());
+        let moved = self
+            .make_shared(&keeper)
+            .and_then(|()| keeper.rename(Path::new("layers"), &tree));
+        match moved {
+            Ok(()) => Ok(Aside { keeper, tree, mark }),
+            Err(source) => {
+                keeper.close();
+                if let Err(error) = mark.remove() {
+                    tracing::warn!(%error, "the mark of layers that are not removed stays until the next sweep");
+                }
+                Err(PruneLayersError::Remove { source })
+            }
+        }
+    }
+
+    /// Makes the directories that all pods of this class share.
+    pub(crate) fn make_shared(&self, keeper: &Keeper) -> Result<(), KeeperError> {
+        for shared in ["layers", "pods"] {
+            let place = self.inner.directory.join(shared);
+            if !place.is_dir() {
+                match keeper.make_directory(Path::new(shared), 0o755, (0, 0)) {
+                    // Another pod was first.
+                    Err(_) if place.is_dir() => {}
+                    made => made?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes layers of which it is not known that all their bytes are there (see `layers::boot`). Blocks.
@@ -250,13 +311,13 @@ impl Runtime {
             match self.prune_layers_blocking() {
                 Ok(_) => return Ok(()),
                 Err(PruneLayersError::InUse) => {
-                    LayersLock::share(&locks(&self.inner.data))
+                    LayersLock::share(&self.layers_lock())
                         .map_err(|source| PruneLayersError::Look { source })?;
                 }
                 Err(error) => return Err(error),
             }
         }
-        // A pod lives on them, and has settled them if it could record it.
+        // A pod of these ids lives on them, and has settled them if it could record it.
         Ok(())
     }
 
@@ -269,6 +330,9 @@ impl Runtime {
         let mut swept = Swept::default();
         let mut keeper = None;
         for pod in pods {
+            if self.is_of_another_class(&pod) {
+                continue;
+            }
             let leftover = match LifeLock::take_over(&directory.join(pod.as_str())) {
                 Ok(Some(leftover)) => leftover,
                 Ok(None) => continue,
@@ -289,6 +353,14 @@ impl Runtime {
             keeper.close();
         }
         swept
+    }
+
+    /// Whether a pod of other ids has its directory elsewhere: only a keeper with those ids can remove it.
+    fn is_of_another_class(&self, pod: &PodId) -> bool {
+        let classes = std::fs::read_dir(self.inner.data.join("keeper"));
+        classes.into_iter().flatten().flatten().any(|class| {
+            class.path() != self.inner.directory && class.path().join("pods").join(pod.as_str()).exists()
+        })
     }
 
     fn sweep_pod(
@@ -335,6 +407,11 @@ impl Runtime {
 
     pub(crate) fn locks(&self) -> PathBuf {
         locks(&self.inner.data)
+    }
+
+    /// Where the lock of this class's layers is. No pod has this name.
+    pub(crate) fn layers_lock(&self) -> PathBuf {
+        self.locks().join(format!("layers.{}", self.inner.id_map.class()))
     }
 
     pub(crate) fn spools(&self) -> PathBuf {

@@ -63,6 +63,11 @@ impl House {
 }
 
 pub(crate) async fn open(data: &Path) -> Runtime {
+    open_with(data, IdMap::detect().unwrap()).await
+}
+
+/// The same data directory for pods with other ids.
+pub(crate) async fn open_with(data: &Path, ids: IdMap) -> Runtime {
     std::fs::create_dir_all(data).unwrap();
     let store = Store::open(&data.join("store")).unwrap();
     let timeouts = Timeouts {
@@ -75,7 +80,7 @@ pub(crate) async fn open(data: &Path) -> Runtime {
         ..ClientOptions::default()
     })
     .unwrap();
-    Runtime::open(RuntimeOptions::new(data, store, client, IdMap::detect().unwrap()))
+    Runtime::open(RuntimeOptions::new(data, store, client, ids))
         .await
         .unwrap()
 }

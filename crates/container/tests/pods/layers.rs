@@ -1,14 +1,18 @@
 //! Unpacking: what is there afterwards, once and by many at a time, and what is refused.
 
-use shipway_container::{ExcessSignal, Image, LayerError, LayerPath, Pod, PodOptions, PruneLayersError};
+use std::path::{Path, PathBuf};
+
+use shipway_container::{
+    ExcessSignal, Image, LayerError, LayerPath, Pod, PodOptions, PruneLayersError, Swept,
+};
 use shipway_oci::{
     Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, Reference, chain_ids, media_type,
 };
-use shipway_sandbox::ExitStatus;
+use shipway_sandbox::{ExitStatus, IdMap};
 use shipway_store::{ManifestWrite, Scope};
 
 use crate::harness::tests;
-use crate::house::{House, Tar, busybox_tar, open, run, script};
+use crate::house::{House, Tar, busybox_tar, eventually, open, open_with, run, script};
 
 tests!(
     layers_of_every_compression_stack_up,
@@ -17,7 +21,9 @@ tests!(
     a_layer_that_is_not_as_promised_is_refused,
     a_built_layer_is_adopted_once,
     layers_are_pruned_when_nobody_uses_them,
+    layers_that_cannot_be_removed_are_used_no_more,
     layers_of_an_earlier_boot_are_unpacked_again,
+    pods_with_other_ids_keep_neither_layers_nor_leftovers,
 );
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -232,6 +238,46 @@ async fn layers_are_pruned_when_nobody_uses_them() {
     pod.close().await;
 }
 
+async fn layers_that_cannot_be_removed_are_used_no_more() {
+    // A directory of the machine's root is what no keeper can empty; anybody else's keeper can empty all that its user makes.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let house = House::new().await;
+    let image = house.busybox();
+    let pod = house.pod().await;
+    let layer = house
+        .keeper()
+        .join(pod.ensure_layers(&image).await.unwrap().remove(0));
+    pod.close().await;
+    let stubborn = layer.join("stubborn");
+    std::fs::create_dir(&stubborn).unwrap();
+    std::fs::write(stubborn.join("file"), "").unwrap();
+
+    assert!(matches!(
+        house.runtime.prune_layers().await,
+        Err(PruneLayersError::Remove { .. })
+    ));
+    assert!(!layer.exists(), "half a layer is in the place of a whole one");
+    let pod = house.pod().await;
+    assert_eq!(run(&pod, script(&image, "echo whole")).await.1, "whole\n");
+    pod.close().await;
+
+    let pods = house.keeper().join("pods");
+    let left = std::fs::read_dir(&pods).unwrap().next().unwrap().unwrap().path();
+    let [stubborn] = find(&left, "stubborn").try_into().unwrap();
+    std::fs::remove_dir_all(stubborn).unwrap();
+    house.runtime.sweep().await;
+    eventually("the rest is swept", || !left.exists()).await;
+}
+
+/// What has this name in the directories of a directory.
+fn find(directory: &Path, name: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().flatten();
+    let named = entries.map(|entry| entry.path().join(name));
+    named.filter(|path| path.exists()).collect()
+}
+
 async fn layers_of_an_earlier_boot_are_unpacked_again() {
     let house = House::new().await;
     let image = house.busybox();
@@ -253,4 +299,42 @@ async fn layers_of_an_earlier_boot_are_unpacked_again() {
     assert_eq!(run(&pod, script(&image, "echo whole")).await.1, "whole\n");
     assert_eq!(std::fs::read_to_string(&record).unwrap(), recorded);
     pod.close().await;
+}
+
+/// Trees of one class of ids are of no use to another, and only its own keepers can remove them.
+async fn pods_with_other_ids_keep_neither_layers_nor_leftovers() {
+    let house = House::new().await;
+    let image = house.busybox();
+    let pod = house.pod().await;
+    let layer = pod.ensure_layers(&image).await.unwrap().remove(0);
+    pod.close().await;
+    let busybox = house.keeper().join(layer).join("bin/busybox");
+
+    let mut ids = IdMap::detect().unwrap();
+    ids.uids.last_mut().unwrap().length -= 1;
+    let other = open_with(&house.data(), ids).await;
+    let living = other.start_pod(options(&pod)).await.unwrap();
+    // As a power cut leaves what was not synced: its name and none of its bytes.
+    std::fs::write(house.keeper().with_added_extension("boot"), "of another boot").unwrap();
+    std::fs::File::create(&busybox).unwrap();
+    let pod = house.pod().await;
+    assert_eq!(run(&pod, script(&image, "echo whole")).await.1, "whole\n");
+    pod.close().await;
+    assert_eq!(house.runtime.prune_layers().await.unwrap(), 1);
+
+    let dead = "0123456789abcdef0123456789abcdef";
+    let (directory, lock) = (
+        house.keeper().join("pods").join(dead),
+        house.data().join("locks").join(dead),
+    );
+    std::fs::write(&lock, "").unwrap();
+    let keeper = house.runtime.start_pod(options(&living)).await.unwrap();
+    let made = Path::new("pods").join(dead);
+    keeper.keeper().make_directory(&made, 0o755, (0, 0)).unwrap();
+    keeper.close().await;
+    assert_eq!(other.sweep().await, Swept::default());
+    assert!(directory.exists() && lock.exists(), "its own class sweeps it");
+    house.runtime.sweep().await;
+    assert!(!directory.exists() && !lock.exists());
+    living.close().await;
 }

@@ -185,7 +185,7 @@ fn leftovers(data: &Path) -> Vec<String> {
     places
         .iter()
         .flat_map(|place| std::fs::read_dir(place).into_iter().flatten().flatten())
-        .filter(|entry| entry.file_name() != "layers")
+        .filter(|entry| !entry.file_name().to_string_lossy().starts_with("layers."))
         .map(|entry| entry.path().display().to_string())
         .collect()
 }
