@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use shipway_container::PruneLayersError;
 use shipway_runner::forget_dead_jobs;
 use shipway_store::{CollectOptions, FsckOptions, Store, StoreError};
 
@@ -72,7 +73,7 @@ pub(crate) async fn prune(
         .usage()
         .map_err(|error| broken("reading the store", &error))?;
     let whole = size_on_disk(&installation.data);
-    let mut layers = 0;
+    let mut layers = Ok(Layers::Removed(0));
     if !arguments.dry_run {
         forget_dead_jobs(&installation.data, &installation.store);
     }
@@ -82,7 +83,8 @@ pub(crate) async fn prune(
             .prune_cache(Duration::ZERO)
             .map_err(|error| broken("dropping the build cache", &error))?;
         forget_pulled(&installation.store).map_err(|error| broken("forgetting what jobs pulled", &error))?;
-        layers = prune_layers(&installation).await?;
+        // Blobs are freed whatever becomes of the layers.
+        layers = prune_layers(&installation).await;
     }
     let options = CollectOptions {
         grace: GRACE,
@@ -93,13 +95,14 @@ pub(crate) async fn prune(
         .collect(&options)
         .map_err(|error| broken("removing blobs", &error))?;
     if arguments.json {
+        let removed = layers.as_ref().map_or(0, Layers::removed);
         let figures = serde_json::json!({
             "blobs": usage.blobs, "blob_bytes": usage.blob_bytes, "repositories": usage.repositories,
-            "bytes_on_disk": whole, "removed_blobs": report.blobs, "removed_bytes": report.bytes, "removed_layers": layers,
-            "dry_run": arguments.dry_run,
+            "bytes_on_disk": whole, "removed_blobs": report.blobs, "removed_bytes": report.bytes, "removed_layers": removed,
+            "layers_in_use": matches!(layers, Ok(Layers::InUse)), "dry_run": arguments.dry_run,
         });
         screen::document(&figures.to_string());
-        return Ok(ExitCode::SUCCESS);
+        return layers.map(|_| ExitCode::SUCCESS);
     }
     let held = screen::size(usage.blob_bytes);
     screen::line(&format!(
@@ -116,8 +119,13 @@ pub(crate) async fn prune(
         screen::size(report.bytes),
         report.blobs
     ));
-    if layers > 0 {
-        screen::line(&format!("{layers} unpacked layers removed"));
+    match layers? {
+        Layers::Removed(0) => {}
+        Layers::Removed(layers) => screen::line(&format!("{layers} unpacked layers removed")),
+        Layers::InUse => screen::warning(
+            "the unpacked layers stay: a job, a build or an engine of this installation is running and may use them; \
+             end it and run `shipway prune --all` again",
+        ),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -146,16 +154,38 @@ fn size_on_disk(directory: &Path) -> u64 {
     total
 }
 
+/// What became of the unpacked layers.
+enum Layers {
+    /// So many are gone.
+    Removed(usize),
+    /// All are left to the pods that live.
+    InUse,
+}
+
+impl Layers {
+    fn removed(&self) -> usize {
+        match self {
+            Self::Removed(layers) => *layers,
+            Self::InUse => 0,
+        }
+    }
+}
+
 /// Removes what was unpacked for containers; an installation that never unpacked anything needs no isolation for that.
-async fn prune_layers(installation: &Installation) -> Result<usize, Failure> {
+async fn prune_layers(installation: &Installation) -> Result<Layers, Failure> {
     if !installation.data.join("keeper").is_dir() {
-        return Ok(0);
+        return Ok(Layers::Removed(0));
     }
     let runtime = installation.runtime(installation.client.clone()).await?;
-    runtime.prune_layers().await.map_err(|error| {
-        Failure::caused(FailureKind::Work, "removing unpacked layers", &error)
-            .hint("they can be removed when no job, build or engine runs")
-    })
+    match runtime.prune_layers().await {
+        Ok(layers) => Ok(Layers::Removed(layers)),
+        Err(PruneLayersError::InUse) => Ok(Layers::InUse),
+        Err(error) => Err(Failure::caused(
+            FailureKind::Work,
+            "removing unpacked layers",
+            &error,
+        )),
+    }
 }
 
 pub(crate) fn gc(arguments: &GcArguments, installation: &Installation) -> Result<ExitCode, Failure> {

@@ -31,4 +31,5 @@ mod private_images;
 mod registration;
 mod registry;
 mod static_binary;
+mod upkeep;
 mod workloads;

@@ -1,4 +1,4 @@
-//! Commands that do one thing and end: `build --push`, which is builder and registry in one process, and `gc`.
+//! Commands that do one thing and end: `build --push`, which is builder and registry in one process, `gc`, and `prune --all`.
 
 use anyhow::{Context as _, Result};
 use shipway_testkit::{Account, busybox_root};
@@ -14,6 +14,13 @@ const BUILD: &[Calls] = &[
     ("link", 1, 1),
     ("sendmsg", 3, 4),
     ("unlink", 3, 1),
+];
+/// Those of the keeper that moves the layers away and takes them apart, and of the process that asks it to.
+const PRUNING: &[Calls] = &[
+    ("unlinkat", 2, 40),
+    ("renameat", 1, 1),
+    ("sendmsg", 3, 1),
+    ("unlink", 1, 1),
 ];
 const COLLECTION: &[Calls] = &[("unlink", 2, 1), ("fsync", 1, 1), ("pwrite64", 9, 2)];
 
@@ -59,6 +66,48 @@ fn a_collection_that_was_killed_takes_nothing_that_is_needed() -> Result<()> {
         rubbish(stage)?;
         let gc = stage.user.shipway(&["gc", "--grace", "0"]);
         let output = watch_whole(stage.strace, stage.user, &gc, stage.moment)?;
+        if output.status.success() {
+            return Ok(Outcome::Passed);
+        }
+        Ok(Outcome::Killed)
+    })
+}
+
+/// How many files the layer has that is used before and after.
+const FILES: usize = 200;
+
+/// A layer that is in its place is whole, however far its removal came.
+#[test]
+fn layers_are_whole_after_a_prune_that_was_killed() -> Result<()> {
+    let with_many_files = |account| {
+        let user = new_user(account)?;
+        let root = (0..FILES).fold(busybox_root(), |root, number| {
+            root.file(&format!("many/{number}"), number.to_string())
+        });
+        let tar = user.home.work().join("image.tar");
+        std::fs::write(&tar, root.bytes())?;
+        succeed(
+            user.shipway(&["image", "import", "--quiet", "local/many:1"])
+                .arg(&tar),
+        )?;
+        std::fs::write(
+            user.home.work().join("context/Dockerfile"),
+            format!("FROM local/many:1\nRUN test $(ls /many | wc -l) = {FILES} && /bin/busybox true\n"),
+        )?;
+        Ok(user)
+    };
+    play("prune", PRUNING, with_many_files, |stage| {
+        let user = stage.user;
+        let uses_the_layer = || {
+            succeed(
+                user.shipway(&["build", "--quiet", "--no-cache"])
+                    .arg(user.home.work().join("context")),
+            )
+        };
+        uses_the_layer()?;
+        let prune = user.shipway(&["prune", "--all"]);
+        let output = watch_whole(stage.strace, user, &prune, stage.moment)?;
+        uses_the_layer().context("after the prune")?;
         if output.status.success() {
             return Ok(Outcome::Passed);
         }

@@ -7,7 +7,7 @@
 //! | `serve` | upload, push, tag, delete | `registry` |
 //! | `engine`, with the relay and the names of its pod | build, tag, push, delete, unpack | `engine` |
 //! | `run`, with the engine and the relay of its job | build, tag, push, delete, unpack | `pipeline` |
-//! | `build` and `gc` | build and push in one process; collection | `commands` |
+//! | `build`, `gc` and `prune` | build and push in one process; collection; removal of unpacked layers | `commands` |
 //! | keeper (process 1 of a pod), its workers, and its supervisor, the launcher that waits for it | build, unpack | `keeper` |
 //!
 //! The relay is a task of the process that owns the pod and has no process of its own: it ends with `engine` and `run`.
