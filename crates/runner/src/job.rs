@@ -8,11 +8,13 @@
 //! A stage that is told to stop is dropped where it stands. That is safe because everything it has begun lives in the
 //! pod, or in a directory on the machine that is removed when no thread works in it any more.
 
+mod bounds;
 mod claim;
 mod configured;
 mod fetch;
 mod on_machine;
 mod prepare;
+mod setup;
 mod state;
 mod workplace;
 
@@ -28,6 +30,7 @@ use crate::outcome::{JobError, JobOutcome, JobStatus};
 use crate::script::ScriptSource;
 use crate::variables::Variables;
 use crate::{ArtifactStore, CacheStore, Cancellation, RunnerContext, Sources, Stage, Trace};
+use bounds::Bounds;
 use claim::Claim;
 use on_machine::{OwnDirectory, PlannedDirectory};
 use shipway_container::{ExcessSignal, Pod};
@@ -37,15 +40,12 @@ use state::State;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 /// What `after_script` may take, whatever the job's timeout is.
 const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// What a job may take whose payload does not say.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
-
-/// What a longer timeout is taken for: no clock counts seconds without an end.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The step that runs after the others, whatever became of them.
+const AFTER_SCRIPT: &str = "after_script";
 
 /// What a job is run with, besides the runner's context.
 pub struct JobRun<'a> {
@@ -107,8 +107,7 @@ struct Job<'a> {
     context: &'a RunnerContext,
     run: JobRun<'a>,
     variables: Variables,
-    limit: Duration,
-    deadline: Instant,
+    bounds: Bounds<'a>,
     stage: Option<Stage>,
     claim: Option<Claim>,
     /// Of the shell executor, until it is made.
@@ -123,16 +122,13 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(context: &'a RunnerContext, run: JobRun<'a>, excess: ExcessSignal) -> Self {
-        let limit = match run.payload.runner_info.timeout {
-            0 => DEFAULT_TIMEOUT,
-            seconds => Duration::from_secs(seconds).min(LONGEST_TIMEOUT),
-        };
+        let bounds = Bounds::begin(run.payload.runner_info.timeout, run.cancellation);
         let planned = match context.settings.executor {
             Executor::Container => None,
             Executor::Shell => Some(PlannedDirectory::new(context)),
         };
         let builds = planned.as_ref().map_or(Path::new(BUILDS), PlannedDirectory::path);
-        let variables = prepare::variables(context, run.payload, limit, builds);
+        let variables = prepare::variables(context, run.payload, bounds.limit(), builds);
         let mut secrets = variables.secrets();
         secrets.push(run.payload.token.clone());
         secrets.extend(
@@ -142,14 +138,12 @@ impl<'a> Job<'a> {
                 .map(|credential| credential.password.clone()),
         );
         run.trace.mask(secrets);
-        let deadline = Instant::now() + limit;
         let kept = Kept::default();
         Self {
             context,
             run,
             variables,
-            limit,
-            deadline,
+            bounds,
             stage: None,
             claim: None,
             planned,
@@ -176,81 +170,6 @@ impl<'a> Job<'a> {
         }
     }
 
-    async fn prepare(&mut self) -> Result<(), JobError> {
-        self.claim = prepare::claim(self.context, self.run.payload).await;
-        match self.planned.take() {
-            None => self.prepare_container().await?,
-            Some(planned) => self.prepare_shell(planned).await?,
-        }
-        self.begin(Stage::PrepareScript);
-        self.run.trace.say(format!(
-            "Running on job-{} via {}...",
-            self.run.payload.id,
-            prepare::host_name()
-        ));
-        Ok(())
-    }
-
-    /// A directory on the machine; an engine where no Docker daemon answers.
-    async fn prepare_shell(&mut self, planned: PlannedDirectory) -> Result<(), JobError> {
-        self.begin(Stage::PrepareShell);
-        let trace = self.run.trace.clone();
-        let (deadline, limit, cancellation) = (self.deadline, self.limit, self.run.cancellation);
-        on_machine::say_what_is_not_followed(self.run.payload, &trace);
-        let making = planned.make(&self.run.payload.job_info.project_full_path);
-        let directory = bounded(deadline, limit, cancellation, making).await?;
-        let builds = self.directory.insert(directory).builds();
-        if on_machine::wants_engine(self.context, &self.variables).await {
-            let pod = prepare::pod(self.context, self.run.payload, self.excess.clone());
-            match bounded(deadline, limit, cancellation, pod).await {
-                Ok(pod) => self.pod = Some(pod),
-                Err(stopped @ (JobError::Canceled | JobError::Timeout { .. })) => return Err(stopped),
-                Err(error) => on_machine::say_that_there_is_no_engine(&error, &trace),
-            }
-        }
-        let pod = self.pod.clone();
-        let preparing = Workplace::on_machine(self.context, &self.run, builds, pod, &mut self.variables);
-        self.workplace = Some(bounded(deadline, limit, cancellation, preparing).await?);
-        Ok(())
-    }
-
-    /// Pod, registry, images, services, engine, container.
-    async fn prepare_container(&mut self) -> Result<(), JobError> {
-        self.begin(Stage::PrepareExecutor);
-        let trace = self.run.trace.clone();
-        if let Some(notice) = self.default_image_notice() {
-            trace.say(notice);
-        }
-        trace.say(format!(
-            "Using the container executor with image {} ...",
-            self.image_name()
-        ));
-        let pod = bounded(
-            self.deadline,
-            self.limit,
-            self.run.cancellation,
-            prepare::pod(self.context, self.run.payload, self.excess.clone()),
-        );
-        self.pod = Some(pod.await?);
-        let Some(pod) = self.pod.clone() else {
-            return Err(JobError::Canceled);
-        };
-        let image = self.image_name();
-        // Boxed: it is by far the largest part of a job, and soon over.
-        let preparing = Box::pin(Workplace::prepare(prepare::Preparation {
-            context: self.context,
-            payload: self.run.payload,
-            sources: self.run.sources.clone(),
-            trace: &trace,
-            pod,
-            image: &image,
-            variables: &mut self.variables,
-        }));
-        let prepared = bounded(self.deadline, self.limit, self.run.cancellation, preparing).await?;
-        self.workplace = Some(prepared);
-        Ok(())
-    }
-
     /// The project's files and what earlier jobs left.
     async fn fetch(&mut self) -> Result<(), JobError> {
         self.begin(Stage::GetSources);
@@ -271,13 +190,13 @@ impl<'a> Job<'a> {
                 caches,
                 &trace,
             );
-            bounded(self.deadline, self.limit, self.run.cancellation, restoring).await?;
+            self.bounds.within(restoring).await?;
         }
         let dependencies = &self.run.payload.dependencies;
         if !dependencies.is_empty() {
             begin(&mut self.stage, &trace, Stage::DownloadArtifacts);
             let restoring = artifacts::restore(workplace.builds(), dependencies, self.run.artifacts, &trace);
-            bounded(self.deadline, self.limit, self.run.cancellation, restoring).await?;
+            self.bounds.within(restoring).await?;
         }
         Ok(())
     }
@@ -293,7 +212,7 @@ impl<'a> Job<'a> {
             .filter(|step| step.name != AFTER_SCRIPT)
             .collect();
         for step in steps {
-            let stop = stopped(self.deadline, self.limit, self.run.cancellation);
+            let stop = self.bounds.reached();
             let verdict = self.run_step(step, stop).await;
             if verdict.is_err() && !(step.allow_failure && matches!(verdict, Err(JobError::Script { .. }))) {
                 return verdict;
@@ -358,17 +277,16 @@ impl<'a> Job<'a> {
             artifacts: store,
             caches,
             trace,
-            cancellation,
             ..
         } = &self.run;
-        let (deadline, limit, builds) = (self.deadline, self.limit, workplace.builds());
+        let (bounds, builds) = (self.bounds, workplace.builds());
         let success = status == JobStatus::Success;
         if let Some(caches) = caches
             && cache::due(payload, &self.variables, &status)
         {
             begin(&mut self.stage, trace, Stage::ArchiveCache);
             let keeping = cache::keep(builds, payload, &self.variables, &status, *caches, trace);
-            if let Err(error) = bounded(deadline, limit, cancellation, keeping).await {
+            if let Err(error) = bounds.within(keeping).await {
                 return after(verdict, error, trace);
             }
         }
@@ -380,7 +298,7 @@ impl<'a> Job<'a> {
             };
             begin(&mut self.stage, trace, stage);
             let keeping = artifacts::keep(builds, payload, &self.variables, &status, *store, trace);
-            match bounded(deadline, limit, cancellation, keeping).await {
+            match bounds.within(keeping).await {
                 Ok(kept) => self.kept = kept,
                 Err(error) => return after(verdict, error, trace),
             }
@@ -428,36 +346,10 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// What a reader has to know when the image is nobody's choice.
-    fn default_image_notice(&self) -> Option<String> {
-        let named = &self.run.payload.image.name;
-        if !self.variables.expand(named).is_empty() {
-            return None;
-        }
-        let why = if named.is_empty() {
-            "This job names no image".to_owned()
-        } else {
-            format!("This job's image {named} expands to nothing")
-        };
-        Some(format!(
-            "{why}: the default {} is used.",
-            self.context.default_image
-        ))
-    }
-
-    fn image_name(&self) -> String {
-        match self.variables.expand(&self.run.payload.image.name) {
-            name if name.is_empty() => self.context.default_image.clone(),
-            name => name,
-        }
-    }
-
     fn begin(&mut self, stage: Stage) {
         begin(&mut self.stage, self.run.trace, stage);
     }
 }
-
-const AFTER_SCRIPT: &str = "after_script";
 
 /// The script's failure is the job's; a failure after it only adds to it.
 fn after(verdict: Result<(), JobError>, error: JobError, trace: &Trace) -> Result<(), JobError> {
@@ -474,25 +366,4 @@ fn begin(current: &mut Option<Stage>, trace: &Trace, stage: Stage) {
         trace.end(before);
     }
     trace.begin(stage);
-}
-
-/// Does something for as long as the job may run and nobody stops it.
-async fn bounded<T>(
-    deadline: Instant,
-    limit: Duration,
-    cancellation: &Cancellation,
-    work: impl Future<Output = Result<T, JobError>>,
-) -> Result<T, JobError> {
-    tokio::select! {
-        done = work => done,
-        error = stopped(deadline, limit, cancellation) => Err(error),
-    }
-}
-
-/// Returns when the job has to end, with the reason.
-async fn stopped(deadline: Instant, limit: Duration, cancellation: &Cancellation) -> JobError {
-    tokio::select! {
-        () = cancellation.cancelled() => JobError::Canceled,
-        () = sleep_until(deadline) => JobError::Timeout { limit },
-    }
 }
