@@ -157,7 +157,9 @@ fn one(context: &mut Context<'_>, entry: &Entry, value: Option<&Node>, asked: Op
     if let Some(node) = given(declaration, "regex") {
         let pattern = context.text(node, "regex")?;
         let fits = match Pattern::bare(&pattern) {
-            Ok(pattern) => value.as_text().is_some_and(|text| pattern.is_match(text)),
+            Ok(pattern) => value
+                .as_text()
+                .is_some_and(|text| pattern.is_match(text, &context.effort)),
             Err(error) => {
                 context
                     .reports

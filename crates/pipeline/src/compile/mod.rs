@@ -26,6 +26,7 @@ mod variables;
 
 use crate::{
     diagnostic::{Diagnostic, Reports, Severity, Span},
+    expression::Effort,
     pipeline::Pipeline,
     situation::Situation,
     source::FileSource,
@@ -78,6 +79,9 @@ pub(crate) struct Context<'a> {
     pub(crate) situation: &'a Situation,
     pub(crate) options: Options,
     pub(crate) budget: Budget,
+    /// What is left for conditions and patterns.
+    pub(crate) effort: Effort,
+    said_spent: bool,
     files: files::Known,
 }
 
@@ -90,6 +94,19 @@ impl Context<'_> {
             self.reports
                 .error_with_help(span, message, "`--allow-unsupported` goes on without it");
         }
+    }
+
+    /// Says once that the conditions ask for too much; true when there is nothing left for this one, which has no answer.
+    pub(crate) fn is_spent(&mut self, span: Span) -> bool {
+        let spent = self.effort.is_spent();
+        if spent && !std::mem::replace(&mut self.said_spent, true) {
+            self.reports.error_with_help(
+                span,
+                "the conditions up to here take too long: too many patterns, too large ones, or too much text to look through",
+                "shorten the patterns or the variables that they look at, or ask once in `workflow:rules` and set a variable there",
+            );
+        }
+        spent
     }
 
     pub(crate) fn too_large(&mut self, span: Span) {
@@ -116,6 +133,8 @@ pub fn compile(
         situation,
         options,
         budget: Budget(2_000_000),
+        effort: Effort::default(),
+        said_spent: false,
         files: files::Known::default(),
     };
     let pipeline = stages(&mut context, config_path);

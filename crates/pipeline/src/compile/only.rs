@@ -111,8 +111,12 @@ fn one_ref(context: &mut Context<'_>, node: &Node, what: &str, pattern: &str) ->
         "branches" => situation.is_for_branch(),
         "tags" => situation.is_for_tag(),
         _ if is_source(pattern, situation) => true,
+        _ if context.is_spent(node.span) => false,
         _ => match Pattern::parse(pattern) {
-            Some(Ok(regex)) => has_ref && regex.is_match(&situation.ref_name),
+            Some(Ok(regex)) => {
+                context.effort.take_building(regex.size());
+                has_ref && regex.is_match(&situation.ref_name, &context.effort)
+            }
             Some(Err(error)) => {
                 let message = format!(
                     "`{what}`: the pattern `{}` is not valid: {error}",

@@ -111,16 +111,23 @@ fn holds(
     holds
 }
 
-/// The verdict of an `if`; false when it is no expression, which is an error.
+/// The verdict of an `if`; false when it is no expression or one too many, which is an error.
 pub(super) fn condition(context: &mut Context<'_>, node: &Node, values: &HashMap<String, String>) -> bool {
     let Some(text) = context.any_text(node, "if") else {
         return false;
     };
+    if context.is_spent(node.span) {
+        return false;
+    }
     match Expression::parse(&text) {
-        Ok(expression) => expression.is_true(Scope {
-            variables: values,
-            inputs: &context.situation.inputs,
-        }),
+        Ok(expression) => {
+            let holds = expression.is_true(Scope {
+                variables: values,
+                inputs: &context.situation.inputs,
+                effort: &context.effort,
+            });
+            !context.is_spent(node.span) && holds
+        }
         Err(error) => {
             let message = format!(
                 "invalid expression syntax in `{}`: {error}",

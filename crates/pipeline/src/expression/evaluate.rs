@@ -48,10 +48,10 @@ pub(super) fn evaluate(tree: &Tree, scope: Scope<'_>) -> Value {
         Tree::Text(text) => Value::Text(text.clone()),
         // A pattern by itself is its text.
         Tree::Pattern(pattern) => Value::Text(pattern.text().to_owned()),
-        Tree::Variable(name) => scope
-            .variables
-            .get(name)
-            .map_or(Value::Null, |value| Value::Text(value.clone())),
+        Tree::Variable(name) => scope.variables.get(name).map_or(Value::Null, |value| {
+            scope.effort.take(1, value);
+            Value::Text(value.clone())
+        }),
         Tree::Input(name) => scope
             .inputs
             .get(name)
@@ -88,14 +88,17 @@ pub(super) fn evaluate(tree: &Tree, scope: Scope<'_>) -> Value {
 fn matches(left: Value, right: &Tree, scope: Scope<'_>) -> bool {
     let text = left.into_text();
     if let Tree::Pattern(pattern) = right {
-        return pattern.is_match(&text);
+        return pattern.is_match(&text, scope.effort);
     }
     match evaluate(right, scope) {
         Value::Null => false,
         right => {
             let right = right.into_text();
             match Pattern::parse(&right) {
-                Some(Ok(pattern)) => pattern.is_match(&text),
+                Some(Ok(pattern)) => {
+                    scope.effort.take_building(pattern.size());
+                    pattern.is_match(&text, scope.effort)
+                }
                 // GitLab gives up on the statement, which `rules:if` takes for false.
                 Some(Err(_)) => false,
                 None => right.contains(&text),

@@ -18,6 +18,16 @@ pub(super) struct Token {
     pub(super) offset: usize,
 }
 
+impl Token {
+    /// That of its pattern, if it is one.
+    pub(super) fn size(&self) -> u64 {
+        match &self.lexeme {
+            Lexeme::Pattern(pattern) => pattern.size(),
+            _ => 0,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Lexeme {
     Open,

@@ -6,6 +6,7 @@
 //! Two habits of GitLab that surprise: `&&` and `||` give an operand, not a boolean, and the verdict treats a blank string
 //! as false; and `=~` with a plain string on the right asks whether the *left* one is contained in it.
 
+mod effort;
 mod evaluate;
 mod lexer;
 mod parser;
@@ -13,6 +14,7 @@ mod pattern;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use effort::Effort;
 pub use evaluate::Value;
 pub(crate) use pattern::Pattern;
 
@@ -32,7 +34,11 @@ pub struct ExpressionError {
 
 /// A parsed expression.
 #[derive(Clone, Debug)]
-pub struct Expression(Tree);
+pub struct Expression {
+    tree: Tree,
+    /// Of all its patterns.
+    size: u64,
+}
 
 /// The values of an evaluation.
 #[derive(Clone, Copy, Debug)]
@@ -41,18 +47,23 @@ pub struct Scope<'a> {
     pub variables: &'a HashMap<String, String>,
     /// Pipeline inputs.
     pub inputs: &'a BTreeMap<String, String>,
+    /// What is left for all expressions together; where nothing is, no pattern matches.
+    pub effort: &'a Effort,
 }
 
 impl Expression {
     /// Parses the text of an `if`.
     pub fn parse(text: &str) -> Result<Self, ExpressionError> {
         let tokens = lexer::tokens(text)?;
-        parser::parse(&tokens, text.chars().count()).map(Self)
+        let tree = parser::parse(&tokens, text.chars().count())?;
+        let size = tokens.iter().map(lexer::Token::size).fold(0, u64::saturating_add);
+        Ok(Self { tree, size })
     }
 
     /// The value itself.
     pub fn evaluate(&self, scope: Scope<'_>) -> Value {
-        evaluate::evaluate(&self.0, scope)
+        scope.effort.take_building(self.size);
+        evaluate::evaluate(&self.tree, scope)
     }
 
     /// What `rules:if` decides with.

@@ -8,15 +8,21 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+
+use super::effort::{self, Effort};
 
 /// Bound on the compiled program, so that a pattern cannot take the memory of the process.
-const SIZE: usize = 1 << 20;
+const SIZE: usize = 1 << 18;
+/// Bound on how deep a pattern nests.
+const DEPTH: u32 = 100;
 
 /// `/pattern/flags`.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     source: String,
     regex: Regex,
+    size: u64,
 }
 
 impl Pattern {
@@ -40,11 +46,17 @@ impl Pattern {
         };
         RegexBuilder::new(&full)
             .size_limit(SIZE)
-            .nest_limit(100)
+            .nest_limit(DEPTH)
             .build()
             .map(|regex| Self {
                 source: source.to_owned(),
                 regex,
+                // What could be built can be parsed.
+                size: ParserBuilder::new()
+                    .nest_limit(DEPTH)
+                    .build()
+                    .parse(&full)
+                    .map_or(SIZE as u64, |hir| effort::size(&hir)),
             })
             .map_err(|error| match error {
                 regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
@@ -59,8 +71,14 @@ impl Pattern {
             })
     }
 
-    pub(crate) fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+    /// Whether it is found in a text; false when that is more than there is effort left.
+    pub(crate) fn is_match(&self, text: &str, effort: &Effort) -> bool {
+        effort.take(self.size, text) && self.regex.is_match(text)
+    }
+
+    /// How many parts it has.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -193,7 +211,10 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, text: &str) -> bool {
-        Pattern::parse(pattern).unwrap().unwrap().is_match(text)
+        Pattern::parse(pattern)
+            .unwrap()
+            .unwrap()
+            .is_match(text, &Effort::default())
     }
 
     #[test]

@@ -46,6 +46,7 @@ fn statements_have_gitlabs_values() {
         let actual = parsed.evaluate(Scope {
             variables: &variables,
             inputs: &inputs,
+            effort: &Effort::default(),
         });
         assert_eq!(actual, value(expected), "{expression}");
     }
@@ -63,6 +64,7 @@ fn statements_decide_as_gitlab_does() {
             parsed.is_true(Scope {
                 variables: &variables,
                 inputs: &inputs,
+                effort: &Effort::default(),
             })
         });
         assert_eq!(actual, expected == "true", "{expression}");
@@ -78,6 +80,7 @@ fn inputs_are_values() {
         let actual = Expression::parse(expression).unwrap().evaluate(Scope {
             variables: &variables,
             inputs: &inputs,
+            effort: &Effort::default(),
         });
         assert_eq!(actual, value(expected), "{expression}");
     }
@@ -111,10 +114,29 @@ fn errors_say_where_and_what_instead() {
 fn a_contained_left_side_matches_a_plain_string() {
     let variables = HashMap::new();
     let inputs = BTreeMap::new();
+    let effort = Effort::default();
     let scope = Scope {
         variables: &variables,
         inputs: &inputs,
+        effort: &effort,
     };
     assert!(Expression::parse(r#""23" =~ "1234""#).unwrap().is_true(scope));
     assert!(!Expression::parse(r#""1234" =~ "23""#).unwrap().is_true(scope));
+}
+
+#[test]
+fn an_effort_ends_what_would_take_too_long() {
+    let variables = HashMap::from([("TEXT".to_owned(), "a".repeat(1000))]);
+    let inputs = BTreeMap::new();
+    let expression = Expression::parse("$TEXT =~ /^a+$/").unwrap();
+    let effort = Effort::new(10_000);
+    let matched = (0..100).take_while(|_| {
+        expression.is_true(Scope {
+            variables: &variables,
+            inputs: &inputs,
+            effort: &effort,
+        })
+    });
+    let matched = matched.count();
+    assert!((1..10).contains(&matched) && effort.is_spent(), "{matched}");
 }

@@ -87,6 +87,15 @@ pub(crate) fn pipeline(situation: &Situation, config_path: &str) -> Vec<Variable
     list.0
 }
 
+/// GitLab's bound on what of a commit's message gets into a variable, in bytes: the kernel gives no program more than 128 KiB
+/// in one.
+const LONGEST_MESSAGE: usize = 100_000;
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LONGEST_MESSAGE))
+        .unwrap_or(text)
+}
+
 fn commit(list: &mut List, situation: &Situation) {
     let commit = &situation.commit;
     let before = if commit.before_sha.is_empty() {
@@ -117,9 +126,11 @@ fn commit(list: &mut List, situation: &Situation) {
         }
     };
     let (title, description) = message_parts(&commit.message);
-    list.add_raw("CI_COMMIT_MESSAGE", &commit.message);
-    list.add_raw("CI_COMMIT_TITLE", title);
-    list.add_raw("CI_COMMIT_DESCRIPTION", description);
+    list.add_raw("CI_COMMIT_MESSAGE", cut(&commit.message));
+    let truncated = commit.message.len() > LONGEST_MESSAGE;
+    list.add("CI_COMMIT_MESSAGE_IS_TRUNCATED", truncated.to_string());
+    list.add_raw("CI_COMMIT_TITLE", cut(title));
+    list.add_raw("CI_COMMIT_DESCRIPTION", cut(description));
     list.add_raw("CI_COMMIT_AUTHOR", &commit.author);
     list.add_some("CI_COMMIT_TIMESTAMP", &commit.timestamp);
     // The names of GitLab 8, which configurations of that age still use.

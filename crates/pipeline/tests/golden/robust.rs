@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
 use shipway_pipeline::{
     FileSource, Options, Pipeline, Severity, Situation, compile,
-    expression::{Expression, Scope},
+    expression::{Effort, Expression, Scope},
     job::PayloadFacts,
     parse_duration,
     schedule::{JobResult, Schedule, Status},
@@ -208,7 +208,11 @@ proptest! {
         let variables: Vec<Variable> = vec![Variable::public("a", text.as_str()), Variable::public("b", "$a%a%${b}")];
         let values = variables.iter().map(|variable| (variable.key.clone(), variable.value.clone())).collect();
         if let Ok(expression) = Expression::parse(&text) {
-            expression.is_true(Scope { variables: &values, inputs: &BTreeMap::new() });
+            expression.is_true(Scope {
+                variables: &values,
+                inputs: &BTreeMap::new(),
+                effort: &Effort::default(),
+            });
         }
         expand(&text, &variables);
         expand_for_runner(&text, &variables, "/tmp");
@@ -264,4 +268,31 @@ fn files_made_to_hurt_are_answered() {
             },
         );
     }
+}
+
+#[test]
+fn conditions_that_take_too_long_are_one_error_that_says_what_to_do() {
+    // Each of these keeps all of its parts busy at every letter, so that no shortcut helps.
+    let rule = |number: usize| format!("    - if: '$TEXT =~ /([ab]?[bc]?){{200}}d{number}/'\n");
+    let rules: String = (0..2_000).map(rule).collect();
+    let files = BTreeMap::from([(
+        "ci.yml".to_owned(),
+        format!("job:\n  script: x\n  rules:\n{rules}").into_bytes(),
+    )]);
+    let situation = Situation {
+        pipeline_variables: vec![Variable::public("TEXT", "abcabx".repeat(15_000))],
+        ..Situation::default()
+    };
+    let said = compile(&files, "ci.yml", &situation, Options::default()).unwrap_err();
+    let too_long = |message: &str| message.contains("take too long");
+    assert_eq!(
+        said.iter().filter(|one| too_long(&one.message)).count(),
+        1,
+        "{said:?}"
+    );
+    let found = said.iter().find(|one| too_long(&one.message)).unwrap();
+    assert!(
+        found.line > 4 && found.help.as_ref().is_some_and(|help| help.contains("shorten")),
+        "{found}"
+    );
 }
