@@ -3,7 +3,8 @@
 //! The first request goes out bare, or with what is known from before. A 401 says where tokens come from; one token is
 //! fetched for all requests of the session (they wait for it together) and kept for later sessions of the same
 //! repository, actions and credentials. Passwords travel to the realm that the registry names, over TLS if the registry
-//! speaks it.
+//! speaks it. What a challenge says holds for those sessions alone: behind one name there may be several servers, and the
+//! one that answers for a stranger's repository must not say where the password for another one goes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +43,6 @@ const MOST_SLOTS: usize = 1024;
 #[derive(Default)]
 pub(super) struct Logins {
     slots: Mutex<HashMap<Key, Slot>>,
-    demands: Mutex<HashMap<Url, Demand>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -52,25 +52,14 @@ struct Key {
     credentials: Option<Digest>,
 }
 
-impl Logins {
-    fn demand(&self, base: &Url) -> Option<Demand> {
-        self.demands
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(base)
-            .cloned()
-    }
+type Slot = Arc<tokio::sync::Mutex<Login>>;
 
-    fn learn(&self, base: &Url, demand: &Demand) {
-        let mut demands = self.demands.lock().unwrap_or_else(PoisonError::into_inner);
-        if demands.len() >= MOST_SLOTS {
-            demands.clear();
-        }
-        demands.insert(base.clone(), demand.clone());
-    }
+/// What is known about the login of sessions that are alike.
+#[derive(Default)]
+struct Login {
+    demand: Option<Demand>,
+    held: Option<Held>,
 }
-
-type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
 
 /// A header that was good.
 #[derive(Clone)]
@@ -80,7 +69,7 @@ struct Held {
 }
 
 /// What a registry wants to see.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Demand {
     Basic,
     Bearer { realm: Url, service: Option<String> },
@@ -179,21 +168,21 @@ impl Session {
 
     /// What is known to be good, or will be after a visit to a known realm.
     async fn authorization(&self) -> Result<Option<Held>, ClientError> {
-        let mut slot = self.slot.lock().await;
-        if let Some(held) = slot.as_ref().filter(|held| held.is_fresh()) {
+        let mut login = self.slot.lock().await;
+        if let Some(held) = login.held.as_ref().filter(|held| held.is_fresh()) {
             return Ok(Some(held.clone()));
         }
-        *slot = match self.inner.logins.demand(&self.endpoint.base) {
-            Some(demand) => self.meet(&demand).await?,
+        login.held = match &login.demand {
+            Some(demand) => self.meet(demand).await?,
             None => None,
         };
-        Ok(slot.clone())
+        Ok(login.held.clone())
     }
 
     /// Answers a challenge. `None` if there is nothing (more) to answer it with.
     async fn log_in(&self, headers: &HeaderMap, used: Option<&Held>) -> Result<Option<Held>, ClientError> {
-        let mut slot = self.slot.lock().await;
-        if let Some(held) = slot.as_ref()
+        let mut login = self.slot.lock().await;
+        if let Some(held) = &login.held
             && used.is_none_or(|used| used.header != held.header)
         {
             return Ok(Some(held.clone()));
@@ -210,9 +199,9 @@ impl Session {
         if matches!(demand, Demand::Basic) && used.is_some() {
             return Ok(None);
         }
-        self.inner.logins.learn(&self.endpoint.base, &demand);
-        *slot = self.meet(&demand).await?;
-        Ok(slot.clone())
+        login.held = self.meet(&demand).await?;
+        login.demand = Some(demand);
+        Ok(login.held.clone())
     }
 
     fn choose(&self, challenges: &[Challenge]) -> Result<Option<Demand>, ClientError> {

@@ -106,7 +106,7 @@ impl Inner {
                 token: None,
             }),
             Authorization::Basic(credentials) => {
-                let principal = self.authenticate(Some(credentials)).await?;
+                let principal = self.authenticate(head, Some(credentials)).await?;
                 Ok(Caller {
                     principal,
                     grant: None,
@@ -148,14 +148,18 @@ impl Inner {
     }
 
     /// Who has these credentials. A password that must be checked waits for its turn, and for nothing else.
-    pub(super) async fn authenticate(&self, credentials: Option<Credentials>) -> Result<Principal, Refusal> {
+    pub(super) async fn authenticate(
+        &self,
+        head: &Parts,
+        credentials: Option<Credentials>,
+    ) -> Result<Principal, Refusal> {
         let Some(credentials) = credentials else {
             return Ok(Principal::Anonymous);
         };
         if let Some(known) = self.authority.recognise(&credentials)? {
             return Ok(known);
         }
-        let turn = self.logins.turn().await?;
+        let turn = self.logins.turn(origin::peer(head)).await?;
         let authority = self.authority.clone();
         let outcome = tokio::task::spawn_blocking(move || {
             let _turn = turn;

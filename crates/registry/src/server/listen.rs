@@ -78,7 +78,7 @@ impl Server {
                             .run_until_cancelled_owned(server.open(stream, acceptor))
                             .await;
                         if let Some(Some(opened)) = opened {
-                            server.speak(opened, watcher).await;
+                            server.speak(opened, peer, watcher).await;
                         }
                         drop((place, of_peer));
                     });
@@ -121,17 +121,21 @@ impl Server {
         None
     }
 
-    async fn speak(&self, opened: Opened, watcher: Watcher) {
+    async fn speak(&self, opened: Opened, peer: SocketAddr, watcher: Watcher) {
+        let from = |scheme| Origin {
+            scheme,
+            peer: Some(peer.ip()),
+        };
         match opened {
-            Opened::Plain(stream) => self.speak_over(stream, Scheme::Http, watcher).await,
-            Opened::Tls(stream) => self.speak_over(stream, Scheme::Https, watcher).await,
+            Opened::Plain(stream) => self.speak_over(stream, from(Scheme::Http), watcher).await,
+            Opened::Tls(stream) => self.speak_over(stream, from(Scheme::Https), watcher).await,
         }
     }
 
     async fn speak_over(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        scheme: Scheme,
+        origin: Origin,
         watcher: Watcher,
     ) {
         let server = self.clone();
@@ -141,7 +145,7 @@ impl Server {
         let service = service_fn(move |mut request: Request<Incoming>| {
             asking.store(true, Ordering::Relaxed);
             let server = server.clone();
-            request.extensions_mut().insert(Origin { scheme });
+            request.extensions_mut().insert(origin);
             async move { Ok::<_, std::convert::Infallible>(server.handle(request).await) }
         });
         let builder = protocol(options);

@@ -1,5 +1,7 @@
 //! Under which address a client reached us: the realm of tokens follows it, so that one registry may have many names.
 
+use std::net::IpAddr;
+
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 
@@ -26,6 +28,8 @@ impl Scheme {
 pub struct Origin {
     /// Whether over TLS.
     pub scheme: Scheme,
+    /// From where; one address has its share of what there is for all. `None` where that is not known.
+    pub peer: Option<IpAddr>,
 }
 
 /// The longest host name with a port.
@@ -58,6 +62,11 @@ pub(super) fn base(head: &Parts) -> String {
             .map_or(Scheme::Http, |origin| origin.scheme),
     };
     format!("{}://{}", scheme.as_str(), host(head))
+}
+
+/// From where a request came, where that is known.
+pub(super) fn peer(head: &Parts) -> Option<IpAddr> {
+    head.extensions.get::<Origin>()?.peer
 }
 
 /// Whether a web page of another site has its reader's browser send this. Programs say no `Origin`.

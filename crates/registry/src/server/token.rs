@@ -49,7 +49,7 @@ where
         }
     };
     let credentials = credentials(head, &form)?;
-    let principal = inner.authenticate(credentials).await.map_err(|refusal| {
+    let principal = inner.authenticate(head, credentials).await.map_err(|refusal| {
         refusal.with(
             WWW_AUTHENTICATE,
             HeaderValue::from_static("Basic realm=\"shipway\""),

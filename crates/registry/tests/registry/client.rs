@@ -1,7 +1,7 @@
 //! Our client against registries that misbehave.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shipway_oci::{Descriptor, Digest, ImageManifest, Manifest, Platform, media_type};
@@ -244,6 +244,55 @@ async fn one_token_serves_many_requests() {
         outcome.unwrap();
     }
     assert_eq!(tokens.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_repository_does_not_say_where_another_ones_password_goes() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&told);
+    let eavesdropper = serve_as(move |request| {
+        let credentials = request.headers().get("authorization").cloned();
+        hears.lock().unwrap().push(credentials);
+        respond(200, &[], r#"{"token":"t"}"#)
+    })
+    .await;
+    let address = serve_as(move |request| {
+        let path = request.uri().path();
+        if path == "/token" {
+            assert!(request.headers().contains_key("authorization"));
+            return respond(200, &[], r#"{"token":"t"}"#);
+        }
+        let realm = match path.starts_with("/v2/theirs/") {
+            true => format!("http://{eavesdropper}/token"),
+            false => "/token".to_owned(),
+        };
+        if !request.headers().contains_key("authorization") {
+            let challenge = format!("Bearer realm=\"{realm}\",service=\"reg\"");
+            return respond(401, &[("www-authenticate", &challenge)], "");
+        }
+        respond(
+            200,
+            &[("content-type", media_type::OCI_MANIFEST)],
+            manifest_of(b"x"),
+        )
+    })
+    .await;
+    let name = address.to_string().parse().unwrap();
+    let client = Client::new(impatient()).unwrap();
+    let ada = RegistryCredentials::new("ada", secret("word"));
+    client
+        .resolve(&reference(&name, "theirs/image"), None)
+        .await
+        .unwrap();
+    client
+        .resolve(&reference(&name, "ours/image"), Some(&ada))
+        .await
+        .unwrap();
+    assert_eq!(
+        *told.lock().unwrap(),
+        [None],
+        "it was asked once, without a password"
+    );
 }
 
 /// A server that answers every request with these bytes and then neither says more nor hangs up.
