@@ -8,6 +8,7 @@
 //! Contract: after [`Pod::close`] nothing of the pod runs and calls that are under way fail. A pod that is dropped
 //! without it ends as well, but in the background.
 
+mod kept;
 mod memory;
 mod network;
 mod volume;
@@ -15,6 +16,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -113,6 +115,8 @@ pub(crate) struct PodInner {
     pub(crate) network: OnceCell<()>,
     pub(crate) bound: tokio::sync::Mutex<Vec<std::net::Ipv4Addr>>,
     volumes: tokio::sync::Mutex<BTreeMap<String, Volume>>,
+    /// Where volumes that are not made yet will be kept.
+    planned: tokio::sync::Mutex<BTreeMap<String, PathBuf>>,
     containers: Mutex<BTreeMap<ContainerId, Arc<ContainerInner>>>,
     /// Read while something is started, written once, by the end.
     gate: RwLock<Gate>,
@@ -131,6 +135,8 @@ pub fn memory_is_known() -> bool {
 struct Locks {
     pod: LifeLock,
     _layers: LayersLock,
+    /// Of the volumes that outlive it.
+    kept: Vec<File>,
 }
 
 /// Whether anything may still be started.
@@ -181,12 +187,14 @@ impl Pod {
             lock: Mutex::new(Some(Locks {
                 pod: lock,
                 _layers: layers,
+                kept: Vec::new(),
             })),
             addresses: AddressPool::new(),
             names: NameTable::default(),
             network: OnceCell::new(),
             bound: tokio::sync::Mutex::default(),
             volumes: tokio::sync::Mutex::default(),
+            planned: tokio::sync::Mutex::default(),
             containers: Mutex::default(),
             gate: RwLock::new(Gate::Open),
             closing: CancellationToken::new(),

@@ -414,6 +414,14 @@ impl Runtime {
         self.locks().join(format!("layers.{}", self.inner.id_map.class()))
     }
 
+    /// The locks of this class's volumes that outlive their pods.
+    pub(crate) fn kept_volumes(&self) -> PathBuf {
+        self.inner
+            .data
+            .join("kept-volumes")
+            .join(self.inner.id_map.class())
+    }
+
     pub(crate) fn spools(&self) -> PathBuf {
         spools(&self.inner.data)
     }

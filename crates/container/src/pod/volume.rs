@@ -2,13 +2,13 @@
 //!
 //! A volume that a container is the first to name gets what the container's image has at that path, attributes
 //! included, as docker does it: images rely on it for the owner of their data directory. A volume that its caller made
-//! with [`Pod::volume`] is the caller's to fill, and stays as it is.
+//! with [`Pod::volume`] is the caller's to fill, and stays as it is. One that outlives the pod (`kept`) is filled once.
 
 use std::path::{Path, PathBuf};
 
 use shipway_sandbox::{ApplyRequest, ArchiveRequest, ArchiveRoot, FileKind, Keeper, KeeperError, RootSpec};
 
-use super::Pod;
+use super::{Pod, kept};
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub struct Volume {
 }
 
 impl Volume {
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     /// Its directory, relative to the keepers' directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -34,6 +38,15 @@ pub enum VolumeError {
         /// Why.
         #[source]
         source: KeeperError,
+    },
+    /// One that is kept cannot be locked.
+    #[error("cannot lock the kept volume {name}")]
+    Lock {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// The image's content cannot be copied into it.
     #[error("cannot fill volume {name} with what the image has at {}", path.display())]
@@ -80,8 +93,13 @@ impl Pod {
 
     /// The volume of that name; a new one is filled.
     pub(crate) async fn filled_volume(&self, name: &str, filling: Filling) -> Result<Volume, VolumeError> {
-        self.volume_with(name, move |keeper, path, name| fill(keeper, path, name, &filling))
-            .await
+        let is_kept = self.inner.planned.lock().await.contains_key(name);
+        // Jobs run as any user.
+        let empty = if is_kept { 0o777 } else { 0o755 };
+        self.volume_with(name, move |keeper, path, name| {
+            fill(keeper, path, name, &filling, empty)
+        })
+        .await
     }
 
     async fn volume_with(
@@ -94,17 +112,23 @@ impl Pod {
         if let Some(volume) = volumes.get(name) {
             return Ok(volume.clone());
         }
-        let volume = Volume {
-            path: self
-                .directory()
-                .join("volumes")
-                .join(uuid::Uuid::new_v4().simple().to_string()),
-        };
-        let (keeper, path, owned) = (self.inner.keeper.clone(), volume.path.clone(), name.to_owned());
-        let made = tokio::task::spawn_blocking(move || make(&keeper, &path, &owned));
-        made.await.map_err(|_| VolumeError::Interrupted {
+        let path = self
+            .directory()
+            .join("volumes")
+            .join(uuid::Uuid::new_v4().simple().to_string());
+        let planned = self.inner.planned.lock().await.get(name).cloned();
+        let (pod, owned) = (self.clone(), name.to_owned());
+        let made = tokio::task::spawn_blocking(move || {
+            let keeper = &pod.inner.keeper;
+            make(keeper, &path, &owned)?;
+            let Some(kept) = planned else { return Ok(path) };
+            kept::settle(&pod, keeper, &path, &kept)
+                .map_err(|source| VolumeError::Directory { name: owned, source })?;
+            Ok(kept)
+        });
+        let volume = Volume::at(made.await.map_err(|_| VolumeError::Interrupted {
             name: name.to_owned(),
-        })??;
+        })??);
         volumes.insert(name.to_owned(), volume.clone());
         Ok(volume)
     }
@@ -137,7 +161,13 @@ impl Pod {
     }
 }
 
-fn fill(keeper: &Keeper, path: &Path, name: &str, filling: &Filling) -> Result<(), VolumeError> {
+fn fill(
+    keeper: &Keeper,
+    path: &Path,
+    name: &str,
+    filling: &Filling,
+    mode_of_empty: u32,
+) -> Result<(), VolumeError> {
     let directory = |source| VolumeError::Directory {
         name: name.to_owned(),
         source,
@@ -151,7 +181,9 @@ fn fill(keeper: &Keeper, path: &Path, name: &str, filling: &Filling) -> Result<(
         .stat(&filling.root, std::slice::from_ref(&filling.path))
         .map_err(failed)?;
     let Some(Some(status)) = status.first().filter(|status| is_directory(status.as_ref())) else {
-        return keeper.make_directory(path, 0o755, (0, 0)).map_err(directory);
+        return keeper
+            .make_directory(path, mode_of_empty, (0, 0))
+            .map_err(directory);
     };
     keeper
         .make_directory(path, status.mode, (status.uid, status.gid))

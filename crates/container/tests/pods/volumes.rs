@@ -13,6 +13,7 @@ tests!(
     an_images_volume_begins_as_the_image_has_it,
     a_named_volume_is_shared_and_filled_once,
     a_volume_of_the_caller_is_left_alone,
+    a_kept_volume_is_one_for_each_pod_at_once_and_stays_for_the_next,
     mounts_cover_volumes_and_generated_files,
     files_come_out_and_go_in,
 );
@@ -219,4 +220,49 @@ async fn files_come_out_and_go_in() {
     let exec = sleeping.exec(exec).await.unwrap();
     assert_eq!(text(exec.attach().output).await, "put in while it runs");
     pod.close().await;
+}
+
+async fn a_kept_volume_is_one_for_each_pod_at_once_and_stays_for_the_next() {
+    let house = House::new().await;
+    let image = with_data(&house, &[]);
+    let visit = |command: &str| {
+        let mut options = script(&image, command);
+        options.volumes = vec![VolumeMount {
+            name: "kept".into(),
+            target: "/data".into(),
+            read_only: false,
+        }];
+        options
+    };
+    let pod = async || {
+        let pod = house.pod().await;
+        pod.keep_volume("kept", "project:\0/data").await.unwrap();
+        pod
+    };
+    let (first, second) = (pod().await, pod().await);
+    for (number, pod) in [(1, &first), (2, &second)] {
+        let (_, said) = run(pod, visit(&format!("cat /data/seed; echo {number} > /data/seed"))).await;
+        assert_eq!(said, "from the image", "each is filled as the image has it");
+    }
+    assert!(
+        house.runtime.prune_kept_volumes().await.is_err(),
+        "pods live that have them"
+    );
+    second.close().await;
+    let third = pod().await;
+    let (_, said) = run(&third, visit("cat /data/seed")).await;
+    assert_eq!(said, "2\n", "the first is still in use");
+    first.close().await;
+    let fourth = pod().await;
+    let (_, said) = run(&fourth, visit("cat /data/seed")).await;
+    assert_eq!(said, "1\n");
+    third.close().await;
+    fourth.close().await;
+
+    assert_eq!(house.runtime.prune_kept_volumes().await.unwrap(), 2);
+    assert!(!house.keeper().join("kept").exists());
+    let again = pod().await;
+    let (_, said) = run(&again, visit("cat /data/seed")).await;
+    assert_eq!(said, "from the image");
+    again.close().await;
 }
