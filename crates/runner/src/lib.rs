@@ -47,6 +47,6 @@ pub use context::{Containers, HostCredentials, ImageFreshness, NoContainers, Run
 pub use engine::is_docker_daemon;
 pub use job::{JobRun, forget_dead_jobs, host_name, run_job};
 pub use outcome::{FailureReason, JobOutcome, JobStatus};
-pub use sources::{GitError, SourceError, SourceReport, Sources, WorkTree};
+pub use sources::{GitError, SourceError, SourceReport, Sources, WorkTree, forget_histories};
 pub use token::JobToken;
 pub use trace::{Masker, Stage, Trace, TraceEvent, TraceListener};

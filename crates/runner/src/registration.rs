@@ -1,4 +1,4 @@
-//! Making a runner known to a GitLab, and its section of `config.toml`.
+//! Making a runner known to a GitLab and asking whether it still is, and its section of `config.toml`.
 //!
 //! The halves are apart: [`GitLab`] verifies or makes a runner and gives the token to keep, [`ConfigurationFile`] writes
 //! it down. A token that is not written down is lost, so the file is opened, parsed and made ready to be replaced before
@@ -6,10 +6,12 @@
 
 mod file;
 mod gitlab;
+mod known;
 mod section;
 
 pub use file::{ConfigurationFile, WriteError};
 pub use gitlab::{GitLab, RegistrationError};
+pub use known::KnownRunner;
 pub use section::{DockerSection, NewExecutor, NewRunner};
 
 use serde::Serialize;

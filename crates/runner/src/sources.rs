@@ -12,7 +12,16 @@ pub use git::GitError;
 pub use work_tree::WorkTree;
 
 use std::io::{self, Write};
+use std::path::Path;
 use thiserror::Error;
+
+/// Removes the copies of histories in their place that no run uses, and says how many. Blocks.
+///
+/// # Errors
+/// When the place cannot be read; one that is not there has none.
+pub fn forget_histories(place: &Path) -> io::Result<usize> {
+    history::Histories::new(place.to_owned()).clear()
+}
 
 /// What was put into the project directory.
 #[derive(Clone, Debug, Default)]

@@ -106,6 +106,10 @@ pub(super) fn read(mut section: Section<'_>) -> (DockerSettings, Option<Finding>
             Err(refused) => refusal = refusal.or(Some(refused)),
         }
     }
+    if section.flag("disable_cache") == Some(true) {
+        // As there: such volumes are not made at all.
+        volumes.retain(|volume| !matches!(volume, VolumeSetting::Shared { kept: true, .. }));
+    }
     section.without_meaning(&WITHOUT_MEANING);
     let (pull_policies, allowed_pull_policies) = pull_policies(&mut section);
     let settings = DockerSettings {
@@ -136,7 +140,7 @@ pub(super) const OWN_LIMIT: &str =
 const NO_HOST: &str = "a job has no devices or rights of the machine, whatever its configuration says";
 
 /// Settings of gitlab-runner that change nothing here, and why.
-const WITHOUT_MEANING: [(&str, &str); 56] = [
+const WITHOUT_MEANING: [(&str, &str); 55] = [
     ("tmpfs", "/tmp is part of the container"),
     ("services_tmpfs", "/tmp is part of the container"),
     ("container_labels", "containers of jobs are not listed anywhere"),
@@ -148,11 +152,10 @@ const WITHOUT_MEANING: [(&str, &str); 56] = [
     ("host", "no Docker daemon is asked"),
     ("tls_verify", "no Docker daemon is asked"),
     ("tls_cert_path", "no Docker daemon is asked"),
-    ("disable_cache", "volumes are one for each job"),
-    ("cache_dir", "volumes are one for each job"),
-    ("volume_driver", "volumes are one for each job"),
-    ("volume_driver_ops", "volumes are one for each job"),
-    ("volume_keep", "volumes are one for each job"),
+    ("cache_dir", "volumes are kept in the data directory"),
+    ("volume_driver", "volumes are kept in the data directory"),
+    ("volume_driver_ops", "volumes are kept in the data directory"),
+    ("volume_keep", "volumes are kept until `shipway prune --all`"),
     ("volumes_from", "there are no containers besides the job's"),
     ("helper_image", "no helper container is needed"),
     ("helper_image_flavor", "no helper container is needed"),

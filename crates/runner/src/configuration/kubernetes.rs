@@ -158,7 +158,10 @@ fn empty_dir(mut section: Section<'_>) -> Option<VolumeSetting> {
     section.without_meaning(&[("size_limit", LIMITS), ("sub_path", POD)]);
     let target = mount_path(&mut section);
     section.finish();
-    Some(VolumeSetting::Shared { target: target? })
+    Some(VolumeSetting::Shared {
+        target: target?,
+        kept: false,
+    })
 }
 
 fn host_path(mut section: Section<'_>) -> Option<VolumeSetting> {

@@ -41,7 +41,8 @@ concurrent = 4
         [
             VolumeSetting::usual_socket(),
             VolumeSetting::Shared {
-                target: "/cache".into()
+                target: "/cache".into(),
+                kept: true
             },
             VolumeSetting::Bind {
                 source: "/opt/a".into(),
@@ -249,4 +250,32 @@ fn files_of_the_documentation_are_read_as_they_are_where_they_are_at_hand() {
     let mirror = Configuration::load(&shared.join("runner-configs/docker-services-mirror.toml")).unwrap();
     let service = &mirror.choose(None).unwrap().settings.docker.services[0];
     assert_eq!(service.command.as_ref().unwrap()[0], "--registry-mirror");
+}
+
+#[test]
+fn volumes_without_a_source_are_kept_unless_that_is_switched_off() {
+    let read = |more: &str| {
+        let text = format!(
+            "[[runners]]\nexecutor = \"docker\"\n[runners.docker]\nvolumes = [\"/cache\", \"named:/data\", \"/opt:/opt\"]\n{more}"
+        );
+        let configuration = read(&text);
+        let volumes = configuration
+            .choose(None)
+            .unwrap()
+            .settings
+            .docker
+            .volumes
+            .clone();
+        let kept = |volume: &VolumeSetting| matches!(volume, VolumeSetting::Shared { kept: true, .. });
+        (
+            volumes.iter().filter(|volume| kept(volume)).count(),
+            volumes.len(),
+            said(&configuration),
+        )
+    };
+    let (kept, all, _) = read("disable_cache = false");
+    assert_eq!((kept, all), (1, 3));
+    let (kept, all, said) = read("disable_cache = true\ncache_dir = \"/srv/cache\"");
+    assert_eq!((kept, all), (0, 2), "as there, they are not made at all");
+    assert!(said.iter().any(|line| line.contains("cache_dir")), "{said:?}");
 }

@@ -19,6 +19,8 @@ pub enum VolumeSetting {
     Shared {
         /// Where they find it.
         target: PathBuf,
+        /// Whether the next job of the project finds what is in it.
+        kept: bool,
     },
     /// A file or directory of the machine.
     Bind {
@@ -69,7 +71,7 @@ impl VolumeSetting {
         }
         let target = PathBuf::from(target);
         let Some(source) = source else {
-            return Ok(Self::Shared { target });
+            return Ok(Self::Shared { target, kept: true });
         };
         let read_only = mode.split(',').any(|word| word == "ro");
         let strange: Vec<&str> = mode
@@ -91,7 +93,7 @@ impl VolumeSetting {
                 "the named volume `{source}` is one for each job: jobs share files by `cache` and `artifacts`"
             );
             findings.add(Severity::Warning, &text.span, message);
-            return Ok(Self::Shared { target });
+            return Ok(Self::Shared { target, kept: false });
         }
         Ok(Self::of_machine(PathBuf::from(source), target, read_only))
     }

@@ -79,19 +79,29 @@ pub(super) fn daemon_file(docker: &DockerSettings) -> Option<PathBuf> {
 
 /// Directories that a job shares with its services. Where something of the job's own lies already, such as the engine's
 /// certificates in `/certs/client`, it stays.
-pub(super) fn volumes(docker: &DockerSettings, taken: &[Mount]) -> Vec<VolumeMount> {
+pub(super) fn volumes(docker: &DockerSettings, taken: &[Mount]) -> Vec<SharedVolume> {
     let shared = docker.volumes.iter().filter_map(|volume| match volume {
-        VolumeSetting::Shared { target } => Some(target),
+        VolumeSetting::Shared { target, kept } => Some((target, *kept)),
         VolumeSetting::Socket { .. } | VolumeSetting::Bind { .. } => None,
     });
     shared
-        .filter(|target| !taken.iter().any(|mount| mount.target == **target))
-        .map(|target| VolumeMount {
-            name: format!("runner:{}", target.display()),
-            target: target.clone(),
-            read_only: false,
+        .filter(|(target, _)| !taken.iter().any(|mount| mount.target == **target))
+        .map(|(target, kept)| SharedVolume {
+            mount: VolumeMount {
+                name: format!("runner:{}", target.display()),
+                target: target.clone(),
+                read_only: false,
+            },
+            kept,
         })
         .collect()
+}
+
+/// A directory that a job shares with its services.
+pub(super) struct SharedVolume {
+    pub(super) mount: VolumeMount,
+    /// Whether later jobs find what is in it.
+    pub(super) kept: bool,
 }
 
 /// The user of a job's container, by gitlab-runner's rules: the runner's before the job's, and only one that is allowed.

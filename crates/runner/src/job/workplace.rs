@@ -1,6 +1,6 @@
 //! The pod of a job with everything in it: registry, services, engine, the project's directory, the container.
 
-use super::configured;
+use super::configured::{self, SharedVolume};
 use super::fetch::{self, Fetched, fetch};
 use super::prepare::Preparation;
 use crate::builds::{Builds, PodBuilds, directory_of};
@@ -17,7 +17,7 @@ use crate::shell::Shell;
 use crate::variables::Variables;
 use crate::{RunnerContext, Substitution, Trace};
 use futures::future::try_join_all;
-use shipway_container::{Container, ContainerOptions, Image, Pod};
+use shipway_container::{Container, ContainerOptions, Image, Pod, VolumeMount};
 use shipway_engine::HostPaths;
 use shipway_oci::with_causes;
 use shipway_pipeline::job::{JobPayload, JobService};
@@ -101,7 +101,7 @@ impl Workplace {
                 mounts.extend_from_slice(engine.mounts());
             }
             let shared = Shared {
-                volumes: configured::volumes(docker, &mounts),
+                volumes: volumes(&pod, payload, configured::volumes(docker, &mounts)).await?,
                 mounts,
                 network: docker.network,
             };
@@ -336,6 +336,24 @@ fn project_class(payload: &JobPayload) -> String {
         "protected"
     };
     format!("{}:{class}", payload.job_info.project_full_path)
+}
+
+/// The volumes of a job. Those that are kept are the project's, apart for protected branches and others.
+async fn volumes(
+    pod: &Pod,
+    payload: &JobPayload,
+    volumes: Vec<SharedVolume>,
+) -> Result<Vec<VolumeMount>, JobError> {
+    let mut mounts = Vec::with_capacity(volumes.len());
+    for SharedVolume { mount, kept } in volumes {
+        if kept {
+            let key = format!("{}\0{}", project_class(payload), mount.target.display());
+            let kept = pod.keep_volume(&mount.name, &key).await;
+            kept.doing("finding the runner's volumes")?;
+        }
+        mounts.push(mount);
+    }
+    Ok(mounts)
 }
 
 async fn start_services(

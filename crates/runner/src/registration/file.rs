@@ -1,17 +1,18 @@
-//! The `config.toml` that a section is added to, with everything else in it left as it is, comments included.
+//! The `config.toml` that sections are added to and taken from, with everything else in it left as it is, comments included.
 //!
 //! Opening it does all that can fail early: the file is read and parsed, and its successor is made beside it with the
 //! owner and mode that the file has, so that a place where it cannot be replaced shows before anybody has a token to lose.
-//! Then it is replaced in one step, behind a symbolic link where there is one. Two who add a section at once take
+//! Then it is replaced in one step, behind a symbolic link where there is one. Two who change it at once take
 //! turns, by a lock of the directory, which leaves nothing behind.
 
+use super::known::KnownRunner;
 use super::section::NewRunner;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use toml_edit::{ArrayOfTables, DocumentMut, Item};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Value};
 
 /// What a new file begins with, as gitlab-runner's does.
 const NEW: &str = "concurrent = 1\ncheck_interval = 0\n";
@@ -40,7 +41,7 @@ pub enum WriteError {
         file: PathBuf,
     },
     /// The file cannot be read or written.
-    #[error("writing `{}`", file.display())]
+    #[error("reading or writing `{}`", file.display())]
     Io {
         /// Which file.
         file: PathBuf,
@@ -49,7 +50,7 @@ pub enum WriteError {
     },
 }
 
-/// A file that a section can be added to. Dropped, it leaves the file as it is.
+/// A file that can be changed. Dropped, it leaves the file as it is.
 pub struct ConfigurationFile {
     /// Behind all links.
     path: PathBuf,
@@ -58,7 +59,18 @@ pub struct ConfigurationFile {
 }
 
 impl ConfigurationFile {
-    /// Makes ready to add a section; the directory is made if it is missing. Blocks.
+    /// The runners of a file; none if it is not there. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be read as TOML.
+    pub fn runners(file: &Path) -> Result<Vec<KnownRunner>, WriteError> {
+        let document = read(&behind_links(file))?;
+        let sections = document.get("runners").and_then(Item::as_array_of_tables);
+        let sections = sections.into_iter().flatten();
+        Ok(sections.map(|section| KnownRunner::read(section)).collect())
+    }
+
+    /// Makes ready to change it; the directory is made if it is missing. Blocks.
     ///
     /// # Errors
     /// When the file is there and cannot be read as TOML, or cannot be replaced by one of the same owner and mode.
@@ -100,6 +112,20 @@ impl ConfigurationFile {
     /// # Errors
     /// As when it was opened; the file is as it was then.
     pub fn add_section(self, runner: &NewRunner) -> Result<(), WriteError> {
+        self.change(|runners| runners.push(runner.table()))
+    }
+
+    /// Takes the sections of runners away from what the file has by now. Blocks.
+    ///
+    /// # Errors
+    /// As when it was opened; the file is as it was then.
+    pub fn remove_sections(self, gone: &[KnownRunner]) -> Result<(), WriteError> {
+        self.change(|runners| {
+            runners.retain(|section| !gone.iter().any(|gone| gone.is_same(&KnownRunner::read(section))));
+        })
+    }
+
+    fn change(self, change: impl FnOnce(&mut ArrayOfTables)) -> Result<(), WriteError> {
         let Self {
             path,
             directory,
@@ -113,7 +139,7 @@ impl ConfigurationFile {
         turn.lock().map_err(io)?;
         let mut document = read(&path)?;
         if let Some(runners) = document["runners"].as_array_of_tables_mut() {
-            runners.push(runner.table());
+            change(runners);
         }
         successor.write_all(document.to_string().as_bytes()).map_err(io)?;
         successor.as_file().sync_all().map_err(io)?;
@@ -166,13 +192,15 @@ fn read(file: &Path) -> Result<DocumentMut, WriteError> {
     let runners = document
         .entry("runners")
         .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-    if runners.is_array_of_tables() {
-        Ok(document)
-    } else {
-        Err(WriteError::NoList {
+    // Written inline, it is the same list.
+    let sections = match std::mem::take(runners) {
+        Item::Value(Value::Array(list)) if list.is_empty() => ArrayOfTables::new(),
+        other => other.into_array_of_tables().map_err(|_| WriteError::NoList {
             file: file.to_owned(),
-        })
-    }
+        })?,
+    };
+    *runners = Item::ArrayOfTables(sections);
+    Ok(document)
 }
 
 #[cfg(test)]
@@ -236,6 +264,7 @@ mod tests {
         let table = [
             ("[[runners]]\n  token = \"glrt-secret\" oops\n", "line 2, column "),
             ("runners = 1\n", "no list of sections"),
+            ("runners = [1]\n", "no list of sections"),
         ];
         for (broken, expected) in table {
             fs::write(&file, broken).unwrap();
@@ -244,6 +273,59 @@ mod tests {
             assert!(said.contains(expected) && !said.contains("glrt-secret"), "{said}");
             assert_eq!(fs::read_to_string(&file).unwrap(), broken);
         }
+    }
+
+    #[test]
+    fn an_inline_list_is_a_list_of_sections() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        let inline = r#"runners = [{ name = "inline", url = "https://a.example", token = "t", executor = "docker", docker = { image = "alpine:3" } }]"#;
+        for (begin, names) in [("runners = []", &["one"][..]), (inline, &["inline", "one"])] {
+            fs::write(&file, format!("# ours\n{begin}\nconcurrent = 3 # jobs\n")).unwrap();
+            add(&file, "one").unwrap();
+            let text = fs::read_to_string(&file).unwrap();
+            let read = Configuration::load(&file).unwrap();
+            let found: Vec<_> = read.runners.iter().map(|runner| runner.name.as_str()).collect();
+            assert_eq!((found.as_slice(), read.concurrent), (names, 3), "{text}");
+            assert!(text.contains("concurrent = 3 # jobs"), "{text}");
+            for name in names {
+                let docker = &read.choose(Some(name)).unwrap().settings.docker;
+                assert!(docker.image.is_some(), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn sections_are_taken_away_and_the_rest_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        assert!(ConfigurationFile::runners(&file).unwrap().is_empty());
+        add(&file, "one").unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let other = "\n# theirs\n[[runners]]\nname = \"other\"\nurl = \"https://other.example\"\ntoken = \"a-token\"\n";
+        fs::write(&file, format!("# ours\n{text}{other}")).unwrap();
+        let known = ConfigurationFile::runners(&file).unwrap();
+        assert_eq!(
+            (known[0].name.as_str(), known[0].executor.as_str()),
+            ("one", "docker")
+        );
+        assert_eq!(known[0].ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
+        ConfigurationFile::open(&file)
+            .unwrap()
+            .remove_sections(&known[..1])
+            .unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(
+            text.starts_with("# ours\nconcurrent = 1\n") && text.contains("# theirs\n"),
+            "{text}"
+        );
+        let left = ConfigurationFile::runners(&file).unwrap();
+        assert_eq!(
+            left.iter().map(|runner| runner.name.as_str()).collect::<Vec<_>>(),
+            ["other"]
+        );
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod beside;
 mod files;
 mod images;
+mod kept;
 mod machine;
 mod place;
 mod script;
@@ -16,6 +17,7 @@ fn main() -> std::process::ExitCode {
         files::TESTS,
         images::TESTS,
         beside::TESTS,
+        kept::TESTS,
         machine::TESTS,
     ])
 }

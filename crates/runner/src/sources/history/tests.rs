@@ -19,6 +19,22 @@ fn refuse(_: &Path) -> Result<(), SourceError> {
 }
 
 #[test]
+fn all_copies_go_but_those_in_use() {
+    let place = tempfile::tempdir().unwrap();
+    let missing = Histories::new(place.path().join("missing"));
+    assert_eq!(missing.clear().unwrap(), 0);
+    assert!(!missing.place.exists(), "asking makes nothing");
+    let histories = Histories::new(place.path().to_owned());
+    let held = histories.get(&name("/a", "1"), fill).unwrap();
+    drop(histories.get(&name("/b", "1"), fill).unwrap());
+    assert_eq!(histories.clear().unwrap(), 1);
+    assert!(held.path().join("objects/pack").exists());
+    drop(held);
+    assert_eq!(histories.clear().unwrap(), 1);
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_copy_is_made_once_and_replaced_by_the_next_state() {
     let place = tempfile::tempdir().expect("a directory");
     let histories = Histories::new(place.path().join("histories"));
