@@ -78,10 +78,9 @@ impl Failure {
     }
 }
 
-/// Prints clap's help, version or complaint; complaints end with exit code 2, help with 0.
+/// Prints clap's help, version or complaint, which repeats what was typed; complaints end with exit code 2, help with 0.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    // Printing can only fail when nobody reads any more; there is nobody to tell then.
-    let _ = error.print();
+    screen::whole(&error.render().ansi().to_string(), error.use_stderr());
     if error.use_stderr() {
         FailureKind::Use.code()
     } else {

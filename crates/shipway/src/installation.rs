@@ -4,11 +4,12 @@
 //! `serve`, `user` and `image ls` work in places that have no isolation to offer.
 
 use std::error::Error;
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shipway_access::{Access, IdentityChallenge, IdentityProof, JOB_TOKEN_USER};
 use shipway_container::{Egress, Images, Runtime, RuntimeOptions};
@@ -28,7 +29,7 @@ use crate::settings::{self, Settings};
 
 /// How long a push that this process makes for its own user may take.
 const OWN_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
-/// How long an address of this machine may take to say whose registry it is.
+/// How long an address of this machine may take to say whose registry it is, all of its answer together.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// One installation, opened.
@@ -262,29 +263,42 @@ fn is_ours(listen: SocketAddr, access: &Access) -> bool {
 }
 
 /// What the registry at the other end answers to a challenge.
-fn answer_to(
-    challenge: &IdentityChallenge,
-    mut stream: TcpStream,
-    host: SocketAddr,
-) -> Option<IdentityProof> {
-    use std::io::{Read as _, Write as _};
-
+fn answer_to(challenge: &IdentityChallenge, stream: TcpStream, host: SocketAddr) -> Option<IdentityProof> {
     /// An answer to a ping is a few hundred bytes.
     const LONGEST_ANSWER: u64 = 16 << 10;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream
+    let deadline = Instant::now() + PATIENCE;
+    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    (&stream)
         .write_all(
             format!("GET /v2/ HTTP/1.0\r\nHost: {host}\r\n{SHIPWAY_CHALLENGE}: {challenge}\r\n\r\n")
                 .as_bytes(),
         )
         .ok()?;
     let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).ok()?;
+    let until = Until { stream, deadline };
+    until.take(LONGEST_ANSWER).read_to_end(&mut answer).ok()?;
     String::from_utf8_lossy(&answer).lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         let is_proof = SHIPWAY_PROOF.as_str().eq_ignore_ascii_case(name);
         is_proof.then(|| value.trim().parse().ok())?
     })
+}
+
+/// A stream that is read until some time, however slowly it is fed.
+struct Until {
+    stream: TcpStream,
+    deadline: Instant,
+}
+
+impl io::Read for Until {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
+    }
 }
 
 /// Refuses a data directory of somebody else, who could put links in our way. What root made is root's to give; one that
@@ -317,7 +331,28 @@ fn default_data() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::check_owner;
+    use super::{IdentityChallenge, PATIENCE, answer_to, check_owner};
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_byte_now_and_then_does_not_hold_the_question_whose_registry_it_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (given_up, hears) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                // Each byte comes well within the patience; as many as are read at most would take minutes.
+                let mut bytes = (0..2000).take_while(|_| hears.recv_timeout(PATIENCE / 10).is_err());
+                assert!(!bytes.all(|_| stream.write_all(b"x").is_ok()), "it read on");
+            });
+            let stream = TcpStream::connect(address).unwrap();
+            assert!(answer_to(&IdentityChallenge::fresh(), stream, address).is_none());
+            drop(given_up);
+        });
+    }
 
     #[test]
     fn a_data_directory_of_somebody_else_is_refused() {

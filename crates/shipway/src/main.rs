@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     // A keeper is this binary started again; it must be single-threaded, so it goes its own way before anything else.
     shipway_sandbox::enter_keeper_if_asked();
     raise_descriptor_limit();
+    screen::log::start();
 
     let arguments = match arguments::Arguments::try_parse_from(words()) {
         Ok(arguments) => arguments,

@@ -2,6 +2,7 @@
 //! and so that nothing reaches a terminal but text and colours, whoever wrote it.
 
 mod foreign;
+pub(crate) mod log;
 
 use std::io::{IsTerminal, Write};
 
@@ -64,6 +65,21 @@ fn escaped(document: &str) -> String {
 /// A line for people on standard error.
 pub(crate) fn error_line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", clean(text, Colours::Kept));
+}
+
+/// Text that is whole, line ends included, on one of the two streams.
+pub(crate) fn whole(text: &str, is_error: bool) {
+    let kept = if colours() {
+        Colours::Kept
+    } else {
+        Colours::Dropped
+    };
+    let text = clean(text, kept);
+    if is_error {
+        error_text(&text);
+    } else {
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    }
 }
 
 /// A question on standard error, the cursor left behind it.

@@ -120,7 +120,7 @@ pub(crate) async fn execute(
     let number = numbers::take(&installation.data, 1)?;
     let compiled = plan(&arguments, &facts, number, &installation.registry_name)?;
     let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;
-    for warning in selection.warnings() {
+    for warning in selection.warnings().chain(facts.doubt()) {
         screen::warning(&warning);
     }
     let manner = Manner {

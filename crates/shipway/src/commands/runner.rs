@@ -1,4 +1,6 @@
-//! `shipway runner register`, with the flags of `gitlab-runner register`.
+//! `shipway runner register`, with the flags of `gitlab-runner register`; what asks after registered runners is in `verify`.
+
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +23,8 @@ use crate::{screen, settings};
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunnerCommand {
     Register(Box<RegisterArguments>),
+    List(verify::ListArguments),
+    Verify(verify::VerifyArguments),
 }
 
 /// Register a runner with a GitLab and write it into config.toml
@@ -137,7 +141,14 @@ enum Shown {
 }
 
 pub(crate) async fn execute(command: RunnerCommand) -> Result<ExitCode, Failure> {
-    let RunnerCommand::Register(arguments) = command;
+    match command {
+        RunnerCommand::Register(arguments) => register(*arguments).await,
+        RunnerCommand::List(arguments) => verify::list(&arguments),
+        RunnerCommand::Verify(arguments) => verify::verify(arguments).await,
+    }
+}
+
+async fn register(arguments: RegisterArguments) -> Result<ExitCode, Failure> {
     let shown = arguments.shown()?;
     let executor = arguments.section()?;
     let name = arguments.description.clone().unwrap_or_else(host_name);

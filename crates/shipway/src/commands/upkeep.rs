@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use shipway_container::PruneLayersError;
-use shipway_runner::forget_dead_jobs;
+use shipway_runner::{forget_dead_jobs, forget_histories};
 use shipway_store::{CollectOptions, FsckOptions, Store, StoreError};
 
 use crate::arguments::span;
@@ -22,8 +22,8 @@ const DEFAULT_UNTAGGED: &str = "24h";
 /// Show what the data directory holds and remove what nothing refers to
 #[derive(Debug, Args)]
 pub(crate) struct PruneArguments {
-    /// Also remove the build cache, unpacked layers and the images that jobs pulled; they are made or pulled again when
-    /// they are needed
+    /// Also remove the build cache, unpacked layers, the images that jobs pulled, copies of work trees' histories, and what
+    /// is in the volumes that a runner's configuration gives jobs, such as `/cache`
     #[arg(short, long)]
     all: bool,
     /// Only show
@@ -83,6 +83,8 @@ pub(crate) async fn prune(
             .prune_cache(Duration::ZERO)
             .map_err(|error| broken("dropping the build cache", &error))?;
         forget_pulled(&installation.store).map_err(|error| broken("forgetting what jobs pulled", &error))?;
+        forget_histories(&installation.data.join("histories"))
+            .map_err(|error| broken("removing copies of histories", &error))?;
         // Blobs are freed whatever becomes of the layers.
         layers = prune_layers(&installation).await;
     }
@@ -123,8 +125,8 @@ pub(crate) async fn prune(
         Layers::Removed(0) => {}
         Layers::Removed(layers) => screen::line(&format!("{layers} unpacked layers removed")),
         Layers::InUse => screen::warning(
-            "the unpacked layers stay: a job, a build or an engine of this installation is running and may use them; \
-             end it and run `shipway prune --all` again",
+            "the unpacked layers stay, and with them the volumes of jobs: a job, a build or an engine of this installation is \
+             running and may use them; end it and run `shipway prune --all` again",
         ),
     }
     Ok(ExitCode::SUCCESS)
@@ -171,20 +173,23 @@ impl Layers {
     }
 }
 
-/// Removes what was unpacked for containers; an installation that never unpacked anything needs no isolation for that.
+/// Removes what was unpacked for containers and the volumes that jobs left; an installation that never unpacked anything
+/// needs no isolation for that.
 async fn prune_layers(installation: &Installation) -> Result<Layers, Failure> {
     if !installation.data.join("keeper").is_dir() {
         return Ok(Layers::Removed(0));
     }
     let runtime = installation.runtime(installation.client.clone()).await?;
+    let failed = |doing, error: &PruneLayersError| Failure::caused(FailureKind::Work, doing, error);
+    match runtime.prune_kept_volumes().await {
+        Ok(_) => {}
+        Err(PruneLayersError::InUse) => return Ok(Layers::InUse),
+        Err(error) => return Err(failed("removing the volumes of jobs", &error)),
+    }
     match runtime.prune_layers().await {
         Ok(layers) => Ok(Layers::Removed(layers)),
         Err(PruneLayersError::InUse) => Ok(Layers::InUse),
-        Err(error) => Err(Failure::caused(
-            FailureKind::Work,
-            "removing unpacked layers",
-            &error,
-        )),
+        Err(error) => Err(failed("removing unpacked layers", &error)),
     }
 }
 

@@ -31,5 +31,6 @@ mod private_images;
 mod registration;
 mod registry;
 mod static_binary;
+mod terminal;
 mod upkeep;
 mod workloads;

@@ -236,3 +236,72 @@ fn a_token_of_gitlabs_pages_is_verified_and_a_refusal_writes_nothing() {
     let ca_file = format!("tls-ca-file = \"{}\"", directory.path().join("ca.pem").display());
     assert!(written.contains(&ca_file), "{written}");
 }
+
+#[test]
+fn runners_are_listed_and_those_that_gitlab_does_not_know_are_removed_when_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let section = |name: &str, url: &str| {
+        let url = url.replace("http://", "http://me:word@");
+        format!(
+            "[[runners]]\n  name = \"{name}\"\n  url = \"{url}\"\n  token = \"glrt-0123456789abcdef-{name}\"\n"
+        )
+    };
+    let (gone, served) = gitlab("500 Internal Server Error", "");
+    let write = |alive: &str, removed: &str| {
+        let sections = [
+            section("alive", alive),
+            section("removed", removed),
+            section("gone", &gone),
+        ];
+        std::fs::write(&file, format!("# ours\n{}", sections.concat())).unwrap();
+    };
+    let run = |command: &str| {
+        let output = run(&format!("gitlab-runner {command}"), directory.path(), &file);
+        let said = [output.stdout.as_slice(), &output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert!(
+            !said.contains("0123456789abcdef") && !said.contains("word"),
+            "{said}"
+        );
+        (output.status.code(), said)
+    };
+    write("http://alive.example/", "http://removed.example/");
+    let (code, said) = run("list");
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(said.contains("URL=http://removed.example"), "{said}");
+    assert_eq!(run("verify --name nobody").0, Some(2));
+
+    for (command, code) in [("verify --name removed", 1), ("verify --delete", 1)] {
+        let (alive, asked) = gitlab("200 OK", r#"{"id": 1, "token": "t"}"#);
+        let (removed, refused) = gitlab("403 Forbidden", "{}");
+        write(&alive, &removed);
+        let before = std::fs::read_to_string(&file).unwrap();
+        let (found, said) = run(command);
+        assert_eq!(found, Some(code), "{said}");
+        assert!(
+            said.contains("`removed` at http://127.0.0.1") && said.contains("is removed"),
+            "{said}"
+        );
+        assert_eq!(refused.join().unwrap().0, "POST /api/v4/runners/verify HTTP/1.1");
+        let after = std::fs::read_to_string(&file).unwrap();
+        if command.ends_with("--delete") {
+            assert!(
+                said.contains("is alive") && said.contains("`gone` cannot be verified"),
+                "{said}"
+            );
+            let (first, body) = asked.join().unwrap();
+            assert_eq!(first, "POST /api/v4/runners/verify HTTP/1.1");
+            assert_eq!(body["token"], "glrt-0123456789abcdef-alive");
+            let names = |text: &str| text.matches("name = ").count();
+            assert!(
+                names(&after) == 2 && after.starts_with("# ours\n") && !after.contains("\"removed\""),
+                "{after}"
+            );
+        } else {
+            assert_eq!(after, before);
+        }
+    }
+    served.join().unwrap();
+}

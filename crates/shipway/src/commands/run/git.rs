@@ -102,6 +102,22 @@ impl WorkTreeFacts {
     }
 }
 
+impl WorkTreeFacts {
+    /// What the user should know of a default branch that is only guessed: it does not count as protected.
+    pub(super) fn doubt(&self) -> Option<String> {
+        let guessed = self.protected_branch.is_none()
+            && self.ref_kind == RefKind::Branch
+            && self.ref_name == self.default_branch;
+        guessed.then(|| {
+            format!(
+                "`{}` does not count as protected: git does not know which branch of the remote is the default one, and \
+                 `git remote set-head origin --auto` asks it",
+                self.ref_name
+            )
+        })
+    }
+}
+
 /// The commit that is checked out. Asked for in one go, as every start of git delays the first job.
 fn commit(root: &Path) -> Option<CommitFacts> {
     let told = git(

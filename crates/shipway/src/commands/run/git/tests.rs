@@ -112,6 +112,8 @@ fn only_a_default_branch_that_is_known_is_protected() {
     assert_eq!(shallow.protected_branch, None);
     let usual = cloned("usual", &["--depth=1", "--branch=master"]);
     assert_eq!(usual.protected_branch, None, "a name is no proof");
+    let doubt = usual.doubt().unwrap();
+    assert!(doubt.contains("`git remote set-head origin --auto`"), "{doubt}");
     let other = cloned("other", &["--origin=upstream", "--branch=contributed"]);
     assert_eq!(
         other.protected_branch, None,
@@ -119,8 +121,10 @@ fn only_a_default_branch_that_is_known_is_protected() {
     );
     let whole = cloned("whole", &["--branch=contributed"]);
     assert_eq!(whole.protected_branch.as_deref(), Some("trunk"));
+    assert_eq!(whole.doubt(), None);
     let own = WorkTreeFacts::read(&theirs).unwrap();
     assert_eq!(own.protected_branch.as_deref(), Some("master"));
+    assert_eq!(own.doubt(), None);
 }
 
 #[test]

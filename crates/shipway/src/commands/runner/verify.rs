@@ -1,0 +1,149 @@
+//! `shipway runner list` and `verify`, with the flags of gitlab-runner's.
+//!
+//! A section is given up only by a GitLab that says that it does not know the runner: one that cannot be reached, or
+//! that answers with something else, has said nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use shipway_access::Secret;
+use shipway_oci::chain;
+use shipway_runner::registration::{ConfigurationFile, GitLab, KnownRunner, RegistrationError};
+
+use super::{not_written, usual_file};
+use crate::failure::{Failure, FailureKind};
+use crate::screen;
+
+/// List the runners of config.toml
+///
+/// Of a token only the beginning is shown.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// The file [default: ~/.gitlab-runner/config.toml; as root /etc/gitlab-runner/config.toml]
+    #[arg(short, long, value_name = "FILE", env = "CONFIG_FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Ask each GitLab whether it knows the runners of config.toml; ends with 1 when one is not known
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// The file [default: ~/.gitlab-runner/config.toml; as root /etc/gitlab-runner/config.toml]
+    #[arg(short, long, value_name = "FILE", env = "CONFIG_FILE")]
+    config: Option<PathBuf>,
+    /// Only the runner of this name
+    #[arg(short, long, env = "RUNNER_NAME")]
+    name: Option<String>,
+    /// Only those of this GitLab
+    #[arg(short, long, env = "CI_SERVER_URL")]
+    url: Option<String>,
+    /// Only the one with this token
+    #[arg(short, long, env = "CI_SERVER_TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
+    /// Remove the sections of runners that their GitLab does not know
+    #[arg(long)]
+    delete: bool,
+}
+
+/// What a GitLab says about a runner.
+enum Verdict {
+    Alive,
+    Removed,
+    Unknown(RegistrationError),
+}
+
+pub(super) fn list(arguments: &ListArguments) -> Result<ExitCode, Failure> {
+    let file = arguments.config.clone().unwrap_or_else(usual_file);
+    for runner in ConfigurationFile::runners(&file).map_err(not_written)? {
+        let (name, executor) = (screen::phrase(&runner.name), screen::phrase(&runner.executor));
+        let (token, url) = (screen::phrase(&runner.short_token()), address(&runner));
+        screen::line(&format!("{name:<50} Executor={executor} Token={token} URL={url}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn verify(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
+    let file = arguments.config.clone().unwrap_or_else(usual_file);
+    let known = ConfigurationFile::runners(&file).map_err(not_written)?;
+    let chosen: Vec<_> = known.iter().filter(|runner| arguments.chooses(runner)).collect();
+    if chosen.is_empty() && arguments.is_choosing() {
+        let message = format!("no runner in `{}` is the one to verify", file.display());
+        return Err(
+            Failure::new(FailureKind::Use, message).hint("`shipway runner list` shows those there are")
+        );
+    }
+    let (mut removed, mut is_sure) = (Vec::new(), true);
+    for runner in chosen {
+        let (name, url) = (screen::phrase(&runner.name), address(runner));
+        match ask(runner).await {
+            Verdict::Alive => screen::line(&format!("`{name}` at {url} is alive")),
+            Verdict::Removed => {
+                screen::line(&format!("`{name}` at {url} is removed: its token is not valid"));
+                removed.push(runner.clone());
+            }
+            Verdict::Unknown(error) => {
+                screen::warning(&format!("`{name}` cannot be verified: {}", chain(&error)));
+                is_sure = false;
+            }
+        }
+    }
+    if arguments.delete && !removed.is_empty() {
+        delete(&file, &removed)?;
+        removed.clear();
+    }
+    Ok(if removed.is_empty() && is_sure {
+        ExitCode::SUCCESS
+    } else {
+        FailureKind::Work.code()
+    })
+}
+
+impl VerifyArguments {
+    fn is_choosing(&self) -> bool {
+        self.name.is_some() || self.url.is_some() || self.token.is_some()
+    }
+
+    fn chooses(&self, runner: &KnownRunner) -> bool {
+        self.name.as_ref().is_none_or(|name| *name == runner.name)
+            && self.url.as_ref().is_none_or(|url| *url == runner.url)
+            && (self.token.as_ref()).is_none_or(|token| token.expose() == runner.token.expose())
+    }
+}
+
+async fn ask(runner: &KnownRunner) -> Verdict {
+    let gitlab = match GitLab::at(&runner.url, runner.ca_file.as_deref()) {
+        Ok(gitlab) => gitlab,
+        Err(error) => return Verdict::Unknown(error),
+    };
+    match gitlab.verify(&runner.token).await {
+        Ok(_) => Verdict::Alive,
+        Err(RegistrationError::Refused { status: 403, .. }) => Verdict::Removed,
+        Err(error) => Verdict::Unknown(error),
+    }
+}
+
+fn delete(file: &Path, removed: &[KnownRunner]) -> Result<(), Failure> {
+    ConfigurationFile::open(file)
+        .and_then(|file| file.remove_sections(removed))
+        .map_err(not_written)?;
+    let number = removed.len();
+    screen::line(&format!(
+        "{number} {} removed from `{}`",
+        if number == 1 { "section is" } else { "sections are" },
+        file.display()
+    ));
+    Ok(())
+}
+
+/// The address without a password.
+fn address(runner: &KnownRunner) -> String {
+    let shown = match runner.url.split_once("://") {
+        Some((scheme, rest)) => {
+            let host = rest.split('/').next().unwrap_or(rest);
+            let begin = host.rfind('@').map_or(0, |at| at + 1);
+            format!("{scheme}://{}", rest.get(begin..).unwrap_or_default())
+        }
+        None => runner.url.clone(),
+    };
+    screen::phrase(&shown)
+}
