@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use shipway_access::Secret;
-use shipway_oci::chain;
+use shipway_oci::with_causes;
 use shipway_runner::registration::{ConfigurationFile, GitLab, KnownRunner, RegistrationError};
 
 use super::{not_written, usual_file};
@@ -82,7 +82,7 @@ pub(super) async fn verify(arguments: VerifyArguments) -> Result<ExitCode, Failu
                 removed.push(runner.clone());
             }
             Verdict::Unknown(error) => {
-                screen::warning(&format!("`{name}` cannot be verified: {}", chain(&error)));
+                screen::warning(&format!("`{name}` cannot be verified: {}", with_causes(&error)));
                 is_sure = false;
             }
         }
