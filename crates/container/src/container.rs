@@ -210,7 +210,7 @@ impl Container {
         Attachment {
             output,
             stdin: if stdin {
-                self.inner.stdin.attach(&self.pod.inner.keeper)
+                self.inner.stdin.attach(&self.pod.inner.keeper())
             } else {
                 None
             },
@@ -244,8 +244,8 @@ impl Container {
     /// # Errors
     /// When it does not run.
     pub async fn kill(&self, signal: Signal) -> Result<(), ControlError> {
-        let running = self.running()?;
-        self.control("signal", move |keeper| {
+        let (keeper, running) = self.running()?;
+        self.control("signal", keeper, move |keeper| {
             keeper.signal(running.process, signal.number())
         })
         .await
@@ -281,8 +281,8 @@ impl Container {
     /// # Errors
     /// When it does not run, or has no terminal.
     pub async fn resize(&self, rows: u16, columns: u16) -> Result<(), ControlError> {
-        let running = self.running()?;
-        self.control("resize the terminal of", move |keeper| {
+        let (keeper, running) = self.running()?;
+        self.control("resize the terminal of", keeper, move |keeper| {
             keeper.resize(running.process, rows, columns)
         })
         .await
@@ -318,22 +318,35 @@ impl Container {
             }
         }
         let upper = self.inner.upper.clone();
-        self.control("remove", move |keeper| keeper.remove_tree(&upper))
+        let keeper = self.pod.keeper();
+        self.control("remove", keeper, move |keeper| keeper.remove_tree(&upper))
             .await
     }
 
-    fn running(&self) -> Result<state::Running, ControlError> {
-        self.inner.life.running().ok_or_else(|| ControlError::NotRunning {
+    /// Returns when nothing of it starts or runs any more.
+    pub(crate) async fn at_rest(&self) {
+        self.inner.life.subscribe().settled().await;
+        if self.inner.life.running().is_some() {
+            self.inner.life.subscribe().stopped().await;
+        }
+    }
+
+    /// What runs, and the keeper that calls it so: asked for first, it is never a later one.
+    fn running(&self) -> Result<(Keeper, state::Running), ControlError> {
+        let keeper = self.pod.keeper();
+        let running = self.inner.life.running();
+        let running = running.ok_or_else(|| ControlError::NotRunning {
             container: self.id().clone(),
-        })
+        })?;
+        Ok((keeper, running))
     }
 
     async fn control(
         &self,
         action: &'static str,
+        keeper: Keeper,
         work: impl FnOnce(&Keeper) -> Result<(), KeeperError> + Send + 'static,
     ) -> Result<(), ControlError> {
-        let keeper = self.pod.inner.keeper.clone();
         let done = tokio::task::spawn_blocking(move || work(&keeper)).await;
         done.map_err(|_| ControlError::Interrupted {
             container: self.id().clone(),

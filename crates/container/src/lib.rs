@@ -23,6 +23,7 @@ mod container;
 mod dns;
 mod egress;
 mod etc;
+mod full;
 mod ids;
 mod image;
 mod images;
@@ -45,6 +46,7 @@ pub use container::{
     ExecOptions, FilesError, Network, Root, StartError, Stdin, VolumeMount,
 };
 pub use egress::{Denial, Egress, EgressError, EgressException, EgressExceptionError};
+pub use full::{MAKE_ROOM, is_disk_full};
 pub use ids::{ContainerId, IdError, PodId};
 pub use image::{Image, LoadImageError};
 pub use images::{
@@ -54,7 +56,9 @@ pub use images::{
 pub use layers::{LayerError, LayerPath};
 pub use limits::{ByteSize, ByteSizeError, DiskReserve, Excess, ExcessSignal, PodLimits};
 pub use lock::LifeLock;
-pub use pod::{NetworkError, Pod, PodOptions, StartPodError, Volume, VolumeError, memory_is_known};
+pub use pod::{
+    NetworkError, Pod, PodOptions, RevivePodError, StartPodError, Volume, VolumeError, memory_is_known,
+};
 pub use process::{DEFAULT_PATH, NoCommand, argv, merge_environment};
 pub use runtime::{OpenRuntimeError, PruneLayersError, Runtime, RuntimeOptions, Swept};
 pub use signal::{Signal, SignalError};

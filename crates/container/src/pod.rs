@@ -5,6 +5,9 @@
 //! is removed. When the second step does not happen because this process dies, the pod's lock is free and the next
 //! start of any process sweeps it.
 //!
+//! A keeper can be killed under a living pod. What ran is dead then, and [`Pod::revive`] starts another one over the same
+//! directory.
+//!
 //! Contract: after [`Pod::close`] nothing of the pod runs and calls that are under way fail. A pod that is dropped
 //! without it ends as well, but in the background.
 
@@ -23,7 +26,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use shipway_oci::{Descriptor, Digest};
 use shipway_sandbox::{Keeper, KeeperError, LaunchError};
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::container::{Container, ContainerInner, ContainerOptions, CreateError};
@@ -97,6 +99,28 @@ pub enum StartPodError {
     Interrupted,
 }
 
+/// The keeper of a pod has ended, and there is no other.
+#[derive(Debug, thiserror::Error)]
+pub enum RevivePodError {
+    /// No keeper can be started.
+    #[error("the keeper of the pod has ended, and cannot be started anew")]
+    Launch {
+        /// Why.
+        #[source]
+        source: LaunchError,
+    },
+    /// It has no network.
+    #[error("the keeper of the pod has ended, and was started anew without a network")]
+    Network {
+        /// Why.
+        #[source]
+        source: NetworkError,
+    },
+    /// The thread that started it ended early.
+    #[error("starting the keeper of the pod anew was interrupted")]
+    Interrupted,
+}
+
 /// A pod. Clones are the same pod.
 #[derive(Clone)]
 pub struct Pod {
@@ -106,13 +130,15 @@ pub struct Pod {
 pub(crate) struct PodInner {
     pub(crate) id: PodId,
     pub(crate) runtime: Runtime,
-    pub(crate) keeper: Keeper,
+    name: String,
+    keeper: RwLock<Keeper>,
     pub(crate) egress: Egress,
     directory: PathBuf,
     lock: Mutex<Option<Locks>>,
     pub(crate) addresses: AddressPool,
     pub(crate) names: NameTable,
-    pub(crate) network: OnceCell<()>,
+    /// Ends the name server and the relay, if there is a network.
+    pub(crate) network: tokio::sync::Mutex<Option<CancellationToken>>,
     pub(crate) bound: tokio::sync::Mutex<Vec<std::net::Ipv4Addr>>,
     volumes: tokio::sync::Mutex<BTreeMap<String, Volume>>,
     /// Where volumes that are not made yet will be kept.
@@ -181,7 +207,8 @@ impl Pod {
         let inner = PodInner {
             id,
             runtime,
-            keeper,
+            name: options.name,
+            keeper: RwLock::new(keeper),
             egress: options.egress,
             directory,
             lock: Mutex::new(Some(Locks {
@@ -191,7 +218,7 @@ impl Pod {
             })),
             addresses: AddressPool::new(),
             names: NameTable::default(),
-            network: OnceCell::new(),
+            network: tokio::sync::Mutex::default(),
             bound: tokio::sync::Mutex::default(),
             volumes: tokio::sync::Mutex::default(),
             planned: tokio::sync::Mutex::default(),
@@ -212,8 +239,8 @@ impl Pod {
     }
 
     /// Its keeper, for what this crate does not offer. Calls block.
-    pub fn keeper(&self) -> &Keeper {
-        &self.inner.keeper
+    pub fn keeper(&self) -> Keeper {
+        self.inner.keeper()
     }
 
     /// The runtime it belongs to.
@@ -259,7 +286,7 @@ impl Pod {
         self.inner
             .runtime
             .layers()
-            .ensure(&self.inner.keeper, &scratch, diff_ids, layers)
+            .ensure(&self.inner.keeper(), &scratch, diff_ids, layers)
             .await
     }
 
@@ -274,7 +301,7 @@ impl Pod {
     /// # Errors
     /// When it cannot be moved.
     pub async fn adopt_layer(&self, tree: &Path, chain: &Digest) -> Result<LayerPath, LayerError> {
-        let (keeper, tree, chain) = (self.inner.keeper.clone(), tree.to_owned(), chain.clone());
+        let (keeper, tree, chain) = (self.inner.keeper(), tree.to_owned(), chain.clone());
         let lost = LayerError::Thread { layer: chain.clone() };
         tokio::task::spawn_blocking(move || place(&keeper, &tree, &chain))
             .await
@@ -322,7 +349,41 @@ impl Pod {
     /// Whether it can still start anything.
     pub fn is_open(&self) -> bool {
         *self.inner.gate.read().unwrap_or_else(PoisonError::into_inner) == Gate::Open
-            && self.inner.keeper.is_alive()
+            && self.inner.keeper().is_alive()
+    }
+
+    /// Starts the keeper anew if it has ended, and says whether it had. What ran is dead; containers can be started again, and
+    /// volumes, names and the network are as before. A pod that was closed stays so.
+    ///
+    /// # Errors
+    /// When no keeper can be started, or the network not be made again.
+    pub async fn revive(&self) -> Result<bool, RevivePodError> {
+        if self.inner.keeper().is_alive() {
+            return Ok(false);
+        }
+        // Held to the end: of two the second one finds a living keeper, and nobody makes a network meanwhile.
+        let mut network = self.inner.network.lock().await;
+        let is_closed = *self.inner.gate.read().unwrap_or_else(PoisonError::into_inner) == Gate::Closed;
+        if is_closed || self.inner.keeper().is_alive() {
+            return Ok(false);
+        }
+        // What the dead keeper called a process is the name of another one to the next.
+        for container in self.containers() {
+            container.at_rest().await;
+        }
+        let inner = Arc::clone(&self.inner);
+        let launched = tokio::task::spawn_blocking(move || inner.runtime.launch_keeper(&inner.name))
+            .await
+            .map_err(|_| RevivePodError::Interrupted)?;
+        let keeper = launched.map_err(|source| RevivePodError::Launch { source })?;
+        *self.inner.keeper.write().unwrap_or_else(PoisonError::into_inner) = keeper;
+        self.inner.bound.lock().await.clear();
+        if let Some(before) = network.take() {
+            before.cancel();
+            let made = self.make_network().await;
+            *network = Some(made.map_err(|source| RevivePodError::Network { source })?);
+        }
+        Ok(true)
     }
 
     /// Runs something that must not overlap with the end of the pod; refuses once that has begun.
@@ -332,7 +393,7 @@ impl Pod {
     ) -> Result<T, KeeperError> {
         let gate = self.inner.gate.read().unwrap_or_else(PoisonError::into_inner);
         match *gate {
-            Gate::Open => start(&self.inner.keeper),
+            Gate::Open => start(&self.inner.keeper()),
             Gate::Closed => Err(KeeperError::Gone),
         }
     }
@@ -347,15 +408,24 @@ impl Pod {
 }
 
 impl PodInner {
+    /// Its keeper now; one that has ended is replaced by [`Pod::revive`].
+    pub(crate) fn keeper(&self) -> Keeper {
+        self.keeper.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn end(&self) {
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = Gate::Closed;
         self.closing.cancel();
         // Held to the end: who closes it a second time returns when it is closed.
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(locks) = lock.take() else { return };
-        stop_all(&self.keeper, &self.containers);
-        let removed = self.keeper.remove_tree(&self.directory);
-        self.keeper.close();
+        let keeper = self.keeper();
+        stop_all(&keeper, &self.containers);
+        let removed = match keeper.remove_tree(&self.directory) {
+            Err(KeeperError::Gone) => self.runtime.remove_without_pod(&self.directory),
+            removed => removed.map_err(Into::into),
+        };
+        keeper.close();
         match removed {
             Ok(()) => {
                 if let Err(error) = locks.pod.remove() {
@@ -364,7 +434,7 @@ impl PodInner {
             }
             // The lock file marks it for the next sweep.
             Err(error) => {
-                tracing::warn!(%error, pod = %self.id, "the directory of a pod stays until the next start");
+                tracing::warn!(error = &*error, pod = %self.id, "the directory of a pod stays until the next start");
             }
         }
     }
@@ -376,7 +446,7 @@ impl Drop for PodInner {
         let Some(locks) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
-        let (keeper, directory, id) = (self.keeper.clone(), self.directory.clone(), self.id.clone());
+        let (keeper, directory, id) = (self.keeper(), self.directory.clone(), self.id.clone());
         let containers = std::mem::take(&mut self.containers);
         let ended = std::thread::Builder::new().name("pod-end".into()).spawn(move || {
             stop_all(&keeper, &containers);

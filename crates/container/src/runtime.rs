@@ -9,6 +9,7 @@ use shipway_registry::Client;
 use shipway_sandbox::{IdMap, Keeper, KeeperError, LaunchError, LaunchOptions};
 use shipway_store::Store;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 
 use crate::dns::Upstream;
 use crate::ids::PodId;
@@ -107,6 +108,8 @@ struct Inner {
     images: Images,
     layers: Layers,
     upstream: OnceCell<Upstream>,
+    /// The removal of what dead processes left, since the opening.
+    sweeping: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Layers that are on their way out: in the place of a pod, which the next sweep takes for dead when this process ends.
@@ -165,6 +168,7 @@ impl Runtime {
             images: Images::new(store.clone(), client.clone()),
             layers: Layers::new(store.clone(), directory.clone()),
             upstream: OnceCell::new(),
+            sweeping: tokio::sync::Mutex::default(),
             data,
             directory,
             store,
@@ -178,8 +182,20 @@ impl Runtime {
             inner: Arc::new(inner),
         };
         let sweeping = runtime.clone();
-        tokio::spawn(async move { sweeping.sweep().await });
+        let sweep = tokio::spawn(async move {
+            sweeping.sweep().await;
+        });
+        *runtime.inner.sweeping.lock().await = Some(sweep);
         Ok(runtime)
+    }
+
+    /// Waits for what the opening has begun in the background.
+    pub async fn settled(&self) {
+        if let Some(sweep) = self.inner.sweeping.lock().await.take()
+            && sweep.await.is_err()
+        {
+            tracing::warn!("removing leftovers of dead pods was interrupted; the next start goes on");
+        }
     }
 
     /// The images of this installation.
@@ -361,6 +377,14 @@ impl Runtime {
         classes.into_iter().flatten().flatten().any(|class| {
             class.path() != self.inner.directory && class.path().join("pods").join(pod.as_str()).exists()
         })
+    }
+
+    /// Removes a directory of a pod whose keeper has ended, with a keeper of its own.
+    pub(crate) fn remove_without_pod(&self, directory: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let keeper = self.launch_keeper("sweep")?;
+        let removed = keeper.remove_tree(directory);
+        keeper.close();
+        Ok(removed?)
     }
 
     fn sweep_pod(

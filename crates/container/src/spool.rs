@@ -50,7 +50,7 @@ pub struct OutputChunk {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OutputError {
     /// It could not be kept.
-    #[error("the output could not be kept from here on: is there space in the data directory?")]
+    #[error("the output could not be kept from here on")]
     Written {
         /// Why.
         #[source]

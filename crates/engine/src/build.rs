@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 use shipway_build::{BuildError, BuildRequest, Built, Context};
-use shipway_oci::{Reference, with_causes};
+use shipway_oci::Reference;
 
 use crate::credential::AuthConfig;
 use crate::dispatch::Call;
 use crate::engine::Inner;
 use crate::event::EventKind;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::intake::{self, MOST_UPLOAD};
 use crate::reply::{self, JSON, Reply, StreamWriter};
 use credentials::SentCredentials;
@@ -44,7 +44,7 @@ impl Inner {
         })
         .await?;
         let context = context.map_err(|error| {
-            Failure::bad_request(format!("cannot read the build context: {}", with_causes(&error)))
+            Failure::bad_request(format!("cannot read the build context: {}", told(&error)))
         })?;
         let request = BuildRequest {
             scope: self.scope.clone(),
@@ -111,6 +111,6 @@ fn sentence(error: &BuildError) -> String {
         } => {
             format!("The command '{command}' returned a non-zero code: {exit_code} ({file}:{line})")
         }
-        error => with_causes(error),
+        error => told(error),
     }
 }

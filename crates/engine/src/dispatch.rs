@@ -74,6 +74,9 @@ pub(crate) async fn answer(engine: Arc<Inner>, request: Request<Incoming>) -> Re
 }
 
 async fn dispatch(engine: &Arc<Inner>, endpoint: Endpoint, call: Call) -> Result<Reply, Failure> {
+    if !matches!(endpoint, Endpoint::Ping | Endpoint::Version) {
+        engine.revive().await?;
+    }
     match endpoint {
         Endpoint::Ping => Ok(system::ping(call.request.method() == Method::HEAD)),
         Endpoint::Version => Ok(reply::json(StatusCode::OK, &system::version())),

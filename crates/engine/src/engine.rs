@@ -22,7 +22,7 @@ use crate::certificates::TlsIdentity;
 use crate::container::{Execs, Roster};
 use crate::dispatch;
 use crate::event::Events;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::network::Networks;
 use crate::reply::{self, Reply};
 use crate::serve::{self, Answer, ServeError};
@@ -201,6 +201,21 @@ impl Inner {
             .await
             .map_err(|_| stopped())??;
         Ok(reply::in_turn(reply, turn))
+    }
+
+    /// An engine that somebody runs for themselves outlives a keeper that was killed: its containers have ended, and can be
+    /// started again. That of a job ends with the job, whose own container is in the same pod.
+    pub(crate) async fn revive(&self) -> Result<(), Failure> {
+        if !matches!(self.view(), HostPaths::Machine) || self.closed.is_cancelled() {
+            return Ok(());
+        }
+        let revived = self.pod.revive().await;
+        if revived.map_err(|error| Failure::internal(told(&error)))? {
+            tracing::warn!(
+                "the keeper of the engine's containers was killed: it was started anew, they have ended"
+            );
+        }
+        Ok(())
     }
 
     pub(crate) fn view(&self) -> HostPaths {

@@ -6,6 +6,7 @@
 
 use http::StatusCode;
 use serde_json::json;
+use shipway_container::{MAKE_ROOM, is_disk_full};
 use shipway_oci::with_causes;
 
 /// What went wrong, as the API says it.
@@ -66,7 +67,7 @@ impl Failure {
 
     /// An error of a crate below, with its causes, as one sentence.
     pub(crate) fn from_error(status: StatusCode, error: &(dyn std::error::Error + 'static)) -> Failure {
-        Self::new(status, with_causes(error))
+        Self::new(status, told(error))
     }
 
     pub(crate) fn no_such_container(asked: &str) -> Failure {
@@ -100,6 +101,15 @@ impl Failure {
     pub(crate) fn json(&self) -> String {
         json!({ "message": self.message }).to_string()
     }
+}
+
+/// An error and its causes; for a full disk with what can be done about it.
+pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = with_causes(error);
+    if is_disk_full(error) {
+        return format!("{text}: {MAKE_ROOM}");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use shipway_container::{Image, ListedImage};
-use shipway_oci::{Reference, RegistryName, RepositoryName, with_causes};
+use shipway_oci::{Reference, RegistryName, RepositoryName};
 use shipway_store::Scope;
 
 use crate::engine::Inner;
 use crate::event::EventKind;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::query::Query;
 use crate::reply::{self, Reply};
 use crate::version::ApiVersion;
@@ -33,7 +33,7 @@ impl Inner {
         self.images
             .list(&self.scope)
             .await
-            .map_err(|error| Failure::internal(with_causes(&error)))
+            .map_err(|error| Failure::internal(told(&error)))
     }
 
     pub(crate) async fn image_count(&self) -> Result<usize, Failure> {
@@ -149,7 +149,7 @@ impl Inner {
             None => self.find_image(asked).await?,
         };
         let tagged = self.images.tag(&self.scope, &image.manifest, &reference).await;
-        tagged.map_err(|error| Failure::internal(with_causes(&error)))?;
+        tagged.map_err(|error| Failure::internal(told(&error)))?;
         self.events.tell(
             EventKind::Image,
             "tag",
@@ -164,7 +164,7 @@ impl Inner {
         let Ok(reference) = Reference::parse(asked) else {
             return Ok(None);
         };
-        let (images, failed) = (&self.images, |error| Failure::internal(with_causes(&error)));
+        let (images, failed) = (&self.images, |error| Failure::internal(told(&error)));
         if images
             .find(&self.scope, &reference)
             .await
@@ -181,9 +181,7 @@ impl Inner {
             return Ok(None);
         };
         let adopted = images.adopt(&self.scope, &reference, image).await;
-        adopted
-            .map(Some)
-            .map_err(|error| Failure::internal(with_causes(&error)))
+        adopted.map(Some).map_err(|error| Failure::internal(told(&error)))
     }
 
     /// The containers that stand on an image.
@@ -206,7 +204,7 @@ fn with_tag(name: &str, tag: Option<&str>) -> String {
 }
 
 fn parse_reference(text: &str) -> Result<Reference, Failure> {
-    Reference::parse(text).map_err(|error| Failure::bad_request(with_causes(&error)))
+    Reference::parse(text).map_err(|error| Failure::bad_request(told(&error)))
 }
 
 /// `RepoTags` and `RepoDigests`.

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shipway_oci::with_causes;
 
 use crate::container::Record;
 use crate::dispatch::Call;
 use crate::engine::Inner;
 use crate::event::EventKind;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::filter::Filters;
 use crate::intake;
 use crate::model::create::EndpointConfig;
@@ -186,7 +185,7 @@ impl Inner {
         self.pod
             .remove_volume(name.as_str())
             .await
-            .map_err(|error| Failure::internal(with_causes(&error)))?;
+            .map_err(|error| Failure::internal(told(&error)))?;
         self.events.tell(
             EventKind::Volume,
             "destroy",
@@ -204,7 +203,7 @@ impl Inner {
             self.pod
                 .remove_volume(name.as_str())
                 .await
-                .map_err(|error| Failure::internal(with_causes(&error)))?;
+                .map_err(|error| Failure::internal(told(&error)))?;
             deleted.push(name.to_string());
         }
         Ok(reply::json(

@@ -9,7 +9,7 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
 use serde_json::{Map, Value, json};
 use shipway_access::Secret;
-use shipway_oci::{RegistryName, with_causes};
+use shipway_oci::RegistryName;
 use shipway_registry::{Client, ClientError, RegistryCredentials};
 
 use crate::clock::rfc3339;
@@ -17,7 +17,7 @@ use crate::container::Phase;
 use crate::credential::{AuthConfig, registry_host};
 use crate::dispatch::Call;
 use crate::engine::Inner;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::filter::Filters;
 use crate::intake;
 use crate::query::Query;
@@ -324,18 +324,18 @@ fn login_failure(registry: &RegistryName, error: &ClientError) -> Failure {
     match error {
         ClientError::Denied { .. } => Failure::unauthorized(format!(
             "login attempt to {registry} failed: unauthorized: {}",
-            with_causes(error)
+            told(error)
         )),
         ClientError::Unreachable { .. } | ClientError::Forbidden { .. } => {
-            Failure::internal(format!("cannot log in to {registry}: {}", with_causes(error)))
+            Failure::internal(format!("cannot log in to {registry}: {}", told(error)))
         }
-        error => Failure::internal(with_causes(error)),
+        error => Failure::internal(told(error)),
     }
 }
 
 /// What a pull or push that failed before its first byte of output says.
 pub(crate) fn registry_failure(error: &ClientError) -> Failure {
-    let message = with_causes(error);
+    let message = told(error);
     match error {
         ClientError::Denied { error, .. } if error.status.as_u16() == 401 => Failure::unauthorized(message),
         ClientError::Denied { .. } => Failure::forbidden(message),

@@ -1,7 +1,7 @@
 //! How a job ends: the words GitLab has for it, and the errors that lead there.
 
 use serde::Serialize;
-use shipway_container::Excess;
+use shipway_container::{Excess, MAKE_ROOM, is_disk_full};
 use shipway_oci::with_causes;
 use std::error::Error;
 use std::fmt;
@@ -194,6 +194,7 @@ impl JobError {
             Self::ImageUnreachable { image, .. } => Some(format!(
                 "`shipway image import {image} ROOTFS.tar` puts an image of this name here, for use without the registry"
             )),
+            full if is_disk_full(full) => Some(MAKE_ROOM.to_owned()),
             Self::ImageDenied { registry, user, .. } => {
                 let asked = user.as_ref().map_or_else(
                     || format!("there is no login for `{registry}`"),

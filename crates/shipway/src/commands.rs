@@ -30,9 +30,16 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Logout(command) => login::logout(&command),
         Command::Prune(command) => wait(upkeep::prune(command, Installation::open_to_free(&global)?)),
         Command::Gc(command) => upkeep::gc(&command, &Installation::open_to_free(&global)?),
-        Command::Fsck(command) => upkeep::fsck(&command, &Installation::open(&global)?),
+        Command::Fsck(command) => upkeep::fsck(&command, &Installation::open_to_free(&global)?),
         Command::Serve(command) => wait(serve::execute(command, Installation::open(&global)?)),
-        Command::Image(command) => wait(image::execute(command, Installation::open(&global)?)),
+        Command::Image(command) => {
+            let installation = if command.fills_the_store() {
+                Installation::open(&global)?
+            } else {
+                Installation::open_to_free(&global)?
+            };
+            wait(image::execute(command, installation))
+        }
         Command::Build(command) => wait(build::execute(command, Installation::open(&global)?)),
         Command::Engine(command) => wait(engine::execute(command, Installation::open(&global)?)),
         Command::Runner(command) => wait(runner::execute(command)),

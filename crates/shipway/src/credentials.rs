@@ -199,7 +199,7 @@ impl DockerCredentials {
 
     /// Replaces the file in one step, readable by its owner only: it holds passwords.
     fn write(&self, configuration: &DockerConfiguration) -> Result<(), Failure> {
-        let failed = |error: &dyn std::error::Error| {
+        let failed = |error: &(dyn std::error::Error + 'static)| {
             Failure::caused(
                 FailureKind::Place,
                 &format!("writing `{}`", self.path.display()),

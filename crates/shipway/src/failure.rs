@@ -8,6 +8,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use shipway_container::{MAKE_ROOM, is_disk_full};
+
 use crate::screen::{self, Colours};
 
 /// Why a command ended, as its exit code says it.
@@ -54,8 +56,15 @@ impl Failure {
     }
 
     /// A failure whose message is an error with all its causes.
-    pub(crate) fn caused(kind: FailureKind, doing: &str, error: &dyn Error) -> Self {
-        Self::new(kind, format!("{doing}: {}", with_causes(error)))
+    ///
+    /// A full disk is nobody's fault wherever it is met, and what was to be done is done once there is room: exit 1, with what
+    /// makes some.
+    pub(crate) fn caused(kind: FailureKind, doing: &str, error: &(dyn Error + 'static)) -> Self {
+        let message = format!("{doing}: {}", with_causes(error));
+        if is_disk_full(error) {
+            return Self::new(FailureKind::Work, message).hint(MAKE_ROOM);
+        }
+        Self::new(kind, message)
     }
 
     /// Adds what the reader can do about it.
@@ -85,5 +94,24 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         FailureKind::Use.code()
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn a_full_disk_is_a_failure_of_the_work_with_what_to_do() {
+        let full = Outer(rustix::io::Errno::NOSPC.into());
+        let failure = Failure::caused(FailureKind::Internal, "opening", &full);
+        assert_eq!(
+            (failure.kind, failure.hints),
+            (FailureKind::Work, vec![MAKE_ROOM.to_owned()])
+        );
     }
 }

@@ -59,7 +59,7 @@ impl Installation {
         Self::open_by(global, Store::open)
     }
 
-    /// The same for a verb that frees space, which works on a full disk, too.
+    /// The same for a verb that frees space or only looks, which works on a full disk, too.
     pub(crate) fn open_to_free(global: &GlobalArguments) -> Result<Self, Failure> {
         Self::open_by(global, Store::open_to_free)
     }

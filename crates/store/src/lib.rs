@@ -43,7 +43,7 @@ pub use account::{JobTokenRecord, UserRecord};
 pub use blob::{BlobInfo, BlobWriter, CommitError};
 pub use build_cache::PutCacheRecordError;
 pub use collect::{CollectOptions, CollectReport};
-pub use error::StoreError;
+pub use error::{StoreError, is_disk_full};
 pub use fsck::{CorruptBlob, FsckOptions, FsckReport, IncompleteManifest};
 pub use image::NamedImage;
 pub use manifest::{ManifestSelector, ManifestWrite, PutManifestError, StoredManifest};

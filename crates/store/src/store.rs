@@ -113,8 +113,8 @@ impl Store {
         Self::open_for(Purpose::Use, directory)
     }
 
-    /// Opens the store to remove something from it: on a full disk the room that it keeps for that is given up for as long as
-    /// it is open.
+    /// Opens the store to remove something from it, or only to read: on a full disk the room that it keeps for that is given
+    /// up for as long as it is open.
     pub fn open_to_free(directory: &Path) -> Result<Self, OpenError> {
         Self::open_for(Purpose::Free, directory)
     }
@@ -150,7 +150,7 @@ impl Store {
         // for a change of the journal's mode.
         let _opening = lock(&directory.join("opening.lock")).map_err(failed)?;
         let path = directory.join("store.sqlite");
-        let database = |source| failed(StoreError::Database { source });
+        let database = |error: rusqlite::Error| failed(error.into());
         match database::create(&path).map_err(database)? {
             Layout::Ready => {}
             Layout::Newer(found) => {

@@ -277,7 +277,7 @@ impl Stage<'_> {
                 layers: layers.iter().map(|layer| layer.as_path().to_owned()).collect(),
                 upper: None,
             };
-            let (keeper, place) = (pod.keeper().clone(), scratch.join(format!("mount-{number}")));
+            let (keeper, place) = (pod.keeper(), scratch.join(format!("mount-{number}")));
             let epoch = self.build.committer.epoch;
             let mount = super::site::blocking(move || {
                 let source = prepared.source.make(&keeper, &place, root, epoch)?;

@@ -129,7 +129,7 @@ impl Stage<'_> {
         let _locks = self.lock_caches(&mounts).await?;
         let mut made = self.make_mounts(&pod, mounts, &scratch.path).await?;
         if let Some((path, text)) = process.script {
-            let (keeper, place) = (pod.keeper().clone(), scratch.path.join("script"));
+            let (keeper, place) = (pod.keeper(), scratch.path.join("script"));
             let source = place.clone();
             blocking(move || {
                 keeper
@@ -224,11 +224,7 @@ impl Stage<'_> {
         container: &Container,
         key: &CacheKey,
     ) -> Result<Option<Committed>, StepError> {
-        let (keeper, upper, made) = (
-            pod.keeper().clone(),
-            container.upper().to_owned(),
-            container.made(),
-        );
+        let (keeper, upper, made) = (pod.keeper(), container.upper().to_owned(), container.made());
         let (committer, key) = (self.build.committer.clone(), *key);
         let permit = committer.limits.begin_layer().await?;
         let layer = blocking(move || {

@@ -136,7 +136,7 @@ impl Scratch {
     /// Blocks.
     pub(crate) fn make(pod: &Pod, prefix: &str) -> Result<Self, KeeperError> {
         let scratch = Self {
-            keeper: pod.keeper().clone(),
+            keeper: pod.keeper(),
             path: pod.scratch(prefix),
             settled: AtomicBool::new(false),
         };

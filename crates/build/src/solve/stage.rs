@@ -245,13 +245,13 @@ impl<'a> Stage<'a> {
             };
             let scratch = Scratch::make(&keeping, "step").map_err(failed)?;
             let placing = super::place::Placing {
-                keeper: keeping.keeper().clone(),
+                keeper: keeping.keeper(),
                 layers: layers.iter().map(|layer| layer.as_path().to_owned()).collect(),
                 upper: scratch.path.clone(),
                 epoch: committer.epoch,
             };
             let layer = work(&placing).and_then(|wrote| match wrote {
-                Wrote::Something => committer.commit(keeping.keeper(), &scratch.path, &[], &key, permit),
+                Wrote::Something => committer.commit(&keeping.keeper(), &scratch.path, &[], &key, permit),
                 Wrote::Nothing => Ok(None),
             });
             if !matches!(layer, Ok(Some(_))) {

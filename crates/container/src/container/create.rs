@@ -185,7 +185,7 @@ impl Container {
 
 async fn make_upper(pod: &Pod, id: &ContainerId) -> Result<PathBuf, CreateError> {
     let upper = pod.directory().join("containers").join(id.as_str());
-    let (keeper, path) = (pod.keeper().clone(), upper.clone());
+    let (keeper, path) = (pod.keeper(), upper.clone());
     let made = tokio::task::spawn_blocking(move || keeper.make_directory(&path, 0o755, (0, 0)));
     made.await
         .map_err(|_| CreateError::Interrupted)?

@@ -69,6 +69,8 @@ impl Container {
 
     fn exec_blocking(&self, options: ExecOptions) -> Result<Exec, StartError> {
         let id = || self.id().clone();
+        // Before it is asked what runs: what another keeper called it means nothing to this one.
+        let keeper = &self.pod.inner.keeper();
         let running = self
             .inner
             .life
@@ -78,7 +80,6 @@ impl Container {
             container: id(),
             source,
         };
-        let keeper = &self.pod.inner.keeper;
         let spool = Spool::create(&self.pod.runtime().spools()).map_err(streams_failed)?;
         let (read, stdin) = if options.stdin_open {
             let (read, stdin) = pipe_for_exec(keeper).map_err(streams_failed)?;
@@ -97,7 +98,7 @@ impl Container {
         };
         let started = self
             .pod
-            .while_open(|keeper| keeper.exec(&running.container, process, stdio))
+            .while_open(|_| keeper.exec(&running.container, process, stdio))
             .map_err(failed)?;
         let Started {
             process, terminal, ..

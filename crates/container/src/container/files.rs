@@ -93,7 +93,7 @@ impl Container {
         path: &Path,
         work: impl FnOnce(&Keeper) -> Result<T, KeeperError> + Send + 'static,
     ) -> Result<T, FilesError> {
-        let keeper = self.pod.keeper().clone();
+        let keeper = self.pod.keeper();
         let container = || self.id().clone();
         let done = tokio::task::spawn_blocking(move || work(&keeper)).await;
         done.map_err(|_| FilesError::Interrupted {

@@ -95,7 +95,7 @@ pub(super) async fn start(pod: &Pod, container: &Arc<ContainerInner>) -> Result<
 }
 
 fn start_blocking(pod: &Pod, container: &Arc<ContainerInner>) -> Result<(), StartError> {
-    let keeper = &pod.inner.keeper;
+    let keeper = &pod.inner.keeper();
     let streams_failed = |source| StartError::Streams {
         container: container.id.clone(),
         source,

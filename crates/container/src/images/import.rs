@@ -51,8 +51,8 @@ impl ImportOptions {
 /// A root file system was not imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The stream cannot be read or decompressed.
-    #[error("cannot read the root file system")]
+    /// The stream cannot be read, decompressed or kept.
+    #[error("cannot read and keep the root file system")]
     Read {
         /// Why.
         #[source]
@@ -164,12 +164,13 @@ impl Images {
             reader: &mut layer,
             hasher: &mut hasher,
         });
-        while walk
-            .next()
-            .map_err(|source| ImportError::Tar { source })?
-            .is_some()
-        {}
-        walk.finish().map_err(|source| ImportError::Tar { source })?;
+        let tar = |error| match error {
+            // Of the stream, or of the copy that is made on the way.
+            TarError::Read { source } => read(source),
+            source => ImportError::Tar { source },
+        };
+        while walk.next().map_err(tar)?.is_some() {}
+        walk.finish().map_err(tar)?;
         layer.finish().map_err(read)?;
         let layer = blob.commit(None).map_err(commit)?;
 

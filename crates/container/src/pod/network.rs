@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use shipway_sandbox::{Keeper, KeeperError, NetworkPlan};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_util::sync::CancellationToken;
 
 use super::Pod;
 use crate::dns::DnsServer;
@@ -67,14 +68,15 @@ impl Pod {
     /// # Errors
     /// When the kernel does not give it.
     pub async fn ensure_network(&self) -> Result<(), NetworkError> {
-        self.inner
-            .network
-            .get_or_try_init(async || self.make_network().await)
-            .await
-            .copied()
+        let mut network = self.inner.network.lock().await;
+        if network.is_none() {
+            *network = Some(self.make_network().await?);
+        }
+        Ok(())
     }
 
-    async fn make_network(&self) -> Result<(), NetworkError> {
+    /// Gives what ends its name server and its relay, which end with the pod at the latest.
+    pub(super) async fn make_network(&self) -> Result<CancellationToken, NetworkError> {
         let gateway = self.blocking_network(make_gateway).await?;
         let relay = tcp(gateway.relay, SocketAddrV4::new(Subnet::GATEWAY, RELAY_PORT))?;
         let dns = SocketAddrV4::new(Subnet::GATEWAY, DNS_PORT);
@@ -84,9 +86,10 @@ impl Pod {
             names: self.inner.names.clone(),
             upstream,
         };
-        server.spawn(dns_udp, dns_tcp, &self.inner.closing);
-        relay::spawn(relay, self.inner.egress.clone(), &self.inner.closing);
-        Ok(())
+        let end = self.inner.closing.child_token();
+        server.spawn(dns_udp, dns_tcp, &end);
+        relay::spawn(relay, self.inner.egress.clone(), &end);
+        Ok(end)
     }
 
     /// An address in the pod that nobody else gets, for a container or a service of this process.
@@ -173,7 +176,7 @@ impl Pod {
         &self,
         work: impl FnOnce(&Keeper) -> Result<T, NetworkError> + Send + 'static,
     ) -> Result<T, NetworkError> {
-        let keeper = self.inner.keeper.clone();
+        let keeper = self.inner.keeper();
         tokio::task::spawn_blocking(move || work(&keeper))
             .await
             .map_err(|_| NetworkError::Interrupted)?

@@ -119,7 +119,7 @@ impl Pod {
         let planned = self.inner.planned.lock().await.get(name).cloned();
         let (pod, owned) = (self.clone(), name.to_owned());
         let made = tokio::task::spawn_blocking(move || {
-            let keeper = &pod.inner.keeper;
+            let keeper = &pod.inner.keeper();
             make(keeper, &path, &owned)?;
             let Some(kept) = planned else { return Ok(path) };
             kept::settle(&pod, keeper, &path, &kept)
@@ -146,7 +146,7 @@ impl Pod {
         let Some(volume) = self.inner.volumes.lock().await.remove(name) else {
             return Ok(false);
         };
-        let keeper = self.inner.keeper.clone();
+        let keeper = self.inner.keeper();
         let removed = tokio::task::spawn_blocking(move || keeper.remove_tree(&volume.path));
         removed
             .await

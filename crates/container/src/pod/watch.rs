@@ -39,10 +39,15 @@ fn watch(pod: &Weak<PodInner>, dropped: &Receiver<Infallible>) {
         let began = Instant::now();
         let pause = {
             let Some(pod) = pod.upgrade() else { return };
-            if pod.closing.is_cancelled() || !pod.keeper.is_alive() {
+            if pod.closing.is_cancelled() {
                 return;
             }
-            look_at_memory(&pod).min(look_at_disk(&pod))
+            // There may be another one the next time.
+            if pod.keeper().is_alive() {
+                look_at_memory(&pod).min(look_at_disk(&pod))
+            } else {
+                LONGEST
+            }
         };
         let pause = pause.max(began.elapsed() * SHARE);
         if dropped.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
@@ -62,7 +67,7 @@ fn look_at_memory(pod: &PodInner) -> Duration {
     let Some(limit) = pod.runtime.limits().memory else {
         return LONGEST;
     };
-    let used = memory::used(pod.keeper.launcher_id(), limit.get());
+    let used = memory::used(pod.keeper().launcher_id(), limit.get());
     if used > limit.get() {
         let used = ByteSize::new(used);
         end(pod, Excess::Memory { used, limit });
@@ -114,7 +119,7 @@ fn judge(pod: &PodInner) {
     let Some(space) = Space::of(pod).filter(|space| space.missing() > 0) else {
         return;
     };
-    let sizes = match pod.keeper.sizes(Path::new("pods")) {
+    let sizes = match pod.keeper().sizes(Path::new("pods")) {
         Ok(sizes) => sizes,
         Err(error) => {
             tracing::warn!(%error, "the disk is nearly full, and what the jobs hold cannot be measured");

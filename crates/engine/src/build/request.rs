@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use shipway_build::{BuildRequest, Context, DockerfileSource, RunNetwork};
-use shipway_oci::{Platform, Reference, with_causes};
+use shipway_oci::{Platform, Reference};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::query::Query;
 
 /// Names of one image.
@@ -82,10 +82,7 @@ impl Asked {
             no_cache: query.flag("nocache"),
             platform: query
                 .get("platform")
-                .map(|text| {
-                    text.parse()
-                        .map_err(|error| Failure::bad_request(with_causes(&error)))
-                })
+                .map(|text| text.parse().map_err(|error| Failure::bad_request(told(&error))))
                 .transpose()?,
             network,
             quiet: query.flag("q"),
@@ -114,10 +111,7 @@ fn tags(query: &Query) -> Result<Vec<Reference>, Failure> {
     let mut tags: Vec<Reference> = Vec::new();
     for text in query.all("t").filter(|text| !text.is_empty()) {
         let reference = Reference::parse(text).map_err(|error| {
-            Failure::bad_request(format!(
-                "invalid argument {text:?} for --tag: {}",
-                with_causes(&error)
-            ))
+            Failure::bad_request(format!("invalid argument {text:?} for --tag: {}", told(&error)))
         })?;
         if reference.digest.is_some() {
             return Err(Failure::bad_request(format!(

@@ -14,7 +14,6 @@ use http::StatusCode;
 use http::header::HeaderValue;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde_json::json;
-use shipway_oci::with_causes;
 use shipway_sandbox::{FileKind, FileStatus, rooted};
 use time::OffsetDateTime;
 
@@ -22,7 +21,7 @@ use super::record::Record;
 use crate::clock::rfc3339;
 use crate::dispatch::Call;
 use crate::engine::Inner;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::intake::{self, MOST_UPLOAD};
 use crate::query::Query;
 use crate::reply::{self, Reply};
@@ -70,7 +69,7 @@ impl Inner {
             )));
         }
         let extracted = record.container.extract(OwnedFd::from(file), &path.clean).await;
-        extracted.map_err(|error| Failure::bad_request(with_causes(&error)))?;
+        extracted.map_err(|error| Failure::bad_request(told(&error)))?;
         Ok(reply::empty(StatusCode::OK))
     }
 
@@ -79,7 +78,7 @@ impl Inner {
             .container
             .stat(&path.clean)
             .await
-            .map_err(|error| Failure::internal(with_causes(&error)))?;
+            .map_err(|error| Failure::internal(told(&error)))?;
         found.ok_or_else(|| {
             Failure::not_found(format!(
                 "Could not find the file {} in container {}",
@@ -151,7 +150,7 @@ async fn archive(record: &Arc<Record>, path: PathBuf, relative_to: PathBuf) -> R
                 .container
                 .archive(&path, &relative_to, output)
                 .await
-                .map_err(|error| with_causes(&error))
+                .map_err(|error| told(&error))
         })
     })
     .await
@@ -167,7 +166,7 @@ async fn contents(record: &Arc<Record>, directory: PathBuf) -> Result<Reply, Fai
             .container
             .archive(&directory, &directory, far)
             .await
-            .map_err(|error| with_causes(&error))
+            .map_err(|error| told(&error))
     });
     tar_stream::answer(|output| {
         tokio::spawn(async move {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use shipway_container::{AttachFrom, OutputChunk, OutputError, OutputStream};
-use shipway_oci::with_causes;
 
 use super::record::Record;
 use crate::dispatch::Call;
 use crate::engine::Inner;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::hijack::{Framing, Hijack};
 use crate::reply::{self, Reply};
 use crate::stdcopy::FrameStream;
@@ -75,7 +74,7 @@ pub(super) fn wanted_output(
             Ok(chunk) => (frame_stream(chunk.stream), chunk.bytes),
             Err(error) => (
                 FrameStream::Stderr,
-                Bytes::from(format!("shipway: {}\n", with_causes(&error))),
+                Bytes::from(format!("shipway: {}\n", told(&error))),
             ),
         };
         std::future::ready(wanted.has(piece.0).then_some(piece))

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 use shipway_container::{Container, ContainerOptions, CreateError, Image, Network, VolumeMount};
-use shipway_oci::with_causes;
 use shipway_sandbox::{Mount, MountSource};
 
 use super::record::{MountShown, NewRecord, Record};
 use crate::dispatch::Call;
 use crate::engine::{HostPaths, Inner};
 use crate::event::EventKind;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::intake;
 use crate::model::create::CreateBody;
 use crate::name::{ResourceName, identifier};
@@ -106,7 +105,7 @@ impl Inner {
                 .container
                 .remove(true)
                 .await
-                .map_err(|error| Failure::internal(with_causes(&error)))?;
+                .map_err(|error| Failure::internal(told(&error)))?;
             return Err(failure);
         }
         reservation.fill(Arc::clone(&record));
@@ -358,15 +357,15 @@ impl Inner {
     pub(crate) async fn find_image(&self, asked: &str) -> Result<Image, Failure> {
         let found = self.images.resolve(&self.scope, asked).await;
         found
-            .map_err(|error| Failure::internal(with_causes(&error)))?
+            .map_err(|error| Failure::internal(told(&error)))?
             .ok_or_else(|| Failure::no_such_image(&with_tag(asked)))
     }
 }
 
 fn create_failure(error: &CreateError) -> Failure {
     match error {
-        CreateError::NoCommand { .. } => Failure::bad_request(with_causes(error)),
-        error => Failure::internal(with_causes(error)),
+        CreateError::NoCommand { .. } => Failure::bad_request(told(error)),
+        error => Failure::internal(told(error)),
     }
 }
 

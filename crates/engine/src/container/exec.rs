@@ -11,14 +11,13 @@ use futures::{FutureExt as _, StreamExt as _};
 use http::StatusCode;
 use serde_json::json;
 use shipway_container::{Exec, ExecOptions};
-use shipway_oci::with_causes;
 
 use super::attach::{Wanted, wanted_output};
 use super::lifecycle::{exit_code, size};
 use super::record::Record;
 use crate::dispatch::Call;
 use crate::engine::Inner;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::hijack::{Framing, Hijack};
 use crate::intake;
 use crate::model::create::{ExecBody, ExecStartBody};
@@ -169,7 +168,7 @@ impl Inner {
                 return failed(
                     code,
                     &record.body,
-                    &with_causes(&error),
+                    &told(&error),
                     hijack.filter(|_| !start.detach),
                     call.version,
                 );
@@ -208,7 +207,7 @@ impl Inner {
             ExecPhase::Started(exec) => {
                 exec.resize(rows, columns)
                     .await
-                    .map_err(|error| Failure::conflict(with_causes(&error)))?;
+                    .map_err(|error| Failure::conflict(told(&error)))?;
                 Ok(reply::empty(StatusCode::OK))
             }
             _ => Err(Failure::conflict(format!("exec {id} is not running"))),

@@ -10,13 +10,14 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use shipway_container::{ExecOptions, Signal};
-use shipway_oci::{ExecutionConfig, Healthcheck, with_causes};
+use shipway_oci::{ExecutionConfig, Healthcheck};
 use time::OffsetDateTime;
 
 use super::lifecycle::exit_code;
 use super::record::Record;
 use crate::clock::rfc3339;
 use crate::engine::Inner;
+use crate::failure::told;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -197,12 +198,12 @@ impl Check {
         };
         let exec = match record.container.exec(options).await {
             Ok(exec) => exec,
-            Err(error) => return failed(with_causes(&error)),
+            Err(error) => return failed(told(&error)),
         };
         let Ok(status) = tokio::time::timeout(self.timeout, exec.wait()).await else {
             if let Err(error) = exec.kill(Signal::KILL).await {
                 tracing::debug!(
-                    error = with_causes(&error),
+                    error = told(&error),
                     container = record.id,
                     "a health check runs on"
                 );

@@ -11,14 +11,13 @@ use futures::StreamExt as _;
 use http::StatusCode;
 use serde_json::json;
 use shipway_container::{Signal, StartError};
-use shipway_oci::with_causes;
 use shipway_sandbox::ExitStatus;
 
 use super::life::{Phase, WaitCondition};
 use super::publish::{self, Outside};
 use super::record::Record;
 use crate::engine::{HostPaths, Inner};
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::filter::Filters;
 use crate::name::ResourceName;
 use crate::query::Query;
@@ -106,7 +105,7 @@ impl Inner {
             record.life.exited(code);
             engine.tell(&record, "die", [("exitCode", code.to_string())]);
             if record.body.host_config.auto_remove
-                && let Err(failure) = engine.remove(&record, VolumesToo::Yes).await
+                && let Err(failure) = engine.revive_and_remove(&record).await
             {
                 tracing::warn!(
                     error = failure.message(),
@@ -116,6 +115,12 @@ impl Inner {
             }
         });
         Ok(())
+    }
+
+    /// Removes a container that has ended, perhaps because its keeper did.
+    async fn revive_and_remove(self: &Arc<Inner>, record: &Arc<Record>) -> Result<(), Failure> {
+        self.revive().await?;
+        self.remove(record, VolumesToo::Yes).await
     }
 
     fn outside(&self) -> Outside {
@@ -135,7 +140,7 @@ impl Inner {
         match record.container.kill(Signal::KILL).await {
             Ok(()) => drop(exit.await),
             Err(error) => tracing::debug!(
-                error = with_causes(&error),
+                error = told(&error),
                 container = record.id,
                 "a container ended before it was stopped"
             ),
@@ -188,7 +193,7 @@ impl Inner {
             .container
             .kill(signal)
             .await
-            .map_err(|error| Failure::internal(with_causes(&error)))?;
+            .map_err(|error| Failure::internal(told(&error)))?;
         tokio::pin!(ended);
         let asked = async {
             match u64::try_from(seconds) {
@@ -223,7 +228,7 @@ impl Inner {
         if let Err(error) = record.container.kill(Signal::KILL).await
             && record.life.is_running()
         {
-            return Err(Failure::internal(with_causes(&error)));
+            return Err(Failure::internal(told(&error)));
         }
         tokio::time::timeout(KILL_PATIENCE, ended)
             .await
@@ -249,7 +254,7 @@ impl Inner {
                 .container
                 .kill(signal)
                 .await
-                .map_err(|error| Failure::internal(with_causes(&error)))?;
+                .map_err(|error| Failure::internal(told(&error)))?;
         }
         self.tell(record, "kill", [("signal", signal.number().to_string())]);
         Ok(reply::empty(StatusCode::NO_CONTENT))
@@ -275,7 +280,7 @@ impl Inner {
             .container
             .resize(rows, columns)
             .await
-            .map_err(|error| Failure::conflict(with_causes(&error)))?;
+            .map_err(|error| Failure::conflict(told(&error)))?;
         Ok(reply::empty(StatusCode::OK))
     }
 
@@ -334,7 +339,7 @@ impl Inner {
             Failure::internal(format!(
                 "cannot remove container {}: {}",
                 record.name(),
-                with_causes(&error)
+                told(&error)
             ))
         })?;
         self.containers.remove(record);
@@ -356,7 +361,7 @@ impl Inner {
         if removed.is_ok()
             && let Err(error) = self.pod.remove_volume(name.as_str()).await
         {
-            tracing::debug!(error = with_causes(&error), volume = %name, "a volume stays until the pod ends");
+            tracing::debug!(error = told(&error), volume = %name, "a volume stays until the pod ends");
         }
     }
 
@@ -434,7 +439,7 @@ fn start_failure(record: &Record, error: &StartError) -> (i64, Failure) {
         }
         127 => format!("exec: {program:?}: executable file not found in $PATH"),
         126 => format!("exec: {program:?}: permission denied"),
-        _ => with_causes(error),
+        _ => told(error),
     };
     (
         code.into(),

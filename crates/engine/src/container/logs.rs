@@ -8,7 +8,6 @@ use std::time::SystemTime;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
 use shipway_container::{OutputChunk, OutputStream};
-use shipway_oci::with_causes;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -17,7 +16,7 @@ use super::record::Record;
 use crate::clock::parse_moment;
 use crate::dispatch::Call;
 use crate::engine::Inner;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::hijack::Framing;
 use crate::query::Query;
 use crate::reply::{self, Reply};
@@ -77,7 +76,7 @@ impl Inner {
             while let Some(chunk) = log
                 .try_next()
                 .await
-                .map_err(|error| Failure::internal(with_causes(&error)))?
+                .map_err(|error| Failure::internal(told(&error)))?
             {
                 if selection.admits(&chunk) {
                     lines.count(&chunk.bytes);

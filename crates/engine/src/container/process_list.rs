@@ -9,12 +9,11 @@ use futures::StreamExt as _;
 use http::StatusCode;
 use serde_json::json;
 use shipway_container::{ExecOptions, OutputStream};
-use shipway_oci::with_causes;
 use shipway_sandbox::ExitStatus;
 
 use super::record::Record;
 use crate::engine::Inner;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::query::Query;
 use crate::reply::{self, Reply};
 
@@ -47,11 +46,11 @@ impl Inner {
             .container
             .exec(options)
             .await
-            .map_err(|error| none(with_causes(&error)))?;
+            .map_err(|error| none(told(&error)))?;
         let mut output = exec.attach().output;
         let mut text = Vec::new();
         while let Some(chunk) = output.next().await {
-            let chunk = chunk.map_err(|error| Failure::internal(with_causes(&error)))?;
+            let chunk = chunk.map_err(|error| Failure::internal(told(&error)))?;
             if chunk.stream == OutputStream::Stdout && text.len() < MOST_OUTPUT {
                 text.extend_from_slice(&chunk.bytes);
             }

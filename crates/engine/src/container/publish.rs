@@ -9,13 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use shipway_container::Pod;
-use shipway_oci::with_causes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::plan::PortPlan;
 
 /// Connections at once through one published port.
@@ -70,10 +69,9 @@ pub(crate) async fn publish(
             ))
         };
         let listener = match wanted {
-            SocketAddr::V4(inside) if matches!(outside, Outside::Pod(_)) => pod
-                .listen(inside)
-                .await
-                .map_err(|error| failed(with_causes(&error)))?,
+            SocketAddr::V4(inside) if matches!(outside, Outside::Pod(_)) => {
+                pod.listen(inside).await.map_err(|error| failed(told(&error)))?
+            }
             wanted => TcpListener::bind(wanted)
                 .await
                 .map_err(|error| failed(machine_refusal(&error)))?,
@@ -145,7 +143,7 @@ async fn carry(pod: &Pod, mut client: TcpStream, target: SocketAddrV4) {
             let _ = tokio::io::copy_bidirectional(&mut client, &mut container).await;
         }
         Err(error) => {
-            tracing::debug!(error = with_causes(&error), %target, "a published port leads nowhere yet");
+            tracing::debug!(error = told(&error), %target, "a published port leads nowhere yet");
             // A reset, as a closed port would answer.
             let _ = client.set_zero_linger();
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json;
 use shipway_container::{Change, ImportOptions, PullError, PullOptions, PullOutcome, PullPolicy, PullSource};
-use shipway_oci::{Platform, Reference, with_causes};
+use shipway_oci::{Platform, Reference};
 use shipway_registry::ClientError;
 
 use super::progress::Progress;
@@ -17,7 +17,7 @@ use crate::credential::AuthConfig;
 use crate::dispatch::Call;
 use crate::engine::Inner;
 use crate::event::EventKind;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::intake::{self, MOST_UPLOAD};
 use crate::query::Query;
 use crate::reply::{self, JSON, Reply, StreamWriter};
@@ -110,7 +110,7 @@ impl Inner {
         if let PullSource::Imported { unreachable } = &outcome.source {
             let why = unreachable
                 .as_ref()
-                .map(|error| format!(": {}", with_causes(error)))
+                .map(|error| format!(": {}", told(error)))
                 .unwrap_or_default();
             writer.status(&format!(
                 "WARNING: the imported image is used because its registry cannot be reached{why}"
@@ -147,7 +147,7 @@ impl Inner {
         });
         let image = importing
             .await?
-            .map_err(|error| Failure::bad_request(with_causes(&error)))?;
+            .map_err(|error| Failure::bad_request(told(&error)))?;
         self.events
             .tell(EventKind::Image, "import", image.id.as_ref(), []);
         let line = json!({ "status": image.id.to_string() }).to_string();
@@ -169,7 +169,7 @@ impl Inner {
             .map(|change| {
                 change
                     .parse::<Change>()
-                    .map_err(|error| Failure::bad_request(with_causes(&error)))
+                    .map_err(|error| Failure::bad_request(told(&error)))
             })
             .collect::<Result<Vec<Change>, Failure>>()?;
         Ok(ImportOptions {
@@ -184,10 +184,7 @@ impl Inner {
 
 /// `--platform`, if the client gave one.
 pub(super) fn platform(query: &Query) -> Result<Option<Platform>, Failure> {
-    let parse = |text: &str| {
-        text.parse()
-            .map_err(|error| Failure::bad_request(with_causes(&error)))
-    };
+    let parse = |text: &str| text.parse().map_err(|error| Failure::bad_request(told(&error)));
     query.get("platform").map(parse).transpose()
 }
 
@@ -196,13 +193,13 @@ pub(super) fn platform(query: &Query) -> Result<Option<Platform>, Failure> {
 fn pull_failure(reference: &Reference, error: &PullError) -> Failure {
     let source = match error {
         PullError::Registry { source, .. } => source,
-        error => return Failure::internal(with_causes(error)),
+        error => return Failure::internal(told(error)),
     };
     match source.as_ref() {
         denied @ ClientError::Denied { .. } => Failure::not_found(format!(
             "pull access denied for {}, repository does not exist or may require 'docker login': {}",
             reference.familiar_name(),
-            with_causes(denied)
+            told(denied)
         )),
         ClientError::NotFound { error, .. } => Failure::not_found(format!(
             "manifest for {} not found: {error}",

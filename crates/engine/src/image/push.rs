@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json;
 use shipway_container::Image;
-use shipway_oci::{Manifest, Reference, with_causes};
+use shipway_oci::{Manifest, Reference};
 use shipway_registry::{ClientError, RegistryCredentials};
 
 use super::progress::Progress;
@@ -16,7 +16,7 @@ use crate::credential::AuthConfig;
 use crate::dispatch::Call;
 use crate::engine::Inner;
 use crate::event::EventKind;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::reply::{self, JSON, Reply, StreamWriter};
 use crate::system::{credentials, registry_failure};
 
@@ -157,7 +157,7 @@ impl Inner {
 /// With the word that scripts look for.
 fn push_sentence(error: &ClientError) -> String {
     match error {
-        ClientError::Denied { .. } => format!("denied: {}", with_causes(error)),
-        error => with_causes(error),
+        ClientError::Denied { .. } => format!("denied: {}", told(error)),
+        error => told(error),
     }
 }

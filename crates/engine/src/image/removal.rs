@@ -6,12 +6,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 use shipway_container::ListedImage;
-use shipway_oci::{Reference, with_causes};
+use shipway_oci::Reference;
 
 use crate::dispatch::Call;
 use crate::engine::Inner;
 use crate::event::EventKind;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::filter::Filters;
 use crate::name::short;
 use crate::query::Query;
@@ -59,7 +59,7 @@ impl Inner {
             )?;
         }
         let untagged = self.images.untag(&self.scope, reference).await;
-        if !untagged.map_err(|error| Failure::internal(with_causes(&error)))? {
+        if !untagged.map_err(|error| Failure::internal(told(&error)))? {
             return Err(Failure::no_such_image(&reference.familiar()));
         }
         let id = listed.image.id.to_string();
@@ -76,7 +76,7 @@ impl Inner {
     async fn delete(&self, listed: &ListedImage, force: bool) -> Result<Vec<Value>, Failure> {
         self.refuse_in_use(listed, force, &format!("delete {}", listed.image.id.short()))?;
         let removed = self.images.remove(&self.scope, &listed.image.manifest).await;
-        if !removed.map_err(|error| Failure::internal(with_causes(&error)))? {
+        if !removed.map_err(|error| Failure::internal(told(&error)))? {
             return Err(Failure::no_such_image(listed.image.id.as_ref()));
         }
         let id = listed.image.id.to_string();

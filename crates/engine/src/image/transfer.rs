@@ -5,12 +5,12 @@ use std::io::{BufReader, BufWriter, Write as _};
 use http::StatusCode;
 use serde_json::json;
 use shipway_container::{Loaded, SaveImage};
-use shipway_oci::{Reference, with_causes};
+use shipway_oci::Reference;
 
 use crate::dispatch::Call;
 use crate::engine::Inner;
 use crate::event::EventKind;
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::intake::{self, MOST_UPLOAD};
 use crate::reply::{self, JSON, Reply};
 use crate::tar_stream;
@@ -49,9 +49,7 @@ impl Inner {
         tar_stream::answer(|output| {
             work(move || {
                 let mut output = BufWriter::with_capacity(256 * 1024, std::fs::File::from(output));
-                store
-                    .save(&images, &mut output)
-                    .map_err(|error| with_causes(&error))?;
+                store.save(&images, &mut output).map_err(|error| told(&error))?;
                 output.flush().map_err(|error| error.to_string())
             })
         })
@@ -65,7 +63,7 @@ impl Inner {
         });
         let loaded = loading
             .await?
-            .map_err(|error| Failure::bad_request(with_causes(&error)))?;
+            .map_err(|error| Failure::bad_request(told(&error)))?;
         let mut text = String::new();
         for Loaded { image, references } in &loaded {
             self.events.tell(EventKind::Image, "load", image.id.as_ref(), []);

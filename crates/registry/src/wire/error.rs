@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use shipway_store::is_disk_full;
 
 /// What went wrong, as the specification names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -246,11 +247,21 @@ impl RegistryError {
         }
     }
 
-    /// Something of ours failed; the client learns no more than that.
+    /// Something of ours failed; the client learns no more than that, or that the disk is full: then nothing is wrong with
+    /// what it sent.
     pub fn internal(source: impl StdError + Send + Sync + 'static) -> Self {
+        let error = if is_disk_full(&source) {
+            Self::with_message(
+                ErrorCode::Unknown,
+                "no disk space is left for the registry: tell who runs it, and push again",
+            )
+            .with_status(StatusCode::INSUFFICIENT_STORAGE)
+        } else {
+            Self::new(ErrorCode::Unknown)
+        };
         Self {
             source: Some(Box::new(source)),
-            ..Self::new(ErrorCode::Unknown)
+            ..error
         }
     }
 

@@ -37,7 +37,7 @@ impl PodBuilds {
             directories.push(last.join(component));
         }
         directories.push(directory.join(with_suffix(&project)));
-        let keeper = pod.keeper().clone();
+        let keeper = pod.keeper();
         blocking("making the project's directory", move || {
             for directory in &directories {
                 keeper.make_directory(directory, DIRECTORY_MODE, ROOT)?;
@@ -65,7 +65,7 @@ impl PodBuilds {
     }
 
     pub(super) async fn extract(&self, stream: OwnedFd) -> Result<(), JobError> {
-        let keeper = self.pod.keeper().clone();
+        let keeper = self.pod.keeper();
         let target = Path::new("/").join(&self.project);
         let request = ApplyRequest::new(stream, ArchiveRoot::Directory(self.directory.clone()), target);
         blocking("putting files into the project's directory", move || {
@@ -76,7 +76,7 @@ impl PodBuilds {
     }
 
     pub(super) async fn archive(&self, paths: &[String], output: OwnedFd) -> Result<(), JobError> {
-        let keeper = self.pod.keeper().clone();
+        let keeper = self.pod.keeper();
         let project = Path::new("/").join(&self.project);
         let paths = paths.iter().map(|path| project.join(path)).collect();
         let root = ArchiveRoot::Directory(self.directory.clone());
@@ -92,7 +92,7 @@ impl PodBuilds {
     }
 
     pub(super) async fn kinds(&self, paths: &[String]) -> Result<Vec<Option<FileKind>>, JobError> {
-        let keeper = self.pod.keeper().clone();
+        let keeper = self.pod.keeper();
         let root = RootSpec {
             layers: vec![self.directory.clone()],
             upper: None,
@@ -115,7 +115,7 @@ impl PodBuilds {
 /// Makes a directory of the pod that holds these files, to be mounted.
 pub(crate) async fn directory_of(pod: &Pod, name: &str, files: &[(&str, &str)]) -> Result<PathBuf, JobError> {
     let directory = pod.scratch(name);
-    let (keeper, made) = (pod.keeper().clone(), directory.clone());
+    let (keeper, made) = (pod.keeper(), directory.clone());
     let files: Vec<(PathBuf, Vec<u8>)> = files
         .iter()
         .map(|(name, content)| (directory.join(name), content.as_bytes().to_vec()))

@@ -81,9 +81,12 @@ impl ScriptSource<'_> {
         }
         for (name, content) in self.environment.files.iter().filter(|(name, _)| is_name(name)) {
             let path = quote(&format!("{directory}/{name}"));
-            // `printf` is built into every shell: the content is in no argument list.
+            // `printf` is built into every shell: the content is in no argument list. Some say nothing when the disk is full.
+            let failed = quote(&format!(
+                "cannot write {directory}/{name}, the file of a variable: is there space left?"
+            ));
             body.push_str(&format!(
-                "printf %s {} > {path}\nexport {name}={path}\n",
+                "printf %s {} > {path} || {{ echo {failed}; exit 1; }}\nexport {name}={path}\n",
                 quote(content)
             ));
         }

@@ -91,6 +91,20 @@ pub(crate) enum ImageCommand {
     },
 }
 
+impl ImageCommand {
+    /// Whether it may write more than a removal does.
+    pub(crate) fn fills_the_store(&self) -> bool {
+        match self {
+            Self::Ls { .. } | Self::Inspect { .. } | Self::Rm { .. } | Self::Save { .. } => false,
+            Self::Pull { .. }
+            | Self::Push { .. }
+            | Self::Tag { .. }
+            | Self::Import { .. }
+            | Self::Load { .. } => true,
+        }
+    }
+}
+
 pub(crate) async fn execute(command: ImageCommand, installation: Installation) -> Result<ExitCode, Failure> {
     match command {
         ImageCommand::Ls { registry: true, json } => list::registry(&installation, json)?,
@@ -129,7 +143,7 @@ pub(crate) async fn execute(command: ImageCommand, installation: Installation) -
 }
 
 /// An error of looking images up: the store is broken or the question is ambiguous.
-fn lookup_failed(error: &dyn std::error::Error) -> Failure {
+fn lookup_failed(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::caused(FailureKind::Work, "looking up images", error)
 }
 

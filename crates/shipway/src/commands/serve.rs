@@ -91,7 +91,7 @@ pub(crate) async fn stop_signal() {
 }
 
 fn tls_configuration(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, Failure> {
-    let unreadable = |path: &Path, error: &dyn std::error::Error| {
+    let unreadable = |path: &Path, error: &(dyn std::error::Error + 'static)| {
         Failure::caused(FailureKind::Use, &format!("reading `{}`", path.display()), error)
     };
     let chain = CertificateDer::pem_file_iter(certificate)

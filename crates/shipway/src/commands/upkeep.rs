@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use shipway_container::PruneLayersError;
+use shipway_container::{PruneLayersError, Runtime};
 use shipway_runner::{forget_dead_jobs, forget_histories};
 use shipway_store::{CollectOptions, FsckOptions, Store, StoreError};
 
@@ -180,6 +180,13 @@ async fn prune_layers(installation: &Installation) -> Result<Layers, Failure> {
         return Ok(Layers::Removed(0));
     }
     let runtime = installation.runtime(installation.client.clone()).await?;
+    let pruned = prune_with(&runtime).await;
+    // Whoever still has the store open when this process ends takes back no room that was given up.
+    runtime.settled().await;
+    pruned
+}
+
+async fn prune_with(runtime: &Runtime) -> Result<Layers, Failure> {
     let failed = |doing, error: &PruneLayersError| Failure::caused(FailureKind::Work, doing, error);
     match runtime.prune_kept_volumes().await {
         Ok(_) => {}
@@ -241,6 +248,6 @@ pub(crate) fn fsck(arguments: &FsckArguments, installation: &Installation) -> Re
     })
 }
 
-fn broken(doing: &str, error: &dyn std::error::Error) -> Failure {
+fn broken(doing: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::caused(FailureKind::Internal, doing, error)
 }

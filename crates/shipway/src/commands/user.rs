@@ -106,7 +106,7 @@ fn remove(installation: &Installation, name: &str) -> Result<ExitCode, Failure> 
     )
 }
 
-fn internal(error: &dyn std::error::Error) -> Failure {
+fn internal(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::caused(FailureKind::Internal, "reading the accounts", error)
 }
 

@@ -32,5 +32,6 @@ mod registration;
 mod registry;
 mod static_binary;
 mod terminal;
+mod together;
 mod upkeep;
 mod workloads;

@@ -157,7 +157,7 @@ pub(super) async fn save(
         wanted.push(SaveImage { image, references });
     }
     blocking(move || {
-        let failed = |error: &dyn std::error::Error| {
+        let failed = |error: &(dyn std::error::Error + 'static)| {
             Failure::caused(
                 FailureKind::Work,
                 &format!("saving to `{}`", output.display()),

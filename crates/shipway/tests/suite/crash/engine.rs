@@ -12,9 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, Peer, Tar, busybox_root};
 
 use super::killer::{Calls, Injection};
-use super::ledger::Ledger;
 use super::rounds::{Outcome, Stage, play};
-use crate::harness::{RunningEngine, User, finish, succeed, text};
+use crate::harness::{Ledger, RunningEngine, User, finish, succeed, text};
 
 /// The calls by which a commit reaches the disk.
 const COMMIT: &[Calls] = &[

@@ -1,19 +1,20 @@
 //! The processes of a pod are killed under a living owner: the keeper, one of its workers, or its supervisor.
 //!
-//! The owner then says what happened, ends within a bound, and cleans up. A keeper and its workers are met at calls that nobody else
+//! A build then says what happened, ends within a bound, and cleans up; an engine that somebody runs for themselves goes on. A keeper and its workers are met at calls that nobody else
 //! in the build makes. The supervisor only waits; so the build is stopped at a call of its own, the supervisor killed, and
 //! the build let go on.
 
 use std::process::Output;
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
-use shipway_testkit::{Account, busybox_root};
+use shipway_testkit::{Account, Peer, busybox_root, wait_for};
 
 use super::held;
 use super::killer::Calls;
 use super::rounds::{Outcome, Stage, play};
-use crate::harness::{User, succeed, text};
+use crate::harness::{Ledger, RunningEngine, User, succeed, text};
 
 /// Of the keeper alone: it moves layers to their place, binds the pod's sockets, forks workers and reaps them.
 const KEEPER: &[Calls] = &[
@@ -141,6 +142,102 @@ fn a_build_whose_supervisor_was_killed_says_so_and_leaves_nothing() -> Result<()
             None => Outcome::Passed,
         })
     })
+}
+
+/// A long-lived engine goes on: what ran is dead as after a crash of Docker's, and can be started again with its files, its name
+/// and its volume.
+#[test]
+fn an_engine_whose_keeper_was_killed_goes_on() -> Result<()> {
+    let Some(peer) = Peer::find("docker-20.10") else {
+        return Ok(());
+    };
+    for account in Account::all() {
+        let user = User::new(account)?;
+        let root = user.home.work().join("root.tar");
+        std::fs::write(&root, busybox_root().bytes())?;
+        succeed(user.shipway(&["image", "import", "--quiet", "base:1"]).arg(&root))?;
+        let engine = RunningEngine::start(&user)?;
+        let docker = |arguments: &[&str]| -> Result<String> {
+            let mut command = user.home.command(peer.path());
+            command.env("DOCKER_HOST", &engine.host).args(arguments);
+            Ok(text(&succeed(&mut command)?).trim().to_owned())
+        };
+        // The second one serves what the first one was told before the crash.
+        let server = "cat /data/said; while true; do nc -l -p 80 -e cat /data/said; done";
+        for round in 0..3 {
+            let name = format!("server-{round}");
+            docker(&[
+                "run",
+                "--rm",
+                "-v",
+                "kept:/data",
+                "base:1",
+                "sh",
+                "-c",
+                "echo hello > /data/said",
+            ])?;
+            docker(&[
+                "run",
+                "-d",
+                "--name",
+                &name,
+                "-v",
+                "kept:/data",
+                "base:1",
+                "sh",
+                "-c",
+                server,
+            ])?;
+            docker(&[
+                "run", "-d", "--rm", "--name", "passing", "base:1", "sh", "-c", server,
+            ])?;
+            let ask = format!("wget -q -T 20 -O - http://{name} || nc {name} 80");
+            let answered = || docker(&["run", "--rm", "base:1", "sh", "-c", &ask]);
+            docker(&["exec", &name, "sh", "-c", "echo mine > /mine"])?;
+            let killed = match round {
+                0 => supervisor_of(engine.process.id()),
+                _ => supervisor_of(engine.process.id()).and_then(first_child),
+            };
+            held::signal(killed.context("a pod")?, Signal::KILL)?;
+
+            let shown = [
+                "inspect",
+                "--format",
+                "{{.State.Status}} {{.State.ExitCode}}",
+                &name,
+            ];
+            wait_for(Duration::from_secs(20), || {
+                match docker(&shown).map_err(|error| format!("{error:#}"))? {
+                    shown if shown == "exited 137" => Ok(()),
+                    shown => Err(format!("the container is `{shown}`")),
+                }
+            })?;
+            wait_for(Duration::from_secs(20), || {
+                match docker(&["ps", "--all", "--filter", "name=passing", "--quiet"]) {
+                    Ok(listed) if listed.is_empty() => Ok(()),
+                    listed => Err(format!("one that goes by itself: {listed:?}")),
+                }
+            })?;
+            let said = docker(&["run", "--rm", "-v", "kept:/data", "base:1", "cat", "/data/said"])?;
+            ensure!(said == "hello", "the volume has `{said}`");
+            docker(&["start", &name])?;
+            let mine = docker(&["exec", &name, "cat", "/mine"])?;
+            ensure!(mine == "mine", "the container's file has `{mine}`");
+            let answer = answered()?;
+            ensure!(answer.contains("hello"), "{name} answers `{answer}`");
+            docker(&["rm", "--force", &name])?;
+        }
+        let status = engine.end()?;
+        ensure!(status.success(), "the engine ended with {status}");
+        Ledger::default().inspect(&user)?;
+    }
+    Ok(())
+}
+
+/// The keeper below its supervisor.
+fn first_child(process: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
 }
 
 /// The supervisor of the pod of a process, if it has a pod.

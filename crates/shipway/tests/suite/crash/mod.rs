@@ -12,10 +12,11 @@
 //!
 //! The relay is a task of the process that owns the pod and has no process of its own: it ends with `engine` and `run`.
 //! A power cut, which takes the kernel along, is in [`power`].
-//! [`killer`] says how the moment is chosen, [`ledger`] what is looked for afterwards.
+//! [`killer`] says how the moment is chosen, [`Ledger`](crate::harness::Ledger) what is looked for afterwards.
 //!
 //! `SHIPWAY_TEST_CRASHES` is how often each role is ended at each kind of call at each of its points, once if it is not set; every
-//! other time as an ordinary user.
+//! other time as an ordinary user. Each test prints how often that was, by account and call, which nextest shows with
+//! `--success-output final`.
 
 mod commands;
 mod engine;
@@ -23,7 +24,6 @@ mod held;
 mod http;
 mod keeper;
 mod killer;
-mod ledger;
 mod pipeline;
 mod power;
 mod registry;

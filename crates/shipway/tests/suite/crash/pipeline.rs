@@ -12,9 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, git_repository, wait_for};
 
 use super::killer::{Calls, Injection};
-use super::ledger::names;
 use super::rounds::{Outcome, play};
-use crate::harness::{Ending, SUITES, User, succeed};
+use crate::harness::{Ending, SUITES, User, names, succeed};
 
 const COMMIT: &[Calls] = &[
     ("fsync", 1, 1),

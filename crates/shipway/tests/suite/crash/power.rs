@@ -16,8 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, wait_for};
 
 use super::http::{Http, Image};
-use super::ledger::{Ledger, names, works};
-use crate::harness::{Disk, User, finish, succeed, text};
+use crate::harness::{Disk, Ledger, User, finish, names, succeed, text, works};
 
 /// How much is acknowledged before each cut.
 const CUTS: [usize; 3] = [3, 8, 14];

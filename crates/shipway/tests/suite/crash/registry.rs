@@ -7,9 +7,8 @@ use shipway_oci::Digest;
 
 use super::http::{Http, Image};
 use super::killer::{Calls, Injection};
-use super::ledger::Ledger;
 use super::rounds::{Outcome, play};
-use crate::harness::User;
+use crate::harness::{Ledger, User};
 
 /// The calls by which a commit reaches the disk and its answer the client.
 const COMMIT: &[Calls] = &[

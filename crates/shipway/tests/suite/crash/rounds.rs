@@ -1,12 +1,13 @@
 //! The rounds of one role at one point: something is done, the process ends in it, and everything is looked at.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::Account;
 
 use super::killer::{Calls, Moment, Moments, Strace};
-use super::ledger::{Ledger, after_collection};
 use super::{accounts, kills};
-use crate::harness::User;
+use crate::harness::{Ledger, User, after_collection};
 
 /// What a round works with.
 pub(super) struct Stage<'a> {
@@ -47,11 +48,22 @@ pub(super) fn play(
     }
     let mut moments = Moments::of(point, calls);
     let mut killed = 0;
+    let mut tally = BTreeMap::<(&str, &str), usize>::new();
     let mut played = 0;
     // However few kinds of calls are made, each account is met.
     while let Some(moment) = moments.next(if killed < homes.len() { usize::MAX } else { kills() }) {
-        // Whoever was killed makes room: each account is in the way of what its own crashes left.
-        let turn = killed % homes.len();
+        // Each account is met at each call as often as the other, and is in the way of what its own crashes left.
+        let turn = (0..homes.len())
+            .min_by_key(|&turn| {
+                let name = homes[turn].0.home.account().name();
+                let all: usize = tally
+                    .range((name, "")..)
+                    .take_while(|((of, _), _)| *of == name)
+                    .map(|(_, kills)| kills)
+                    .sum();
+                (tally.get(&(name, moment.call)).copied(), all)
+            })
+            .unwrap_or_default();
         let (user, ledger) = &mut homes[turn];
         let place = format!("{point} at {moment:?} as {}", user.home.account().name());
         let mut stage = Stage {
@@ -65,6 +77,9 @@ pub(super) fn play(
         match round(&mut stage).with_context(|| place.clone())? {
             Outcome::Killed => {
                 killed += 1;
+                *tally
+                    .entry((user.home.account().name(), moment.call))
+                    .or_default() += 1;
                 moments.killed();
                 ledger.inspect(user).with_context(|| place.clone())?;
             }
@@ -76,9 +91,18 @@ pub(super) fn play(
         killed >= homes.len(),
         "{point}: of these calls {killed} were made"
     );
+    report(&format!("{point}: {killed} kills in {played} rounds: {tally:?}"));
     for (user, ledger) in &homes {
         after_collection(user).with_context(|| point.to_owned())?;
         ledger.compare(user).with_context(|| point.to_owned())?;
     }
     Ok(())
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "how often each role was ended is for whoever runs the tests"
+)]
+fn report(line: &str) {
+    eprintln!("{line}");
 }

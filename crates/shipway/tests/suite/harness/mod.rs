@@ -4,6 +4,7 @@
 
 mod disk;
 mod island;
+mod ledger;
 mod place;
 mod process;
 mod project;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 pub(crate) use disk::Disk;
 pub(crate) use island::Island;
+pub(crate) use ledger::{Ledger, after_collection, leftovers, names, works};
 pub(crate) use place::in_place;
 pub(crate) use process::{CREDENTIALS, Ending, Registry, RunningEngine, skopeo_copy, with_storage};
 pub(crate) use project::{Project, everywhere, everywhere_with};

@@ -47,6 +47,13 @@ impl Ending {
         Ok(self.0.try_wait()?.is_none())
     }
 
+    /// Ends it as service managers do, and says how it ended.
+    fn terminate(mut self) -> Result<ExitStatus> {
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process")?, Signal::TERM)?;
+        self.ended()
+    }
+
     /// Waits for it to end by itself.
     pub(crate) fn ended(&mut self) -> Result<ExitStatus> {
         wait_for(Duration::from_secs(60), || match self.0.try_wait() {
@@ -78,6 +85,11 @@ impl Registry {
             process,
             address: address.trim_end_matches('/').to_owned(),
         })
+    }
+
+    /// Ends it as service managers do, and says how it ended.
+    pub(crate) fn end(self) -> Result<ExitStatus> {
+        self.process.terminate()
     }
 
     /// Pulls an image with skopeo into a directory and says where it is.
@@ -132,10 +144,8 @@ impl RunningEngine {
     }
 
     /// Ends it as service managers do, and says how it ended.
-    pub(crate) fn end(mut self) -> Result<ExitStatus> {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.context("a process")?, Signal::TERM)?;
-        self.process.ended()
+    pub(crate) fn end(self) -> Result<ExitStatus> {
+        self.process.terminate()
     }
 }
 

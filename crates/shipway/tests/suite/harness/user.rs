@@ -13,6 +13,7 @@ use super::Registry;
 pub(crate) struct User {
     pub(crate) home: Home,
     binary: PathBuf,
+    settings: Option<PathBuf>,
 }
 
 impl User {
@@ -23,7 +24,19 @@ impl User {
         // copies: a descriptor of ours, open for writing while another test forks, would make the binary `busy`.
         let binary = home.path().join("shipway");
         succeed(Command::new("cp").arg(env!("CARGO_BIN_EXE_shipway")).arg(&binary))?;
-        Ok(Self { home, binary })
+        Ok(Self {
+            home,
+            binary,
+            settings: None,
+        })
+    }
+
+    /// The same user with a `shipway.toml`.
+    pub(crate) fn with_settings(mut self, text: &str) -> Result<Self> {
+        let file = self.home.path().join("shipway.toml");
+        std::fs::write(&file, text)?;
+        self.settings = Some(file);
+        Ok(self)
     }
 
     /// A user who has the base images of the pipelines, with the docker CLI of `suite` in them.
@@ -56,6 +69,9 @@ impl User {
     /// The binary with arguments, in this user's home.
     pub(crate) fn shipway(&self, arguments: &[&str]) -> Command {
         let mut command = self.home.command(&self.binary);
+        if let Some(settings) = &self.settings {
+            command.env("SHIPWAY_CONFIG", settings);
+        }
         command.args(arguments);
         command
     }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use shipway_store::{Scope, Store};
-use shipway_testkit::{Account, assert_nothing_left, wait_for};
+use shipway_testkit::{Account, assert_nothing_left, finish, succeed, text, wait_for};
 
-use crate::harness::{User, finish, succeed, text};
+use super::User;
 
 /// The images of the registry by `repository:tag`, and the local ones of the user.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// What must be there, with its digest; `None` is what must not.
     acknowledged: BTreeMap<String, Option<String>>,
     /// Whether a local name must be there.
@@ -22,37 +22,37 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// A push or a tag was acknowledged.
-    pub(super) fn holds(&mut self, name: &str, digest: &str) {
+    pub(crate) fn holds(&mut self, name: &str, digest: &str) {
         self.acknowledged.insert(name.to_owned(), Some(digest.to_owned()));
     }
 
     /// A deletion was acknowledged.
-    pub(super) fn lacks(&mut self, name: &str) {
+    pub(crate) fn lacks(&mut self, name: &str) {
         self.acknowledged.insert(name.to_owned(), None);
     }
 
     /// Something that would change it has begun: both what was and what would be is right.
-    pub(super) fn doubts(&mut self, name: &str) {
+    pub(crate) fn doubts(&mut self, name: &str) {
         self.acknowledged.remove(name);
     }
 
     /// A local image was built or named.
-    pub(super) fn has_local(&mut self, name: &str) {
+    pub(crate) fn has_local(&mut self, name: &str) {
         self.local.insert(name.to_owned(), true);
     }
 
     /// A local image was removed.
-    pub(super) fn lacks_local(&mut self, name: &str) {
+    pub(crate) fn lacks_local(&mut self, name: &str) {
         self.local.insert(name.to_owned(), false);
     }
 
     /// A removal has begun.
-    pub(super) fn doubts_local(&mut self, name: &str) {
+    pub(crate) fn doubts_local(&mut self, name: &str) {
         self.local.remove(name);
     }
 
     /// Opens the store again and looks at all that was promised; then pushes something new, and looks for leftovers.
-    pub(super) fn inspect(&self, user: &User) -> Result<()> {
+    pub(crate) fn inspect(&self, user: &User) -> Result<()> {
         assert_nothing_left(&user.home).context("after the end")?;
         self.compare(user)?;
         works(user)?;
@@ -60,7 +60,7 @@ impl Ledger {
     }
 
     /// Whether the store says what was acknowledged, and every byte is right.
-    pub(super) fn compare(&self, user: &User) -> Result<()> {
+    pub(crate) fn compare(&self, user: &User) -> Result<()> {
         let checked = finish(&mut user.shipway(&["fsck"]))?;
         ensure!(checked.status.success(), "fsck: {}", text(&checked));
         let listed = text(&succeed(&mut user.shipway(&["image", "ls", "--registry"]))?);
@@ -92,7 +92,7 @@ impl Ledger {
 }
 
 /// A new build with a step and a push.
-pub(super) fn works(user: &User) -> Result<()> {
+pub(crate) fn works(user: &User) -> Result<()> {
     let context = user.home.work().join("afterwards");
     if !context.is_dir() {
         std::fs::create_dir(&context)?;
@@ -129,7 +129,7 @@ fn nothing_half_written(user: &User) -> Result<()> {
 }
 
 /// What a crash leaves in the store itself goes with the next collection, once it is too old to be somebody's work.
-pub(super) fn after_collection(user: &User) -> Result<()> {
+pub(crate) fn after_collection(user: &User) -> Result<()> {
     let store = user.home.data().join("store");
     succeed(Command::new("find").arg(&store).args([
         "-type",
@@ -167,7 +167,7 @@ pub(super) fn after_collection(user: &User) -> Result<()> {
 }
 
 /// What is in a directory, if it is there.
-pub(super) fn names(directory: &Path) -> Vec<String> {
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -175,7 +175,7 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
 }
 
 /// What lies where only living processes have something.
-fn leftovers(data: &Path) -> Vec<String> {
+pub(crate) fn leftovers(data: &Path) -> Vec<String> {
     let mut places = vec![data.join("locks"), data.join("spool")];
     let classes = std::fs::read_dir(data.join("keeper"))
         .into_iter()
