@@ -229,4 +229,16 @@ mod tests {
             }
         }
     }
+
+    /// What is read is one value in its written form.
+    #[test]
+    fn foreign_platforms() {
+        shipway_testkit::Foreign::near(["linux/amd64", "linux/arm/v7", "windows/amd64", "arm64"]).check_text(
+            |text| {
+                if let Ok(platform) = text.parse::<Platform>() {
+                    assert_eq!(platform.to_string().parse::<Platform>().unwrap(), platform);
+                }
+            },
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! What the tests of several crates need and no shipped code may have: a harness for binaries with a main of their own,
-//! hermetic homes, root file systems and base images, git repositories, bounded waiting, the real peers, the account that
-//! they run under, and what they leave behind.
+//! foreign bytes for parsers, hermetic homes, root file systems and base images, git repositories, bounded waiting, the real
+//! peers, the account that they run under, and what they leave behind.
 //!
 //! Nothing here makes a double of anything: a peer is the real program or the test says that it is missing. Under CI a
 //! missing peer is a failure, elsewhere the test says on standard error what it passed over.
@@ -9,6 +9,7 @@ mod account;
 mod base_images;
 mod busybox;
 mod command;
+mod foreign;
 pub mod harness;
 mod home;
 mod leftovers;
@@ -22,6 +23,7 @@ pub use base_images::{
 };
 pub use busybox::{Tar, busybox_root};
 pub use command::{finish, succeed, text};
+pub use foreign::Foreign;
 pub use home::Home;
 pub use leftovers::{assert_nothing_left, processes_naming};
 pub use peer::{Peer, workspace};

@@ -234,3 +234,43 @@ proptest::proptest! {
         let _ = Context::tar(&bytes[..], spool.path());
     }
 }
+
+/// A context from a stranger's tar is read or refused; what was read can be listed, hashed and opened.
+#[test]
+fn foreign_tars() {
+    let spool = tempfile::tempdir().expect("a folder");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&sample_tar()).expect("memory");
+    let long = tar_of(|tar| {
+        let name = "d/".repeat(80) + "x";
+        tar.append_data(&mut header(tar::EntryType::Regular, 1, 0o600), &name, &b"x"[..])
+            .expect("memory");
+        tar.append_pax_extensions([("size", &b"1"[..]), ("path", b"a/b")])
+            .expect("memory");
+        tar.append_data(&mut header(tar::EntryType::Regular, 1, 0o600), "y", &b"y"[..])
+            .expect("memory");
+    });
+    let seeds = [
+        sample_tar(),
+        long,
+        gzip.finish().expect("memory"),
+        zstd::encode_all(&sample_tar()[..], 1).expect("memory"),
+    ];
+    shipway_testkit::Foreign::near(seeds).check(|bytes| {
+        let Ok(context) = Context::tar(bytes, spool.path()) else {
+            return;
+        };
+        let Ok(view) = context.view(&IgnoreList::default(), Modes::AsGiven) else {
+            return;
+        };
+        for (path, _) in view.tree().below(Path::new("")) {
+            assert!(
+                path.is_relative()
+                    && !path
+                        .components()
+                        .any(|part| part == std::path::Component::ParentDir)
+            );
+            let _ = view.content_hash(path);
+        }
+    });
+}

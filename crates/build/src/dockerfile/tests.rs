@@ -278,3 +278,71 @@ proptest::proptest! {
         let _ = Expander::new('\\', &|name: &str| (name == "a").then(|| "value".to_owned())).words(&word);
     }
 }
+
+/// Whatever is accepted obeys its limits, and every word of it expands or is refused.
+#[test]
+fn foreign_dockerfiles() {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dockerfile");
+    let words = &[
+        "FROM a AS b\n",
+        "RUN ",
+        "COPY --from=b ",
+        "ADD --chown=1:1 ",
+        "ENV A=b C=${A:-d}\n",
+        "ARG A\n",
+        "ONBUILD ",
+        "# escape=`\n",
+        "# syntax=a\n",
+        "<<EOF\n",
+        "<<-'EOF'\n",
+        "EOF\n",
+        "\\\n",
+        "HEALTHCHECK --interval=1s CMD ",
+        "[\"a\", \"b\"]",
+        "--mount=type=cache,target=/a,sharing=locked",
+        "--mount=type=bind,from=b",
+        "SHELL [\"a\"]\n",
+        "${A%%*b}",
+        "${A/b/c}",
+        "${A:+$B}",
+        "EXPOSE 80/tcp\n",
+        "LABEL a=b\n",
+        "USER a:b\n",
+        "STOPSIGNAL 9\n",
+        "VOLUME [\"/a\"]\n",
+        "WORKDIR /a\n",
+        "MAINTAINER a\n",
+    ];
+    shipway_testkit::Foreign::near([""])
+        .and_files(Some(&ours))
+        .and_files(vectors("dockerfile-parser").as_deref())
+        .and_files(vectors("dockerfile-parser-negative").as_deref())
+        .and_files(vectors("dockerfile-build").as_deref())
+        .with_words(words)
+        .check(|bytes| match parse(bytes, "Dockerfile") {
+            Ok(file) => assert!(!describe(&file).is_empty()),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        });
+}
+
+/// What expands stays within its limit.
+#[test]
+fn foreign_words() {
+    let words = &[
+        "${A:-", "${A:+", "${A#", "${A%%", "${A/", "$A", "${", "}", "\\", "'", "\"", "*", "?", "[", "]",
+    ];
+    shipway_testkit::Foreign::near(["a ${A:-b ${C#*x}} \"$D\" 'e'", "${A/x*/y}${B%%?}", "$1 ${1} $$ $"])
+        .and_files(vectors("dockerfile-shell").as_deref())
+        .with_words(words)
+        .up_to(4096)
+        .check_text(|text| {
+            let variables = |name: &str| (name != "C").then(|| "xxabc/".repeat(name.len()));
+            let expander = Expander::new('\\', &variables);
+            if let Ok(word) = expander.word(text) {
+                assert!(word.len() <= super::limits::EXPANDED_BYTES);
+            }
+            if let Ok(words) = expander.words(text) {
+                assert!(words.iter().map(String::len).sum::<usize>() <= super::limits::EXPANDED_BYTES);
+            }
+        });
+}

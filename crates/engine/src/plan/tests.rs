@@ -283,3 +283,21 @@ proptest! {
         }
     }
 }
+
+/// A body of a create request is planned or refused; a plan has bounds.
+#[test]
+fn foreign_bodies() {
+    let seeds = [
+        r#"{"Image":"a","Cmd":["sh","-c","x"],"Entrypoint":"e","Env":["A=b","C"],"Labels":{"a":"b"},"ExposedPorts":{"80/tcp":{}},"Volumes":{"/v":{}},"HostConfig":{"Binds":["/src:/app:ro,z","cache:/var/cache"],"PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"8080-8090"}]},"Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":1,"Mode":511}},{"Type":"volume","Source":"v","Target":"/w","ReadOnly":true}],"Tmpfs":{"/run":"rw,size=64m"},"NetworkMode":"container:x","ExtraHosts":["a:1.2.3.4","b:host-gateway"],"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3},"CapAdd":["ALL"],"Devices":[],"ShmSize":1,"Links":["a:b"],"Ulimits":[{"Name":"nofile","Soft":1,"Hard":2}],"Sysctls":{"a":"b"},"LogConfig":{"Type":"json-file"}},"NetworkingConfig":{"EndpointsConfig":{"n":{"Aliases":["x"],"IPAMConfig":{"IPv4Address":"10.0.0.1"}}}},"Healthcheck":{"Test":["CMD-SHELL","x"],"Interval":1000000}}"#,
+        r#"{"Image":"a","User":"0","WorkingDir":"/a/../b","StopTimeout":-1,"HostConfig":{"Binds":["/a:/../b","/data"],"Privileged":true,"PidMode":"host"}}"#,
+    ];
+    shipway_testkit::Foreign::near(seeds).check(|bytes| {
+        let Ok(body) = serde_json::from_slice::<CreateBody>(bytes) else {
+            return;
+        };
+        if let Ok(plan) = Plan::new(&body, &["/v".to_owned()], &[]) {
+            assert!(plan.mounts.len() <= 3 * MOST_ITEMS);
+            assert!(plan.mounts.iter().all(|mount| mount.target.is_absolute()));
+        }
+    });
+}

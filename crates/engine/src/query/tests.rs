@@ -51,3 +51,22 @@ proptest! {
         prop_assert_eq!(query.all("key").next(), Some(value.as_str()));
     }
 }
+
+/// Any query is one; keys are found that were put there.
+#[test]
+fn foreign_queries() {
+    let seeds = [
+        "filters=%7B%22label%22%3A%5B%22a%3Db%22%5D%7D&all=1",
+        "t=a%2Fb:c&t=d&buildargs=%7B%22A%22%3Anull%7D&rm=True&memory=-1",
+    ];
+    shipway_testkit::Foreign::near(seeds).check_text(|text| {
+        let query = Query::parse(&format!("first=1&{text}"));
+        assert_eq!(query.get("first"), Some("1"));
+        assert!(query.pairs.len() <= MOST_PAIRS);
+        let _ = (
+            query.flag("all"),
+            query.number::<i64>("memory"),
+            query.all("t").count(),
+        );
+    });
+}

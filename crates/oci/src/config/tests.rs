@@ -89,3 +89,24 @@ proptest! {
         prop_assert_eq!(ImageConfig::parse(&config.to_json().unwrap()).unwrap(), config);
     }
 }
+
+/// What is read can be written and reads as the same again.
+#[test]
+fn foreign_configs() {
+    let mut config = ImageConfig::new(&"linux/arm64/v8".parse().unwrap());
+    config.rootfs.diff_ids.push(Digest::sha256(b"layer"));
+    config.history.push(History {
+        created_by: Some("RUN x".to_owned()),
+        ..History::default()
+    });
+    let seeds = [
+        config.to_json().unwrap(),
+        br#"{"architecture":"amd64","os":"linux","config":{"User":"0:0","Env":["PATH=/bin"],"Cmd":["sh"],"Labels":{"a":"b"},"ExposedPorts":{"80/tcp":{}},"Volumes":{"/v":{}},"Healthcheck":{"Test":["CMD","x"],"Interval":30000000000},"StopSignal":"9","Shell":["a"],"OnBuild":["RUN x"]},"rootfs":{"type":"layers","diff_ids":[]},"history":[{"empty_layer":true}],"created":"2026-01-01T00:00:00Z"}"#.to_vec(),
+    ];
+    shipway_testkit::Foreign::near(seeds).check(|bytes| {
+        let Ok(config) = ImageConfig::parse(bytes) else {
+            return;
+        };
+        assert_eq!(ImageConfig::parse(&config.to_json().unwrap()).unwrap(), config);
+    });
+}

@@ -59,3 +59,17 @@ proptest! {
         }
     }
 }
+
+/// A digest has one form: what is read is what is written.
+#[test]
+fn foreign_digests() {
+    let seeds = [
+        "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef".to_owned(),
+        format!("sha512:{}", "0123456789abcdef".repeat(8)),
+    ];
+    shipway_testkit::Foreign::near(seeds).check_text(|text| {
+        if let Ok(digest) = text.parse::<Digest>() {
+            assert_eq!(digest.to_string(), text);
+        }
+    });
+}

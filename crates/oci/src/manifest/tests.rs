@@ -187,3 +187,30 @@ proptest! {
         prop_assert_eq!(Manifest::parse(Some(manifest.media_type()), &manifest.to_json().unwrap()).unwrap(), manifest);
     }
 }
+
+/// What is read can be written, reads as the same again, and refers to no more than a manifest may.
+#[test]
+fn foreign_manifests() {
+    let index = ImageIndex::new(vec![Descriptor {
+        platform: Some("linux/arm64/v8".parse().unwrap()),
+        ..Descriptor::of(media_type::OCI_MANIFEST, b"m")
+    }]);
+    let seeds = [
+        serde_json::to_vec(&image()).unwrap(),
+        Manifest::Index(index).to_json().unwrap(),
+        br#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"mediaType":"application/vnd.docker.container.image.v1+json","size":2,"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},"layers":[],"annotations":{"a":"b"},"subject":null,"artifactType":"x"}"#.to_vec(),
+        br#"{"schemaVersion":1,"name":"a","fsLayers":[{"blobSum":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}]}"#.to_vec(),
+    ];
+    shipway_testkit::Foreign::near(seeds).check(|bytes| {
+        let Ok(manifest) = Manifest::parse(None, bytes) else {
+            return;
+        };
+        let references = manifest.references();
+        assert!(references.blobs.len() + references.manifests.len() <= 2 * MAX_MANIFEST_ENTRIES);
+        let written = manifest.to_json().unwrap();
+        assert_eq!(
+            Manifest::parse(Some(manifest.media_type()), &written).unwrap(),
+            manifest
+        );
+    });
+}

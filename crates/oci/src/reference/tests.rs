@@ -166,3 +166,24 @@ proptest! {
         let _ = Reference::parse(&text);
     }
 }
+
+/// What is read is one value in each of its forms, and no longer than it may be.
+#[test]
+fn foreign_references() {
+    let seeds = [
+        "alpine",
+        "library/alpine:3.20",
+        "docker.io/library/alpine@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "registry.example.com:5000/group/sub/project/image:v1.2.3-rc.1_x",
+        "[2001:db8::1]:5000/a/b",
+        "localhost/a:latest",
+    ];
+    shipway_testkit::Foreign::near(seeds).check_text(|text| {
+        let Ok(reference) = Reference::parse(text) else {
+            return;
+        };
+        assert!(text.len() <= 1024);
+        assert_eq!(Reference::parse(&reference.to_string()).as_ref(), Ok(&reference));
+        assert_eq!(Reference::parse(&reference.familiar()).as_ref(), Ok(&reference));
+    });
+}

@@ -185,4 +185,26 @@ mod tests {
         let challenge = Challenge::new("Bearer").with("realm", "a\"b\r\nc");
         assert_eq!(challenge.to_string(), "Bearer realm=\"abc\"");
     }
+
+    /// What was read and is written again is read as the same.
+    #[test]
+    fn foreign_challenges() {
+        let seeds = [
+            r#"Bearer realm="https://auth.example.com/token",service="registry.example.com",scope="repository:a/b:pull,push""#,
+            r#"Basic realm="a, \"b\"", Bearer realm=x , error="invalid_token""#,
+            "Negotiate abc==",
+        ];
+        shipway_testkit::Foreign::near(seeds).check_text(|text| {
+            let challenges = Challenge::parse_all(text);
+            assert!(text.len() <= LONGEST || challenges.is_empty());
+            for challenge in challenges {
+                let written = challenge.to_string();
+                if written.len() <= LONGEST {
+                    let read = Challenge::parse_all(&written);
+                    assert_eq!(read.len(), 1, "{written}");
+                    assert_eq!(read[0].to_string(), written);
+                }
+            }
+        });
+    }
 }

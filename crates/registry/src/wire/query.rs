@@ -106,4 +106,18 @@ mod tests {
         assert_eq!(query.get("e"), Some(""));
         assert_eq!(Query::parse(&"a&".repeat(100_000)).pairs.len(), MOST_PAIRS);
     }
+
+    /// What is read and encoded is read as the same again.
+    #[test]
+    fn foreign_queries() {
+        let seeds = [
+            "n=100&last=a%2Fb",
+            "digest=sha256:ab&mount=x&from=y+z",
+            "%zz=%&=&a",
+        ];
+        shipway_testkit::Foreign::near(seeds).check_text(|text| {
+            let query = Query::parse(text);
+            assert_eq!(Query::parse(&query.encode()).encode(), query.encode());
+        });
+    }
 }

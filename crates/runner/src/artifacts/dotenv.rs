@@ -89,4 +89,21 @@ mod tests {
         assert_eq!(parse_dotenv(b"# comment\n"), Err(DotenvError::Line { line: 1 }));
         assert_eq!(parse_dotenv(&[b'A'; 6000]), Err(DotenvError::TooLarge));
     }
+
+    /// What is taken is named as variables are, within the limits.
+    #[test]
+    fn foreign_reports() {
+        shipway_testkit::Foreign::near(["A=1\nB = two words \nA=3=4\nEMPTY=\n", "A=\"q\"\r\n"]).check(
+            |bytes| {
+                if let Ok(variables) = parse_dotenv(bytes) {
+                    assert!(bytes.len() <= super::DOTENV_BYTES && variables.len() <= super::DOTENV_VARIABLES);
+                    assert!(
+                        variables
+                            .iter()
+                            .all(|(name, value)| super::is_name(name) && !value.contains('\n'))
+                    );
+                }
+            },
+        );
+    }
 }

@@ -58,3 +58,30 @@ fn an_ignored_directory_is_entered_only_for_its_exceptions() {
     assert!(list.may_except_below("docs/keep"));
     assert!(!list.may_except_below("src"));
 }
+
+/// A list says of a path what it says on the way there, and never loses what it may take in again.
+#[test]
+fn foreign_lists() {
+    let seeds = [
+        "*\n!src/**/*.rs\n",
+        "# c\n/target\n**/x?[a-z]\\*\n!!a\n",
+        "a/../b\n.\n!../c\n",
+    ];
+    shipway_testkit::Foreign::near(seeds)
+        .and_files(shipway_testkit::shared_inputs("vectors/dockerignore").as_deref())
+        .with_words(&[
+            "**/", "*", "!", "[^a-z]", "\\", "?", "/", "..", "{a,b}", "(", "|", "+", "$", "^",
+        ])
+        .up_to(8192)
+        .check(|bytes| {
+            let Ok(list) = IgnoreList::parse(bytes, ".dockerignore") else {
+                return;
+            };
+            for path in ["src", "src/main.rs", "a/b/c/d.rs", "target/x", "é/\n", "a b/*"] {
+                let (parent, _) = path.rsplit_once('/').unwrap_or(("", path));
+                if !list.ignores(path) && !parent.is_empty() && list.ignores(parent) {
+                    assert!(list.may_except_below(parent), "{path} is never reached");
+                }
+            }
+        });
+}

@@ -116,3 +116,29 @@ fn a_giant_name_is_refused_before_it_is_read() {
         Err(TarError::Field { position: 0, .. })
     ));
 }
+
+/// A walk ends, and what it found fits into what there was.
+#[test]
+fn foreign_archives() {
+    let mut pax = tar::Builder::new(Vec::new());
+    pax.append_pax_extensions([("path", b"from/pax".as_slice()), ("size", b"3")])
+        .unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_path("from/header").unwrap();
+    header.set_size(3);
+    header.set_cksum();
+    pax.append(&header, b"abc".as_slice()).unwrap();
+    shipway_testkit::Foreign::near([sample(), pax.into_inner().unwrap()]).check(|bytes| {
+        let mut walk = TarWalk::new(bytes);
+        let mut found = 0;
+        while let Ok(Some(entry)) = walk.next() {
+            let mut content = Vec::new();
+            if walk.read_to_end(&mut content).is_err() {
+                break;
+            }
+            assert_eq!(content.len() as u64, entry.size);
+            found += BLOCK + content.len();
+        }
+        assert!(found <= bytes.len());
+    });
+}

@@ -147,3 +147,32 @@ async fn edns_is_answered_with_edns() {
             .is_none()
     );
 }
+
+/// A container's bytes get an answer that can be read, of that question, within its size, or none.
+#[test]
+fn foreign_questions() {
+    let mut with_edns = question("example.com.", RecordType::TXT);
+    with_edns.set_edns(Edns::new());
+    let seeds = [
+        question("db.", RecordType::A),
+        question("7.0.18.198.in-addr.arpa.", RecordType::PTR),
+        with_edns,
+    ];
+    let seeds = seeds.map(|message| message.to_vec().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (names, upstream) = (table(), Upstream::none());
+    shipway_testkit::Foreign::near(seeds).check(|bytes| {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let Some(reply) = runtime.block_on(answer(bytes, transport, &names, &upstream)) else {
+                continue;
+            };
+            assert_eq!(reply[..2], bytes[..2]);
+            assert!(transport == Transport::Tcp || reply.len() <= usize::from(MAX_PAYLOAD));
+            let reply = Message::from_vec(&reply).unwrap();
+            assert_eq!(reply.metadata.message_type, MessageType::Response);
+        }
+    });
+}

@@ -65,3 +65,26 @@ fn chunks() {
         u64::MAX
     );
 }
+
+/// A part lies inside whatever it is of.
+#[test]
+fn foreign_ranges() {
+    let seeds = [
+        "bytes=0-99",
+        "bytes=5-",
+        "bytes=-3",
+        "0-99",
+        "bytes 0-99/*",
+        "bytes=0-99/200",
+    ];
+    shipway_testkit::Foreign::near(seeds).check_text(|text| {
+        for size in [0, 1, 100, u64::MAX] {
+            if let RangeRequest::Part(range) = RangeRequest::parse(Some(text), size) {
+                assert!(range.first <= range.last && range.last < size && range.length() <= size);
+            }
+        }
+        if let Some(range) = ContentRange::parse(text) {
+            assert!(range.first <= range.last && range.length() > 0);
+        }
+    });
+}

@@ -106,3 +106,22 @@ fn what_is_no_route_says_why() {
         (ErrorCode::Unsupported, 404)
     );
 }
+
+/// A path that leads somewhere names a repository by the grammar, so a name from a route can be a path again.
+#[test]
+fn foreign_paths() {
+    let seeds = [
+        "/v2/",
+        "/v2/group/project/manifests/v1.0",
+        "/v2/a/blobs/sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "/v2/a/blobs/uploads/6f1c0b0e-0000-4000-8000-000000000000",
+        "/v2/a%2Fb/tags/list",
+        "/v2/_catalog",
+    ];
+    shipway_testkit::Foreign::near(seeds).check_text(|text| {
+        if let Ok(Route::Manifest(name, reference)) = Route::parse(text) {
+            let again = format!("/v2/{name}/manifests/{reference}");
+            assert_eq!(Route::parse(&again).ok(), Some(Route::Manifest(name, reference)));
+        }
+    });
+}

@@ -85,3 +85,35 @@ fn a_hostile_pattern_ends() {
     assert!(pattern.takes_in("a/b"));
     assert!(!star.takes_in(&"a".repeat(150)));
 }
+
+/// What a pattern takes in is inside the project, and the search for it starts where it can be found.
+#[test]
+fn foreign_patterns() {
+    let seeds = [
+        "build/**/*.{js,css}",
+        "/builds/group/project/a?[b-d]*",
+        "**/**/**/x",
+        "a/../b",
+        "{a,{b,c}}/[!x]",
+        "dir/",
+    ];
+    shipway_testkit::Foreign::near(seeds)
+        .with_words(&["**/", "*", "{a,b}", "[a-z]", "..", "/", "\\"])
+        .up_to(2048)
+        .check_text(|text| {
+            let Some(pattern) = Pattern::parse(text, "/builds/group/project") else {
+                return;
+            };
+            let prefix = pattern.fixed_prefix();
+            for path in ["a", "build/x/y.js", "a/b/c/d/e/f/g/x", "b", "dir/f"] {
+                if pattern.matches(path) {
+                    assert!(
+                        path.starts_with(prefix.trim_end_matches('/')),
+                        "{path} is not below {prefix}"
+                    );
+                    assert!(pattern.takes_in(path));
+                }
+            }
+            let _ = pattern.leads_below("a/b");
+        });
+}

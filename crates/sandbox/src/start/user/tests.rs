@@ -64,3 +64,32 @@ fn users_resolve_as_docker_resolves_them() {
         })
     );
 }
+
+/// Whoever is found may be: no id that means "no change", a home.
+#[test]
+fn foreign_accounts() {
+    let seeds = [
+        "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33::/var/www:/sbin/nologin\n",
+        "www:x:33:www\nstaff:x:50:www,root\n",
+        "a:b:4294967295:2147483648::",
+    ];
+    shipway_testkit::Foreign::near(seeds)
+        .with_words(&["www", "root", ":", "\n", ","])
+        .check_text(|text| {
+            for wanted in [
+                "",
+                "0",
+                "www",
+                "www:staff",
+                "33:33",
+                ":50",
+                "4294967295",
+                "2147483648:1",
+            ] {
+                if let Ok(user) = resolve_in(text, text, wanted) {
+                    assert!(user.uid <= LARGEST_ID && user.gid <= LARGEST_ID && !user.home.is_empty());
+                    assert!(user.groups.iter().all(|group| *group <= LARGEST_ID));
+                }
+            }
+        });
+}
