@@ -1,7 +1,7 @@
 # The one door. `make demo` and `make test` are all a newcomer needs; CI runs the same words.
 SHELL := bash
 .DELETE_ON_ERROR:
-.PHONY: demo test check audit bench build install-peers clean
+.PHONY: demo test check audit fuzz bench build install-peers clean
 
 TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BINARY := target/$(TARGET)/release/shipway
@@ -25,6 +25,11 @@ check: toolchain
 # `cargo install cargo-deny --locked` installs what it needs.
 audit: toolchain
 	cargo deny --locked check
+
+# New foreign bytes for every parser, each for so long (docs/decisions/0016).
+TIME ?= 60
+fuzz: toolchain
+	SHIPWAY_TEST_FUZZ=$(TIME) cargo test --workspace --lib --locked --no-fail-fast -- foreign_
 
 bench: build
 	scripts/bench $(BINARY)

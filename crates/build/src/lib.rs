@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod export;
 mod gzip;
+mod headers;
 pub mod ignore;
 mod plan;
 mod request;

@@ -9,6 +9,10 @@ use std::rc::Rc;
 
 use super::tree::{Entry, EntryKind, Tree};
 use super::{ContextError, limits};
+use crate::headers::BoundedHeaders;
+
+/// Entries that are left out and named.
+const MOST_NAMED: usize = 20;
 
 /// A tar that was read to its end.
 #[derive(Debug)]
@@ -41,10 +45,17 @@ impl SpooledTar {
             read: 0,
             ended: Rc::clone(&ended),
         };
-        let mut archive = tar::Archive::new(padded);
+        let (bounded, bound) = BoundedHeaders::new(padded);
+        let mut archive = tar::Archive::new(bounded);
         for entry in archive.entries().map_err(|source| ContextError::Tar { source })? {
-            index.entry(entry.map_err(|source| ContextError::Tar { source })?, &ended)?;
+            let mut entry = entry.map_err(|source| ContextError::Tar { source })?;
+            bound.contents();
+            index.entry(&mut entry, &ended)?;
+            bound
+                .headers(&mut entry)
+                .map_err(|source| ContextError::Tar { source })?;
         }
+        bound.contents();
         // What follows the end mark is padding; a client that still writes must not get a broken pipe.
         std::io::copy(&mut archive.into_inner(), &mut std::io::sink())
             .map_err(|source| ContextError::Tar { source })?;
@@ -106,7 +117,7 @@ struct Indexing<'a> {
 impl Indexing<'_> {
     fn entry(
         &mut self,
-        mut entry: tar::Entry<'_, impl Read>,
+        entry: &mut tar::Entry<'_, impl Read>,
         ended: &Cell<bool>,
     ) -> Result<(), ContextError> {
         let path = entry
@@ -123,11 +134,10 @@ impl Indexing<'_> {
         let kind = match entry.header().entry_type() {
             tar::EntryType::Directory => EntryKind::Directory,
             tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
-                let size =
-                    std::io::copy(&mut entry, &mut self.writer).map_err(|source| ContextError::Spool {
-                        path: self.spool.to_owned(),
-                        source,
-                    })?;
+                let size = std::io::copy(entry, &mut self.writer).map_err(|source| ContextError::Spool {
+                    path: self.spool.to_owned(),
+                    source,
+                })?;
                 if ended.get() || size != entry.size() {
                     let source = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
                     return Err(ContextError::Tar { source });
@@ -140,10 +150,10 @@ impl Indexing<'_> {
                 }
             }
             tar::EntryType::Symlink => EntryKind::Link {
-                target: link_name(&entry, &path)?,
+                target: link_name(entry, &path)?,
             },
             tar::EntryType::Link => {
-                let target = relative(&link_name(&entry, &path)?)?;
+                let target = relative(&link_name(entry, &path)?)?;
                 match target
                     .and_then(|target| self.tree.get(&target))
                     .map(|entry| &entry.kind)
@@ -157,10 +167,7 @@ impl Indexing<'_> {
             }
             tar::EntryType::XGlobalHeader => return Ok(()),
             _ => {
-                self.skipped.push(format!(
-                    "{} is no regular file and is left out of the context",
-                    path.display()
-                ));
+                self.skip(&path);
                 return Ok(());
             }
         };
@@ -170,6 +177,18 @@ impl Indexing<'_> {
             mode & 0o7777
         };
         self.place(path, Entry { kind, mode })
+    }
+
+    /// The first ones are told by name.
+    fn skip(&mut self, path: &Path) {
+        match self.skipped.len() {
+            0..MOST_NAMED => self.skipped.push(format!(
+                "{} is no regular file and is left out of the context",
+                path.display()
+            )),
+            MOST_NAMED => self.skipped.push("so are others".to_owned()),
+            _ => {}
+        }
     }
 
     fn place(&mut self, path: PathBuf, entry: Entry) -> Result<(), ContextError> {

@@ -30,6 +30,8 @@ pub mod limits {
     pub const ENTRIES: usize = 2_000_000;
     /// Bytes of a path inside the context.
     pub const PATH_BYTES: usize = 4096;
+    /// Bytes of all paths and links' targets together, which are kept in memory.
+    pub const NAME_BYTES: usize = 512 << 20;
     /// How deep folders may nest.
     pub const DEPTH: usize = 256;
     /// Uncompressed bytes of a tar.

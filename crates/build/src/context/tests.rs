@@ -256,7 +256,7 @@ fn foreign_tars() {
         gzip.finish().expect("memory"),
         zstd::encode_all(&sample_tar()[..], 1).expect("memory"),
     ];
-    shipway_testkit::Foreign::near(seeds).check(|bytes| {
+    shipway_testkit::Foreign::near(seeds).as_tars().check(|bytes| {
         let Ok(context) = Context::tar(bytes, spool.path()) else {
             return;
         };
@@ -273,4 +273,36 @@ fn foreign_tars() {
             let _ = view.content_hash(path);
         }
     });
+}
+
+/// A few kilobytes that would be gigabytes of a name.
+#[test]
+fn a_name_without_end_is_refused() {
+    let spool = tempfile::tempdir().expect("a folder");
+    let mut long = header(tar::EntryType::GNULongName, 1 << 30, 0o600);
+    long.set_cksum();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(long.as_bytes()).expect("memory");
+    std::io::copy(&mut std::io::repeat(b'a').take(8 << 20), &mut gzip).expect("memory");
+    let bytes = gzip.finish().expect("memory");
+    let error = Context::tar(&bytes[..], spool.path()).expect_err("a refusal");
+    let reason = std::error::Error::source(&error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    assert!(reason.contains("the headers of one entry"), "{error}: {reason}");
+}
+
+#[test]
+fn what_is_left_out_is_named_up_to_a_number() {
+    let spool = tempfile::tempdir().expect("a folder");
+    let devices = tar_of(|tar| {
+        for number in 0..1000 {
+            let mut device = header(tar::EntryType::Char, 0, 0o600);
+            tar.append_data(&mut device, format!("d{number}"), std::io::empty())
+                .expect("memory");
+        }
+    });
+    let context = Context::tar(&devices[..], spool.path()).expect("a context");
+    let view = context.view(&IgnoreList::default(), Modes::Git).expect("a view");
+    assert_eq!(view.skipped().len(), 21);
 }

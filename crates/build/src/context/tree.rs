@@ -40,11 +40,20 @@ pub struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     entries: BTreeMap<PathBuf, Entry>,
+    /// Bytes of every name that was ever taken in: one that was replaced counts twice.
+    name_bytes: usize,
 }
 
 impl Tree {
     pub(super) fn insert(&mut self, path: PathBuf, entry: Entry) -> Result<(), ContextError> {
-        if self.entries.len() >= limits::ENTRIES || path.as_os_str().len() > limits::PATH_BYTES {
+        self.name_bytes += path.as_os_str().len();
+        if let EntryKind::Link { target } = &entry.kind {
+            self.name_bytes += target.as_os_str().len();
+        }
+        if self.entries.len() >= limits::ENTRIES
+            || self.name_bytes > limits::NAME_BYTES
+            || path.as_os_str().len() > limits::PATH_BYTES
+        {
             return Err(ContextError::TooLarge);
         }
         self.entries.insert(path, entry);

@@ -14,6 +14,7 @@ use super::stage::Wrote;
 use super::stream::{Hashing, file, finish, tar_writer, through_pipe};
 use crate::context::{ContextError, View, decompressed};
 use crate::error::StepError;
+use crate::headers::BoundedHeaders;
 use crate::plan::{Destination, Item, ItemKind};
 
 /// An upper directory over layers.
@@ -286,62 +287,76 @@ pub(super) fn rewrite<W: io::Write>(
     target: &Target,
     rename: impl Fn(&Path) -> Option<PathBuf>,
 ) -> Result<(), StepError> {
+    let (input, bound) = BoundedHeaders::new(input);
     let mut archive = tar::Archive::new(input);
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let Some(path) = rename(&clean(&entry.path()?)) else {
-            continue;
-        };
-        let mut header = entry.header().clone();
-        let kind = header.entry_type();
-        if matches!(kind, tar::EntryType::XGlobalHeader) {
-            continue;
+        bound.contents();
+        if let Some(path) = rename(&clean(&entry.path()?)) {
+            rewrite_entry(&mut entry, tar, target, &path, &rename)?;
         }
-        let attributes: Vec<(String, Vec<u8>)> = match entry.pax_extensions()? {
-            Some(extensions) => extensions
-                .filter_map(Result::ok)
-                .filter_map(|extension| {
-                    Some((extension.key().ok()?.to_owned(), extension.value_bytes().to_vec()))
-                })
-                .filter(|(key, _)| key.starts_with("SCHILY.xattr."))
-                .collect(),
-            None => Vec::new(),
-        };
-        if !attributes.is_empty() {
-            tar.append_pax_extensions(
-                attributes
-                    .iter()
-                    .map(|(key, value)| (key.as_str(), value.as_slice())),
-            )?;
-        }
-        if let Some((uid, gid)) = target.owner {
-            header.set_uid(uid.into());
-            header.set_gid(gid.into());
-        }
-        if kind != tar::EntryType::Symlink {
-            let directory = kind == tar::EntryType::Directory;
-            header.set_mode(target.mode(header.mode()?, directory));
-        }
-        match kind {
-            tar::EntryType::Symlink => {
-                let leads_to = entry.link_name()?.unwrap_or_default().into_owned();
-                tar.append_link(&mut header, path, leads_to)?;
-            }
-            tar::EntryType::Link => {
-                let first = clean(&entry.link_name()?.unwrap_or_default());
-                // Left out under its first name: nothing that this one could be another name of.
-                if let Some(first) = rename(&first) {
-                    tar.append_link(&mut header, path, first)?;
-                }
-            }
-            _ => {
-                header.set_size(entry.size());
-                tar.append_data(&mut header, path, &mut entry)?;
-            }
-        }
+        bound.headers(&mut entry)?;
     }
+    bound.contents();
     // Whoever writes may still be at the padding behind the end mark.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    Ok(())
+}
+
+fn rewrite_entry<W: io::Write>(
+    entry: &mut tar::Entry<'_, impl Read>,
+    tar: &mut tar::Builder<W>,
+    target: &Target,
+    path: &Path,
+    rename: &impl Fn(&Path) -> Option<PathBuf>,
+) -> Result<(), StepError> {
+    let mut header = entry.header().clone();
+    let kind = header.entry_type();
+    if matches!(kind, tar::EntryType::XGlobalHeader) {
+        return Ok(());
+    }
+    let attributes: Vec<(String, Vec<u8>)> = match entry.pax_extensions()? {
+        Some(extensions) => extensions
+            .filter_map(Result::ok)
+            .filter_map(|extension| {
+                Some((extension.key().ok()?.to_owned(), extension.value_bytes().to_vec()))
+            })
+            .filter(|(key, _)| key.starts_with("SCHILY.xattr."))
+            .collect(),
+        None => Vec::new(),
+    };
+    if !attributes.is_empty() {
+        tar.append_pax_extensions(
+            attributes
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_slice())),
+        )?;
+    }
+    if let Some((uid, gid)) = target.owner {
+        header.set_uid(uid.into());
+        header.set_gid(gid.into());
+    }
+    if kind != tar::EntryType::Symlink {
+        let directory = kind == tar::EntryType::Directory;
+        header.set_mode(target.mode(header.mode()?, directory));
+    }
+    match kind {
+        tar::EntryType::Symlink => {
+            let leads_to = entry.link_name()?.unwrap_or_default().into_owned();
+            tar.append_link(&mut header, path, leads_to)?;
+        }
+        tar::EntryType::Link => {
+            let first = clean(&entry.link_name()?.unwrap_or_default());
+            // Left out under its first name: nothing that this one could be another name of.
+            if let Some(first) = rename(&first) {
+                tar.append_link(&mut header, path, first)?;
+            }
+        }
+        _ => {
+            header.set_size(entry.size());
+            tar.append_data(&mut header, path, entry)?;
+        }
+    }
     Ok(())
 }
 

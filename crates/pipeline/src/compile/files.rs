@@ -98,10 +98,8 @@ pub(super) struct Glob(Vec<Vec<Vec<char>>>);
 
 impl Glob {
     pub(super) fn new(pattern: &str) -> Self {
-        let mut expanded = Vec::new();
-        expand_braces(&pattern.chars().collect::<Vec<_>>(), &mut expanded);
         Self(
-            expanded
+            expand_braces(&pattern.chars().collect::<Vec<_>>())
                 .iter()
                 .map(|one| {
                     one.split(|character| *character == '/')
@@ -118,22 +116,29 @@ impl Glob {
     }
 }
 
-fn expand_braces(pattern: &[char], expanded: &mut Vec<Vec<char>>) {
-    if expanded.len() >= ALTERNATIVES {
-        return;
+/// In order, as a shell has them; braces beyond the ceiling stand for themselves.
+fn expand_braces(pattern: &[char]) -> Vec<Vec<char>> {
+    let mut open = vec![pattern.to_vec()];
+    let mut expanded = Vec::new();
+    let mut pairs = 0;
+    while let Some(pattern) = open.pop() {
+        let braces = first_braces(&pattern)
+            .filter(|_| pairs < ALTERNATIVES && open.len() + expanded.len() < ALTERNATIVES);
+        let Some((start, close, commas)) = braces else {
+            expanded.push(pattern);
+            continue;
+        };
+        pairs += 1;
+        let mut end = close;
+        for before in commas.into_iter().rev().chain([start]) {
+            let mut one = pattern.get(..start).unwrap_or_default().to_vec();
+            one.extend_from_slice(pattern.get(before + 1..end).unwrap_or_default());
+            one.extend_from_slice(pattern.get(close + 1..).unwrap_or_default());
+            open.push(one);
+            end = before;
+        }
     }
-    let Some((open, close, commas)) = first_braces(pattern) else {
-        expanded.push(pattern.to_vec());
-        return;
-    };
-    let mut start = open + 1;
-    for end in commas.into_iter().chain([close]) {
-        let mut one = pattern.get(..open).unwrap_or_default().to_vec();
-        one.extend_from_slice(pattern.get(start..end).unwrap_or_default());
-        one.extend_from_slice(pattern.get(close + 1..).unwrap_or_default());
-        expand_braces(&one, expanded);
-        start = end + 1;
-    }
+    expanded
 }
 
 /// Places of the first pair of braces and of the commas directly inside.
@@ -361,5 +366,19 @@ except code: {script: x, except: {changes: ['src/*']}}
         }
         assert!(!Glob::new(&format!("{}x", "**/".repeat(60))).matches(&"a/".repeat(200)));
         assert!(!Glob::new(&"*a".repeat(100)).matches(&"a".repeat(99)));
+    }
+
+    #[test]
+    fn braces_without_end_are_answered() {
+        for long in [
+            "{a}".repeat(50_000),
+            "{a,b}".repeat(5_000),
+            "{".repeat(50_000),
+            format!("{{{}}}", ",".repeat(50_000)),
+        ] {
+            assert!(!Glob::new(&long).matches("x/y"));
+        }
+        assert!(Glob::new("{a,b{c,d}}/{e,}x").matches("bd/x"));
+        assert!(!Glob::new("{a,b{c,d}}/{e,}x").matches("b/x"));
     }
 }

@@ -9,7 +9,7 @@
 /// A ceiling on the work for one path, so that `**/**/**/…` in a foreign file costs nothing.
 const STEPS: usize = 100_000;
 
-/// A ceiling on what braces unfold to.
+/// A ceiling on what braces unfold to, and on the pairs of braces that are unfolded: later ones stand for themselves.
 const ALTERNATIVES: usize = 256;
 
 /// One entry of `artifacts:paths`.
@@ -102,9 +102,10 @@ fn is_wild(element: &[u8]) -> bool {
 fn unfold(text: &str) -> Vec<String> {
     let mut open = vec![text.to_owned()];
     let mut done = Vec::new();
+    let mut pairs = ALTERNATIVES;
     while let Some(text) = open.pop() {
         match innermost_braces(&text) {
-            Some((start, end)) if open.len() + done.len() < ALTERNATIVES => {
+            Some((start, end)) if open.len() + done.len() < ALTERNATIVES && spend(&mut pairs) => {
                 for choice in text[start + 1..end].rsplit(',') {
                     open.push(format!("{}{choice}{}", &text[..start], &text[end + 1..]));
                 }
@@ -128,23 +129,44 @@ fn elements(path: &str) -> Vec<&[u8]> {
         .collect()
 }
 
+/// In proportion to the product of both, and without recursion: when something does not fit, the last `**` takes one more.
 fn elements_match(pattern: &[Vec<u8>], path: &[&[u8]], steps: &mut usize) -> bool {
-    if *steps == 0 {
-        return false;
-    }
-    *steps -= 1;
-    match pattern.split_first() {
-        None => path.is_empty(),
-        Some((first, rest)) if first == b"**" => {
-            (0..=path.len()).any(|skipped| elements_match(rest, &path[skipped..], steps))
-        }
-        Some((first, rest)) => match path.split_first() {
-            Some((element, below)) => {
-                element_matches(first, element, steps) && elements_match(rest, below, steps)
+    let (mut at, mut here) = (0, 0);
+    let mut retry = None;
+    while spend(steps) {
+        match pattern.get(at) {
+            Some(any) if any == b"**" => {
+                at += 1;
+                retry = Some((at, here));
+                continue;
             }
-            None => false,
-        },
+            Some(wanted)
+                if path
+                    .get(here)
+                    .is_some_and(|element| element_matches(wanted, element, steps)) =>
+            {
+                (at, here) = (at + 1, here + 1);
+                continue;
+            }
+            None if here == path.len() => return true,
+            _ => {}
+        }
+        match retry {
+            Some((after, taken)) if taken < path.len() => {
+                (at, here) = (after, taken + 1);
+                retry = Some((after, here));
+            }
+            _ => return false,
+        }
     }
+    false
+}
+
+/// One step less; false when none is left.
+fn spend(steps: &mut usize) -> bool {
+    let left = *steps > 0;
+    *steps -= usize::from(left);
+    left
 }
 
 /// Whether a path that a pattern takes in can begin like this.
@@ -159,34 +181,50 @@ fn elements_lead_below(pattern: &[Vec<u8>], path: &[&[u8]], steps: &mut usize) -
     }
 }
 
+/// As [`elements_match`] for the bytes of one element, with its last `*`.
 fn element_matches(pattern: &[u8], text: &[u8], steps: &mut usize) -> bool {
-    if *steps == 0 {
-        return false;
+    let (mut at, mut here) = (0, 0);
+    let mut retry = None;
+    while spend(steps) {
+        if pattern.get(at) == Some(&b'*') {
+            at += 1;
+            retry = Some((at, here));
+            continue;
+        }
+        if at == pattern.len() && here == text.len() {
+            return true;
+        }
+        match single(&pattern[at..], &text[here..]) {
+            Some((used, taken)) => (at, here) = (at + used, here + taken),
+            None => match retry {
+                Some((after, taken)) if taken < text.len() => {
+                    (at, here) = (after, taken + 1);
+                    retry = Some((after, here));
+                }
+                _ => return false,
+            },
+        }
     }
-    *steps -= 1;
-    match pattern.split_first() {
-        None => text.is_empty(),
-        Some((b'*', rest)) => (0..=text.len()).any(|taken| element_matches(rest, &text[taken..], steps)),
-        Some((b'?', rest)) => {
-            let width = text
+    false
+}
+
+/// How much of the pattern its first character uses up, and how much of the text it takes; none if it does not fit.
+fn single(pattern: &[u8], text: &[u8]) -> Option<(usize, usize)> {
+    let (first, next) = (pattern.first()?, text.first()?);
+    match (first, &pattern[1..]) {
+        (b'?', _) => {
+            let rest = text[1..]
                 .iter()
-                .skip(1)
                 .take_while(|byte| (**byte & 0xC0) == 0x80)
-                .count()
-                + 1;
-            !text.is_empty() && element_matches(rest, &text[width..], steps)
+                .count();
+            Some((1, 1 + rest))
         }
-        Some((b'[', rest)) => match (class(rest), text.split_first()) {
-            (Some((class, rest)), Some((byte, text))) => {
-                class.contains(*byte) && element_matches(rest, text, steps)
-            }
-            (None, Some((b'[', text))) => element_matches(rest, text, steps),
-            _ => false,
+        (b'[', rest) => match class(rest) {
+            Some((class, after)) => class.contains(*next).then_some((pattern.len() - after.len(), 1)),
+            None => (next == first).then_some((1, 1)),
         },
-        Some((b'\\', [escaped, rest @ ..])) => {
-            text.first() == Some(escaped) && element_matches(rest, &text[1..], steps)
-        }
-        Some((byte, rest)) => text.first() == Some(byte) && element_matches(rest, &text[1..], steps),
+        (b'\\', [escaped, ..]) => (next == escaped).then_some((2, 1)),
+        _ => (next == first).then_some((1, 1)),
     }
 }
 

@@ -38,6 +38,7 @@ impl<R: Read> Reader<R> {
     /// The next entry; what was not read of the last one is skipped.
     pub(super) fn next(&mut self) -> Result<Option<Entry>> {
         let mut extension = Extension::default();
+        let mut room = self.limits.header;
         loop {
             self.skip(self.left + self.padding)?;
             (self.left, self.padding) = (0, 0);
@@ -57,11 +58,11 @@ impl<R: Read> Reader<R> {
             let size = header.number(124, 12, "size")?;
             let size = u64::try_from(size).map_err(|_| broken(&header.name(), "the size is negative"))?;
             match header.kind() {
-                b'x' => extension.add_records(&self.extended(size)?)?,
-                b'L' => extension.name = Some(without_zero(self.extended(size)?)),
-                b'K' => extension.link = Some(without_zero(self.extended(size)?)),
+                b'x' => extension.add_records(&self.extended(size, &mut room)?)?,
+                b'L' => extension.name = Some(without_zero(self.extended(size, &mut room)?)),
+                b'K' => extension.link = Some(without_zero(self.extended(size, &mut room)?)),
                 // For all entries: a comment of `git archive`, in practice.
-                b'g' => drop(self.extended(size)?),
+                b'g' => drop(self.extended(size, &mut room)?),
                 _ => return self.entry(&header, size, extension).map(Some),
             }
         }
@@ -171,13 +172,17 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    fn extended(&mut self, size: u64) -> Result<Vec<u8>> {
-        if size > self.limits.header {
-            return Err(broken(
+    /// What follows an extended header; all those of one entry share the room, because their records add up.
+    fn extended(&mut self, size: u64, room: &mut u64) -> Result<Vec<u8>> {
+        *room = room.checked_sub(size).ok_or_else(|| {
+            broken(
                 b"",
-                format!("an extended header is longer than {} bytes", self.limits.header),
-            ));
-        }
+                format!(
+                    "an entry's extended headers are longer than {} bytes",
+                    self.limits.header
+                ),
+            )
+        })?;
         let mut bytes = vec![0; size as usize];
         self.read_exact(&mut bytes)?;
         self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
@@ -237,3 +242,6 @@ fn without_zero(mut name: Vec<u8>) -> Vec<u8> {
     }
     name
 }
+
+#[cfg(test)]
+mod tests;

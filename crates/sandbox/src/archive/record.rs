@@ -203,6 +203,9 @@ fn decimal<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
 fn time(value: &[u8]) -> Option<(i64, i64)> {
     let text = std::str::from_utf8(value).ok()?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let negative = seconds.starts_with('-');
     let seconds: i64 = seconds.parse().ok()?;
     let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
@@ -250,6 +253,7 @@ mod tests {
             b"0 a=b\n",
             b"6 abc\n",
             b"13 size=many\n",
+            b"14 mtime=1.-5\n",
         ] {
             assert!(Extension::default().add_records(garbage).is_err(), "{garbage:?}");
         }

@@ -91,7 +91,15 @@ impl Named {
             return prose || self.is_path(first);
         }
         let prose = word.contains(' ') || word.contains(|c: char| c.is_ascii_uppercase());
-        prose || self.is_path(word) || self.tests.contains(word) || self.is_case(word)
+        prose || self.is_path(word) || self.is_test(word) || self.is_case(word)
+    }
+
+    /// A test, or with a star some whose names begin so.
+    fn is_test(&self, word: &str) -> bool {
+        match word.strip_suffix('*') {
+            Some(start) => self.tests.iter().any(|test| test.starts_with(start)),
+            None => self.tests.contains(word),
+        }
     }
 
     /// A path from the root, or the end of one below `crates`; a bare word is a crate.

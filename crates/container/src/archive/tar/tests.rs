@@ -128,17 +128,19 @@ fn foreign_archives() {
     header.set_size(3);
     header.set_cksum();
     pax.append(&header, b"abc".as_slice()).unwrap();
-    shipway_testkit::Foreign::near([sample(), pax.into_inner().unwrap()]).check(|bytes| {
-        let mut walk = TarWalk::new(bytes);
-        let mut found = 0;
-        while let Ok(Some(entry)) = walk.next() {
-            let mut content = Vec::new();
-            if walk.read_to_end(&mut content).is_err() {
-                break;
+    shipway_testkit::Foreign::near([sample(), pax.into_inner().unwrap()])
+        .as_tars()
+        .check(|bytes| {
+            let mut walk = TarWalk::new(bytes);
+            let mut found = 0;
+            while let Ok(Some(entry)) = walk.next() {
+                let mut content = Vec::new();
+                if walk.read_to_end(&mut content).is_err() {
+                    break;
+                }
+                assert_eq!(content.len() as u64, entry.size);
+                found += BLOCK + content.len();
             }
-            assert_eq!(content.len() as u64, entry.size);
-            found += BLOCK + content.len();
-        }
-        assert!(found <= bytes.len());
-    });
+            assert!(found <= bytes.len());
+        });
 }

@@ -117,3 +117,15 @@ fn foreign_patterns() {
             let _ = pattern.leads_below("a/b");
         });
 }
+
+#[test]
+fn a_long_pattern_needs_no_stack() {
+    for long in ["*".repeat(200_000), "**/".repeat(200_000), "{a}".repeat(20_000)] {
+        let pattern = Pattern::parse(&long, "/p").unwrap();
+        let _ = (
+            pattern.takes_in("a/b"),
+            pattern.matches("a"),
+            pattern.leads_below("a/b"),
+        );
+    }
+}
