@@ -19,6 +19,7 @@ mod logs;
 mod process_list;
 mod publish;
 mod record;
+mod removal;
 mod roster;
 
 pub(crate) use exec::Execs;

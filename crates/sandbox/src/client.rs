@@ -4,35 +4,24 @@
 //! (the keeper was told to, was killed, or its launcher was) every call that waits, and every later one, gets
 //! [`KeeperError::Gone`].
 
-use std::collections::HashMap;
+mod connection;
+mod files;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
 
 use rustix::mount::OpenTreeFlags;
 
+use self::connection::{Connection, State};
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::ids::{ContainerId, ProcessId};
 use crate::launch::{LaunchError, LaunchOptions, Launched, launch};
 use crate::probe::{Finding, Question};
-use crate::protocol::{Answer, ApplyPlan, ArchivePlan, Envelope, Reply, Request, Streams};
-use crate::requests::{
-    ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, DiffReport, DiffRequest, FileStatus,
-    UnpackReport, UnpackRequest,
-};
-use crate::spec::{
-    ContainerSpec, ExitStatus, MountSource, NetworkPlan, ProcessSpec, RootSpec, Started, Stdio,
-};
+use crate::protocol::{Answer, Request, Streams};
+use crate::spec::{ContainerSpec, ExitStatus, MountSource, NetworkPlan, ProcessSpec, Started, Stdio};
 use crate::sys;
-use crate::wire;
-
-/// How long a keeper that was told to end may take before its launcher is killed.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A pod's keeper. Clones are the same keeper; it ends when the last one is dropped.
 ///
@@ -54,82 +43,6 @@ impl Drop for Handle {
     }
 }
 
-#[derive(Debug)]
-struct Connection {
-    socket: OwnedFd,
-    launcher: u32,
-    next: AtomicU64,
-    state: Mutex<State>,
-    ended: Condvar,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Requests go out, answers come back.
-    Serving {
-        waiting: HashMap<u64, SyncSender<Delivery>>,
-        terminals: HashMap<ProcessId, OwnedFd>,
-    },
-    /// The connection is over, the launcher not yet reaped.
-    Ending,
-    /// Nothing is left.
-    Ended,
-}
-
-type Delivery = (Result<Answer>, Vec<OwnedFd>);
-
-impl Connection {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn shut(&self) {
-        // Fails only if the other side is already gone.
-        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
-    }
-
-    /// Hands out answers until the connection ends, then reaps the launcher.
-    fn read(&self, mut launcher: Child, keeper: &OwnedFd) {
-        while let Ok(Some((reply, fds))) = wire::receive::<Reply>(&self.socket) {
-            let waiting = match &mut *self.lock() {
-                State::Serving { waiting, .. } => waiting.remove(&reply.id),
-                State::Ending | State::Ended => None,
-            };
-            if let Some(waiting) = waiting {
-                // Who asked always waits, but a thread may have been torn down.
-                let _ = waiting.send((reply.body, fds));
-            }
-        }
-        self.shut();
-        // Dropping the senders wakes everybody who waits.
-        *self.lock() = State::Ending;
-        reap(&mut launcher, keeper);
-        *self.lock() = State::Ended;
-        self.ended.notify_all();
-    }
-}
-
-/// Waits for the keeper and its launcher; if that takes too long the launcher is killed, and the kernel kills its
-/// keeper with it.
-fn reap(launcher: &mut Child, keeper: &OwnedFd) {
-    use rustix::event::{PollFd, PollFlags, poll};
-    let ends_in_time = || {
-        let patience = rustix::time::Timespec {
-            tv_sec: PATIENCE.as_secs().cast_signed(),
-            tv_nsec: 0,
-        };
-        let mut ready = [PollFd::new(keeper, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut ready, Some(&patience))).is_ok_and(|count| count > 0)
-    };
-    if !ends_in_time() {
-        // Fails only if it ended in the meantime.
-        let _ = launcher.kill();
-        ends_in_time();
-    }
-    // Fails only if somebody else reaped it, which is as good.
-    let _ = launcher.wait();
-}
-
 impl Keeper {
     /// Starts a keeper. Call from a process whose `main` begins with
     /// [`enter_keeper_if_asked`](crate::enter_keeper_if_asked).
@@ -139,16 +52,7 @@ impl Keeper {
             socket,
             keeper,
         } = launch(options)?;
-        let connection = Arc::new(Connection {
-            socket,
-            launcher: launcher.id(),
-            next: AtomicU64::new(1),
-            state: Mutex::new(State::Serving {
-                waiting: HashMap::new(),
-                terminals: HashMap::new(),
-            }),
-            ended: Condvar::new(),
-        });
+        let connection = Arc::new(Connection::new(socket, launcher.id()));
         let reader = Arc::clone(&connection);
         std::thread::Builder::new()
             .name("keeper-replies".into())
@@ -178,13 +82,7 @@ impl Keeper {
     pub fn close(&self) {
         let connection = &self.handle.connection;
         connection.shut();
-        let mut state = connection.lock();
-        while !matches!(*state, State::Ended) {
-            state = connection
-                .ended
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        connection.wait_for_end();
     }
 
     /// Makes the pod's bridge with its address and, if wanted, the rule that redirects TCP to it; brings loopback up.
@@ -219,192 +117,6 @@ impl Keeper {
         match (fds.pop(), fds.pop()) {
             (Some(write), Some(read)) => Ok((read, write)),
             _ => Err(unexpected("a pipe without its ends")),
-        }
-    }
-
-    /// Makes a directory; its parent must exist, it must not.
-    pub fn make_directory(&self, path: &Path, mode: u32, owner: (u32, u32)) -> Result<()> {
-        self.order(
-            Request::MakeDirectory {
-                path: path.into(),
-                mode,
-                owner,
-            },
-            &[],
-        )
-    }
-
-    /// Renames within the keepers' directory, replacing what the kernel would replace.
-    pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        self.order(
-            Request::Rename {
-                from: from.into(),
-                to: to.into(),
-            },
-            &[],
-        )
-    }
-
-    /// Removes a file or a whole tree, whatever its modes and depth; a missing one is no error.
-    pub fn remove_tree(&self, path: &Path) -> Result<()> {
-        self.order(Request::RemoveTree { path: path.into() }, &[])
-    }
-
-    /// The bytes of disk that each directory in this one takes, with all below it; `u64::MAX` for one too deep to measure.
-    pub fn sizes(&self, path: &Path) -> Result<Vec<(String, u64)>> {
-        match self.answer(Request::Sizes { path: path.into() }, &[])? {
-            Answer::Sizes(sizes) => Ok(sizes),
-            _ => Err(unexpected("sizes")),
-        }
-    }
-
-    /// Removes those of these paths in `tree` that are empty files, or directories with nothing in them, in this order.
-    /// Paths begin with `/`, which is `tree`; links are not followed. For a few paths: the keeper does it by itself.
-    pub fn remove_empty(&self, tree: &Path, paths: &[PathBuf]) -> Result<()> {
-        let request = Request::RemoveEmpty {
-            tree: tree.into(),
-            paths: paths.to_vec(),
-        };
-        self.order(request, &[])
-    }
-
-    /// Writes a file whole, in place of one that may be there.
-    pub fn write_file(&self, path: &Path, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<()> {
-        let memory = wire::memory_file(bytes)?;
-        self.order(
-            Request::WriteFile {
-                path: path.into(),
-                mode,
-                owner,
-            },
-            &[memory.as_fd()],
-        )
-    }
-
-    /// Unpacks a layer into overlayfs's form.
-    pub fn unpack(&self, request: UnpackRequest) -> Result<UnpackReport> {
-        let UnpackRequest {
-            stream,
-            into,
-            below,
-            limits,
-        } = request;
-        match self.answer(Request::Unpack { into, below, limits }, &[stream.as_fd()])? {
-            Answer::Unpacked(report) => Ok(report),
-            _ => Err(unexpected("unpack")),
-        }
-    }
-
-    /// Extracts an archive into a root.
-    pub fn apply(&self, request: ApplyRequest) -> Result<ApplyReport> {
-        let ApplyRequest {
-            stream,
-            root,
-            target,
-            target_mode,
-            target_owner,
-            conflict,
-            limits,
-        } = request;
-        let plan = ApplyPlan {
-            root,
-            target,
-            target_mode,
-            target_owner,
-            conflict,
-            limits,
-        };
-        match self.answer(Request::Apply(plan), &[stream.as_fd()])? {
-            Answer::Applied(report) => Ok(report),
-            _ => Err(unexpected("apply")),
-        }
-    }
-
-    /// Writes files of a root as a tar.
-    pub fn archive(&self, request: ArchiveRequest) -> Result<ArchiveReport> {
-        let ArchiveRequest {
-            root,
-            paths,
-            relative_to,
-            follow,
-            owner,
-            clamp_mtime,
-            output,
-        } = request;
-        let plan = ArchivePlan {
-            root,
-            paths,
-            relative_to,
-            follow,
-            owner,
-            clamp_mtime,
-        };
-        match self.answer(Request::Archive(plan), &[output.as_fd()])? {
-            Answer::Archived(report) => Ok(report),
-            _ => Err(unexpected("archive")),
-        }
-    }
-
-    /// Writes the changes of an upper directory as a layer.
-    pub fn diff(&self, request: DiffRequest) -> Result<DiffReport> {
-        let DiffRequest {
-            upper,
-            output,
-            clamp_mtime,
-            omit,
-        } = request;
-        match self.answer(
-            Request::Diff {
-                upper,
-                clamp_mtime,
-                omit,
-            },
-            &[output.as_fd()],
-        )? {
-            Answer::Diffed(report) => Ok(report),
-            _ => Err(unexpected("diff")),
-        }
-    }
-
-    /// What is at each path of a root; links on the way are followed inside it, the last one is not.
-    pub fn stat(&self, root: &RootSpec, paths: &[PathBuf]) -> Result<Vec<Option<FileStatus>>> {
-        match self.answer(
-            Request::Stat {
-                root: root.clone(),
-                paths: paths.to_vec(),
-            },
-            &[],
-        )? {
-            Answer::Statuses(statuses) => Ok(statuses),
-            _ => Err(unexpected("stat")),
-        }
-    }
-
-    /// The paths of a root that match a pattern (`*`, `?`, `[…]`, none of which matches `/`), sorted.
-    pub fn glob(&self, root: &RootSpec, pattern: &str) -> Result<Vec<PathBuf>> {
-        match self.answer(
-            Request::Glob {
-                root: root.clone(),
-                pattern: pattern.into(),
-            },
-            &[],
-        )? {
-            Answer::Paths(paths) => Ok(paths),
-            _ => Err(unexpected("glob")),
-        }
-    }
-
-    /// User and group that `user` (as in [`ProcessSpec::user`]) means in a root.
-    pub fn resolve_user(&self, root: &RootSpec, user: &str) -> Result<(u32, u32)> {
-        match self.answer(
-            Request::ResolveUser {
-                root: root.clone(),
-                user: user.into(),
-            },
-            &[],
-        )? {
-            Answer::User { uid, gid } => Ok((uid, gid)),
-            _ => Err(unexpected("resolve user")),
         }
     }
 
@@ -532,21 +244,7 @@ impl Keeper {
     }
 
     fn ask(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<(Answer, Vec<OwnedFd>)> {
-        let connection = &self.handle.connection;
-        let id = connection.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = sync_channel(1);
-        match &mut *connection.lock() {
-            State::Serving { waiting, .. } => waiting.insert(id, sender),
-            State::Ending | State::Ended => return Err(KeeperError::Gone),
-        };
-        if let Err(error) = wire::send(&connection.socket, &Envelope { id, body: request }, fds) {
-            if let State::Serving { waiting, .. } = &mut *connection.lock() {
-                waiting.remove(&id);
-            }
-            return Err(error);
-        }
-        let (body, fds) = receiver.recv().map_err(|_| KeeperError::Gone)?;
-        Ok((body?, fds))
+        self.handle.connection.ask(request, fds)
     }
 }
 

@@ -85,88 +85,9 @@ pub(crate) async fn open_with(data: &Path, ids: IdMap) -> Runtime {
         .unwrap()
 }
 
-/// A tar under construction.
-pub(crate) struct Tar {
-    builder: tar::Builder<Vec<u8>>,
-}
-
-impl Tar {
-    pub(crate) fn new() -> Self {
-        Self {
-            builder: tar::Builder::new(Vec::new()),
-        }
-    }
-
-    fn header(kind: tar::EntryType, mode: u32, owner: (u64, u64), size: usize) -> tar::Header {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_uid(owner.0);
-        header.set_gid(owner.1);
-        header.set_size(size as u64);
-        header.set_mtime(1_700_000_000);
-        header
-    }
-
-    pub(crate) fn directory(mut self, path: &str, mode: u32, owner: (u64, u64)) -> Self {
-        let mut header = Self::header(tar::EntryType::Directory, mode, owner, 0);
-        self.builder
-            .append_data(&mut header, path, std::io::empty())
-            .unwrap();
-        self
-    }
-
-    pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
-        self.file_of(path, 0o644, (0, 0), content)
-    }
-
-    pub(crate) fn file_of(
-        mut self,
-        path: &str,
-        mode: u32,
-        owner: (u64, u64),
-        content: impl AsRef<[u8]>,
-    ) -> Self {
-        let content = content.as_ref();
-        let mut header = Self::header(tar::EntryType::Regular, mode, owner, content.len());
-        self.builder.append_data(&mut header, path, content).unwrap();
-        self
-    }
-
-    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
-        let mut header = Self::header(tar::EntryType::Symlink, 0o777, (0, 0), 0);
-        self.builder.append_link(&mut header, path, target).unwrap();
-        self
-    }
-
-    pub(crate) fn bytes(self) -> Vec<u8> {
-        self.builder.into_inner().unwrap()
-    }
-}
-
-const APPLETS: &[&str] = &[
-    "sh", "cat", "echo", "env", "id", "ls", "nc", "nslookup", "pwd", "rm", "sleep", "stat", "stty", "test",
-    "touch", "true", "hostname", "dd", "wc", "yes", "head", "mkdir", "printf", "kill", "ps",
-];
-
 /// A root file system with busybox and two users.
 pub(crate) fn busybox_tar() -> Vec<u8> {
-    let busybox = std::fs::read("/bin/busybox").expect("install the package busybox-static");
-    let mut tar = Tar::new()
-        .directory("bin", 0o755, (0, 0))
-        .directory("etc", 0o755, (0, 0))
-        .directory("root", 0o700, (0, 0))
-        .directory("tmp", 0o1777, (0, 0))
-        .file(
-            "etc/passwd",
-            "root:x:0:0::/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n",
-        )
-        .file("etc/group", "root:x:0:\nann:x:1001:\n")
-        .file_of("bin/busybox", 0o755, (0, 0), busybox);
-    for applet in APPLETS {
-        tar = tar.link(&format!("bin/{applet}"), "busybox");
-    }
-    tar.bytes()
+    shipway_testkit::busybox_root().bytes()
 }
 
 /// Options to run a shell script.

@@ -7,10 +7,10 @@ use shipway_container::{
 use shipway_oci::{Digest, ImageConfig, Platform, Reference};
 use shipway_sandbox::ExitStatus;
 use shipway_store::Scope;
-use shipway_testkit::Peer;
+use shipway_testkit::{Peer, Tar};
 
 use crate::harness::tests;
-use crate::house::{House, Tar, busybox_tar, run, script};
+use crate::house::{House, busybox_tar, run, script};
 
 tests!(
     an_import_has_its_configuration_and_runs,

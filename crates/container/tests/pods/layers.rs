@@ -10,9 +10,10 @@ use shipway_oci::{
 };
 use shipway_sandbox::{ExitStatus, IdMap};
 use shipway_store::{ManifestWrite, Scope};
+use shipway_testkit::Tar;
 
 use crate::harness::tests;
-use crate::house::{House, Tar, busybox_tar, eventually, open, open_with, run, script};
+use crate::house::{House, busybox_tar, eventually, open, open_with, run, script};
 
 tests!(
     layers_of_every_compression_stack_up,

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use shipway_container::{ExecOptions, VolumeMount};
 use shipway_sandbox::{ExitStatus, FileKind, Mount, MountSource};
+use shipway_testkit::Tar;
 
 use crate::harness::tests;
-use crate::house::{House, Tar, busybox_tar, run, run_once, script, text, until};
+use crate::house::{House, busybox_tar, run, run_once, script, text, until};
 
 tests!(
     an_images_volume_begins_as_the_image_has_it,

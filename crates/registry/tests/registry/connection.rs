@@ -11,7 +11,7 @@ use shipway_testkit::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::fixture::{Ask, Image, Journal, Place, Registry, basic, client, reference};
+use crate::fixture::{Ask, Journal, Place, Registry, basic, client, reference};
 
 /// A raw request that announces more than it sends, and then hangs up.
 async fn send_and_hang_up(address: SocketAddr, head: String, body: &[u8]) {
@@ -126,14 +126,10 @@ async fn cutting_proxy(to: SocketAddr, cuts: usize, after: u64) -> (SocketAddr, 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pull_goes_on_where_it_was_cut() {
-    let (registry, from, into) = (Registry::open_to_all(), Place::new(), Place::new());
-    let (address, job) = (registry.listen(None).await, registry.job("a"));
-    let image = Image::random(&from.store, 9, &[8_000_000], false);
+    let (registry, into) = (Registry::open_to_all(), Place::new());
+    let address = registry.listen(None).await;
     let direct = reference(&address.to_string().parse().unwrap(), "a/big");
-    client()
-        .push(&from.store, &image.digest, &direct, Some(&job), &())
-        .await
-        .unwrap();
+    let (_from, image) = registry.pushed(&[8_000_000], &direct, &registry.job("a")).await;
 
     let (proxy, passed) = cutting_proxy(address, 6, 1_500_000).await;
     let through = reference(&proxy.to_string().parse().unwrap(), "a/big");
@@ -158,14 +154,10 @@ async fn a_pull_goes_on_where_it_was_cut() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_always_cuts_is_given_up() {
-    let (registry, from, into) = (Registry::open_to_all(), Place::new(), Place::new());
-    let (address, job) = (registry.listen(None).await, registry.job("a"));
-    let image = Image::random(&from.store, 9, &[8_000_000], false);
+    let (registry, into) = (Registry::open_to_all(), Place::new());
+    let address = registry.listen(None).await;
     let direct = reference(&address.to_string().parse().unwrap(), "a/big");
-    client()
-        .push(&from.store, &image.digest, &direct, Some(&job), &())
-        .await
-        .unwrap();
+    let (_from, image) = registry.pushed(&[8_000_000], &direct, &registry.job("a")).await;
     let (proxy, _) = cutting_proxy(address, usize::MAX, 900).await;
     let through = reference(&proxy.to_string().parse().unwrap(), "a/big");
     let error = client()

@@ -94,6 +94,22 @@ impl Registry {
         RegistryCredentials::new("gitlab-ci-token", secret)
     }
 
+    /// An image of random bytes that a job pushed, and whose blobs are in a place of their own.
+    pub(crate) async fn pushed(
+        &self,
+        layers: &[usize],
+        to: &Reference,
+        job: &RegistryCredentials,
+    ) -> (Place, Image) {
+        let from = Place::new();
+        let image = Image::random(&from.store, 9, layers, false);
+        client()
+            .push(&from.store, &image.digest, to, Some(job), &())
+            .await
+            .unwrap();
+        (from, image)
+    }
+
     /// One request with a job's password, without a socket.
     pub(crate) async fn ask(&self, job: &RegistryCredentials, request: Ask) -> Answer {
         self.ask_with(&basic(job), request).await

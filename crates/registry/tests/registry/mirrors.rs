@@ -7,18 +7,14 @@ use std::sync::{Arc, Mutex};
 use shipway_oci::{Platform, RegistryName};
 use shipway_registry::{Client, ClientOptions, Mirror};
 
-use crate::fixture::{Image, Place, Registry, client, impatient, reference, respond, serve_as};
+use crate::fixture::{Place, Registry, client, impatient, reference, respond, serve_as};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mirror_answers_without_the_password_and_may_fail() {
-    let (origin, from) = (Registry::new(), Place::new());
+    let origin = Registry::new();
     let (name, job) = (origin.name().await, origin.job("a"));
-    let image = Image::random(&from.store, 1, &[500], false);
     let wanted = reference(&name, "a/app");
-    client()
-        .push(&from.store, &image.digest, &wanted, Some(&job), &())
-        .await
-        .unwrap();
+    let (from, image) = origin.pushed(&[500], &wanted, &job).await;
 
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
@@ -69,14 +65,10 @@ async fn a_mirror_answers_without_the_password_and_may_fail() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_are_told_once_of_a_mirror_that_cannot_be_asked() {
-    let (origin, from) = (Registry::new(), Place::new());
+    let origin = Registry::new();
     let (name, job) = (origin.name().await, origin.job("a"));
-    let image = Image::random(&from.store, 1, &[500], false);
     let wanted = reference(&name, "a/app");
-    client()
-        .push(&from.store, &image.digest, &wanted, Some(&job), &())
-        .await
-        .unwrap();
+    let (_from, image) = origin.pushed(&[500], &wanted, &job).await;
     // Nobody listens any more where somebody did.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let without = serve_as(|_| respond(404, &[], "")).await;

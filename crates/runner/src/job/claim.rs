@@ -38,7 +38,16 @@ impl Claim {
 /// Removes the images of jobs whose process died, and what they left in the data directory, and revokes their tokens. Blocks.
 pub fn forget_dead_jobs(data: &Path, store: &Store) {
     on_machine::remove_leftovers(data);
-    for entry in std::fs::read_dir(marks(data)).into_iter().flatten().flatten() {
+    let entries = match std::fs::read_dir(marks(data)) {
+        Ok(entries) => entries,
+        // No job ever ran here.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => {
+            tracing::warn!(%error, path = %marks(data).display(), "cannot see which jobs have died");
+            return;
+        }
+    };
+    for entry in entries.flatten() {
         let Some(job) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };

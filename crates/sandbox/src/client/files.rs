@@ -1,0 +1,202 @@
+//! What a keeper does with files: in its own directory, in the roots of containers, and as archives of either.
+
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use super::{Keeper, unexpected};
+use crate::error::Result;
+use crate::protocol::{Answer, ApplyPlan, ArchivePlan, Request};
+use crate::requests::{
+    ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, DiffReport, DiffRequest, FileStatus,
+    UnpackReport, UnpackRequest,
+};
+use crate::spec::RootSpec;
+use crate::wire;
+
+impl Keeper {
+    /// Makes a directory; its parent must exist, it must not.
+    pub fn make_directory(&self, path: &Path, mode: u32, owner: (u32, u32)) -> Result<()> {
+        self.order(
+            Request::MakeDirectory {
+                path: path.into(),
+                mode,
+                owner,
+            },
+            &[],
+        )
+    }
+
+    /// Renames within the keepers' directory, replacing what the kernel would replace.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.order(
+            Request::Rename {
+                from: from.into(),
+                to: to.into(),
+            },
+            &[],
+        )
+    }
+
+    /// Removes a file or a whole tree, whatever its modes and depth; a missing one is no error.
+    pub fn remove_tree(&self, path: &Path) -> Result<()> {
+        self.order(Request::RemoveTree { path: path.into() }, &[])
+    }
+
+    /// The bytes of disk that each directory in this one takes, with all below it; `u64::MAX` for one too deep to measure.
+    pub fn sizes(&self, path: &Path) -> Result<Vec<(String, u64)>> {
+        match self.answer(Request::Sizes { path: path.into() }, &[])? {
+            Answer::Sizes(sizes) => Ok(sizes),
+            _ => Err(unexpected("sizes")),
+        }
+    }
+
+    /// Removes those of these paths in `tree` that are empty files, or directories with nothing in them, in this order.
+    /// Paths begin with `/`, which is `tree`; links are not followed. For a few paths: the keeper does it by itself.
+    pub fn remove_empty(&self, tree: &Path, paths: &[PathBuf]) -> Result<()> {
+        let request = Request::RemoveEmpty {
+            tree: tree.into(),
+            paths: paths.to_vec(),
+        };
+        self.order(request, &[])
+    }
+
+    /// Writes a file whole, in place of one that may be there.
+    pub fn write_file(&self, path: &Path, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<()> {
+        let memory = wire::memory_file(bytes)?;
+        self.order(
+            Request::WriteFile {
+                path: path.into(),
+                mode,
+                owner,
+            },
+            &[memory.as_fd()],
+        )
+    }
+
+    /// Unpacks a layer into overlayfs's form.
+    pub fn unpack(&self, request: UnpackRequest) -> Result<UnpackReport> {
+        let UnpackRequest {
+            stream,
+            into,
+            below,
+            limits,
+        } = request;
+        match self.answer(Request::Unpack { into, below, limits }, &[stream.as_fd()])? {
+            Answer::Unpacked(report) => Ok(report),
+            _ => Err(unexpected("unpack")),
+        }
+    }
+
+    /// Extracts an archive into a root.
+    pub fn apply(&self, request: ApplyRequest) -> Result<ApplyReport> {
+        let ApplyRequest {
+            stream,
+            root,
+            target,
+            target_mode,
+            target_owner,
+            conflict,
+            limits,
+        } = request;
+        let plan = ApplyPlan {
+            root,
+            target,
+            target_mode,
+            target_owner,
+            conflict,
+            limits,
+        };
+        match self.answer(Request::Apply(plan), &[stream.as_fd()])? {
+            Answer::Applied(report) => Ok(report),
+            _ => Err(unexpected("apply")),
+        }
+    }
+
+    /// Writes files of a root as a tar.
+    pub fn archive(&self, request: ArchiveRequest) -> Result<ArchiveReport> {
+        let ArchiveRequest {
+            root,
+            paths,
+            relative_to,
+            follow,
+            owner,
+            clamp_mtime,
+            output,
+        } = request;
+        let plan = ArchivePlan {
+            root,
+            paths,
+            relative_to,
+            follow,
+            owner,
+            clamp_mtime,
+        };
+        match self.answer(Request::Archive(plan), &[output.as_fd()])? {
+            Answer::Archived(report) => Ok(report),
+            _ => Err(unexpected("archive")),
+        }
+    }
+
+    /// Writes the changes of an upper directory as a layer.
+    pub fn diff(&self, request: DiffRequest) -> Result<DiffReport> {
+        let DiffRequest {
+            upper,
+            output,
+            clamp_mtime,
+            omit,
+        } = request;
+        match self.answer(
+            Request::Diff {
+                upper,
+                clamp_mtime,
+                omit,
+            },
+            &[output.as_fd()],
+        )? {
+            Answer::Diffed(report) => Ok(report),
+            _ => Err(unexpected("diff")),
+        }
+    }
+
+    /// What is at each path of a root; links on the way are followed inside it, the last one is not.
+    pub fn stat(&self, root: &RootSpec, paths: &[PathBuf]) -> Result<Vec<Option<FileStatus>>> {
+        match self.answer(
+            Request::Stat {
+                root: root.clone(),
+                paths: paths.to_vec(),
+            },
+            &[],
+        )? {
+            Answer::Statuses(statuses) => Ok(statuses),
+            _ => Err(unexpected("stat")),
+        }
+    }
+
+    /// The paths of a root that match a pattern (`*`, `?`, `[…]`, none of which matches `/`), sorted.
+    pub fn glob(&self, root: &RootSpec, pattern: &str) -> Result<Vec<PathBuf>> {
+        match self.answer(
+            Request::Glob {
+                root: root.clone(),
+                pattern: pattern.into(),
+            },
+            &[],
+        )? {
+            Answer::Paths(paths) => Ok(paths),
+            _ => Err(unexpected("glob")),
+        }
+    }
+
+    /// User and group that `user` (as in [`ProcessSpec::user`]) means in a root.
+    pub fn resolve_user(&self, root: &RootSpec, user: &str) -> Result<(u32, u32)> {
+        match self.answer(
+            Request::ResolveUser {
+                root: root.clone(),
+                user: user.into(),
+            },
+            &[],
+        )? {
+            Answer::User { uid, gid } => Ok((uid, gid)),
+            _ => Err(unexpected("resolve user")),
+        }
+    }
+}
