@@ -111,10 +111,10 @@ pub enum Excess {
     },
     /// Disk.
     #[error(
-        "its files take {held}, more than those of any other job, and the disk had only {free} left; `limits.disk_reserve` is {reserve}"
+        "its files and output take {held}, more than those of any other job, and the disk had only {free} left; `limits.disk_reserve` is {reserve}"
     )]
     Disk {
-        /// By all its files.
+        /// By all its files and what its processes printed.
         held: ByteSize,
         /// What was left.
         free: ByteSize,

@@ -20,6 +20,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -37,6 +38,7 @@ use crate::limits::ExcessSignal;
 use crate::lock::{LayersLock, LifeLock};
 use crate::names::NameTable;
 use crate::runtime::{PruneLayersError, Runtime};
+use crate::spool::{Footprint, Spool};
 use crate::subnet::AddressPool;
 
 pub use network::NetworkError;
@@ -149,6 +151,7 @@ pub(crate) struct PodInner {
     pub(crate) closing: CancellationToken,
     excess: ExcessSignal,
     _watched: Sender<Infallible>,
+    spools: Mutex<Vec<Footprint>>,
 }
 
 /// Whether this place tells how much memory a pod uses.
@@ -227,6 +230,7 @@ impl Pod {
             closing: CancellationToken::new(),
             excess: options.excess,
             _watched: watched,
+            spools: Mutex::default(),
         };
         let inner = Arc::new(inner);
         watch::begin(&inner, dropped).map_err(|source| StartPodError::Watch { source })?;
@@ -329,6 +333,15 @@ impl Pod {
             .collect()
     }
 
+    /// For the output of a process: it counts as a file of the pod.
+    pub(crate) fn spool(&self) -> io::Result<Spool> {
+        let spool = Spool::create(&self.inner.runtime.spools())?;
+        let mut spools = self.inner.spools.lock().unwrap_or_else(PoisonError::into_inner);
+        spools.retain(|spool| spool.bytes().is_some());
+        spools.push(spool.footprint());
+        Ok(spool)
+    }
+
     pub(crate) fn register(&self, container: Arc<ContainerInner>) {
         let mut containers = self
             .inner
@@ -411,6 +424,12 @@ impl PodInner {
     /// Its keeper now; one that has ended is replaced by [`Pod::revive`].
     pub(crate) fn keeper(&self) -> Keeper {
         self.keeper.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The bytes that the output of its processes takes.
+    fn spooled(&self) -> u64 {
+        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
+        spools.iter().filter_map(Footprint::bytes).sum()
     }
 
     fn end(&self) {

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -95,6 +95,11 @@ impl Spool {
         })
     }
 
+    /// What its file takes, for as long as it is there.
+    pub(crate) fn footprint(&self) -> Footprint {
+        Footprint(Arc::downgrade(&self.extent))
+    }
+
     /// The process starts (again). There is one writer at a time; the container's states see to that.
     pub(crate) fn begin_run(&self) -> SpoolWriter {
         self.extent.send_modify(|extent| extent.running = true);
@@ -130,6 +135,17 @@ impl Spool {
     pub(crate) fn to_end_of_run(&self) -> Output {
         let run = self.extent.borrow().ends.len();
         Output::new(self, 0, Until::EndOfRun(run))
+    }
+}
+
+/// Asks after a spool without keeping it.
+#[derive(Debug)]
+pub(crate) struct Footprint(Weak<watch::Sender<Extent>>);
+
+impl Footprint {
+    /// Bytes; none once the spool is gone.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        Some(self.0.upgrade()?.borrow().length)
     }
 }
 

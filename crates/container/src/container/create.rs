@@ -19,7 +19,6 @@ use crate::layers::LayerError;
 use crate::pod::{Filling, NetworkError, Pod, VolumeError};
 use crate::process::{NoCommand, argv, environment};
 use crate::signal::{Signal, SignalError};
-use crate::spool::Spool;
 
 /// A container cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -143,9 +142,8 @@ impl Container {
         // Who mounts one of these files has a reason.
         files.retain(|(path, _)| mounts.iter().all(|mount| mount.target != *path));
 
-        let spools = pod.runtime().spools();
-        let spool = Spool::create(&spools).map_err(|source| CreateError::Spool {
-            directory: spools,
+        let spool = pod.spool().map_err(|source| CreateError::Spool {
+            directory: pod.runtime().spools(),
             source,
         })?;
         let (names, refused_names) = claim_names(&pod, lease.address, &hostname, &id, &options.names);

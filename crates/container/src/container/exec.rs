@@ -80,7 +80,7 @@ impl Container {
             container: id(),
             source,
         };
-        let spool = Spool::create(&self.pod.runtime().spools()).map_err(streams_failed)?;
+        let spool = self.pod.spool().map_err(streams_failed)?;
         let (read, stdin) = if options.stdin_open {
             let (read, stdin) = pipe_for_exec(keeper).map_err(streams_failed)?;
             (Some(read), Some(stdin))

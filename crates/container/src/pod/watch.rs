@@ -119,13 +119,17 @@ fn judge(pod: &PodInner) {
     let Some(space) = Space::of(pod).filter(|space| space.missing() > 0) else {
         return;
     };
-    let sizes = match pod.keeper().sizes(Path::new("pods")) {
+    let mut sizes = match pod.keeper().sizes(Path::new("pods")) {
         Ok(sizes) => sizes,
         Err(error) => {
             tracing::warn!(%error, "the disk is nearly full, and what the jobs hold cannot be measured");
             return;
         }
     };
+    // Those of other processes are not known here.
+    if let Some((_, size)) = sizes.iter_mut().find(|(id, _)| id == pod.id.as_str()) {
+        *size = size.saturating_add(pod.spooled());
+    }
     if let Some((id, held)) = sizes.iter().max_by_key(|(_, size)| *size)
         && id == pod.id.as_str()
         && *held >= space.missing()
@@ -136,6 +140,11 @@ fn judge(pod: &PodInner) {
             reserve: ByteSize::new(space.reserve),
         };
         end(pod, excess);
+        // What it printed goes with its last reader, which has been told.
+        let given_up = Instant::now() + LONGEST * 3;
+        while Instant::now() < given_up && Space::of(pod).is_some_and(|space| space.missing() > 0) {
+            std::thread::park_timeout(SHORTEST);
+        }
     }
 }
 

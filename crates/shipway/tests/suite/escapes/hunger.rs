@@ -12,6 +12,7 @@ const BESIDE: &str = "
 beside:
   image: busybox:1.36
   script:
+    - echo \"offered $(cat /proc/self/oom_score_adj)\"
     - for i in $(seq 40); do head -c 65536 /dev/zero > file$((i % 4)); sleep 0.1; done
     - 'echo \"still $((6 * 7))\"'
 ";
@@ -19,8 +20,11 @@ beside:
 /// Holds 600 MB for some seconds.
 const HOLD: &str = "dd if=/dev/zero of=/dev/null bs=600M count=40";
 
-/// Runs a pipeline, whose first job is to be ended, under `settings`; gives what was said.
-fn run(user: &User, settings: &str, hungry: &str) -> Result<String> {
+/// Prints 4 GB.
+const FLOOD: &str = "yes \"$(printf %01000d 0)\" | head -c 4000000000";
+
+/// Runs the pipeline of a new project, whose first job is to be ended, under `settings`; gives what was said.
+fn run(user: &User, settings: &str, project: &str, hungry: &str) -> Result<String> {
     let file = user.home.path().join("shipway.toml");
     std::fs::write(&file, settings)?;
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
@@ -31,7 +35,7 @@ fn run(user: &User, settings: &str, hungry: &str) -> Result<String> {
     );
     std::fs::write(files.path().join(".gitlab-ci.yml"), pipeline)?;
     std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755))?;
-    let repository = git_repository(&user.home, files.path(), "group/hunger", "main")?;
+    let repository = git_repository(&user.home, files.path(), &format!("group/{project}"), "main")?;
     let mut run = user.shipway(&["--config", &file, "run"]);
     let output = finish(run.current_dir(&repository))?;
     let said = text(&output);
@@ -40,6 +44,10 @@ fn run(user: &User, settings: &str, hungry: &str) -> Result<String> {
         output.status.code() == Some(1) && !said.contains("had 42"),
         "as {as_whom}: ended with {}:\n{said}",
         output.status
+    );
+    ensure!(
+        said.contains("offered 1000"),
+        "as {as_whom}, to the kernel:\n{said}"
     );
     ensure!(said.contains("still 42"), "as {as_whom}, the other job:\n{said}");
     Ok(said)
@@ -50,7 +58,7 @@ fn a_job_that_takes_too_much_memory_is_ended_alone() -> Result<()> {
     for account in Account::all() {
         let user = User::with_base_images(account, SUITES[0])?;
         let settings = "[limits]\nmemory = \"256MiB\"\n";
-        let said = run(&user, settings, HOLD)?;
+        let said = run(&user, settings, "memory", HOLD)?;
         ensure!(
             said.contains("Job failed: the job was ended: it used ")
                 && said.contains("`limits.memory` is 256 MiB"),
@@ -90,14 +98,19 @@ fn a_job_that_fills_the_disk_is_ended_before_it_is_full() -> Result<()> {
         let disk = Disk::new(user.home.path().join("disk"), user.home.data(), 1500)?;
         account.own(&disk.mounted)?;
         user.add_base_images(SUITES[0])?;
-        let settings = "[limits]\ndisk_reserve = \"400MiB\"\n";
-        let said = run(&user, settings, "dd if=/dev/zero of=file bs=1M count=4000")?;
-        ensure!(
-            said.contains("Job failed: the job was ended: its files take ")
-                && said.contains("`limits.disk_reserve` is 400 MiB"),
-            "as {}:\n{said}",
-            account.name()
-        );
+        let settings = "[limits]\ndisk_reserve = \"1000MiB\"\n";
+        for (project, hungry) in [
+            ("file", "dd if=/dev/zero of=file bs=1M count=4000"),
+            ("output", FLOOD),
+        ] {
+            let said = run(&user, settings, project, hungry)?;
+            ensure!(
+                said.contains("Job failed: the job was ended: its files and output take ")
+                    && said.contains("`limits.disk_reserve` is 1000 MiB"),
+                "as {}:\n{said}",
+                account.name()
+            );
+        }
         drop(disk);
         assert_nothing_left(&user.home)?;
     }
