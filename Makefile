@@ -32,7 +32,7 @@ fuzz: toolchain
 	SHIPWAY_TEST_FUZZ=$(TIME) cargo test --workspace --lib --locked --no-fail-fast -- foreign_
 
 bench: build
-	scripts/bench $(BINARY)
+	scripts/bench/run $(BINARY) $(ROWS)
 
 install-peers:
 	scripts/install-peers
