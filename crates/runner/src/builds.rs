@@ -94,9 +94,14 @@ fn with_suffix(project: &Path) -> PathBuf {
     name.into()
 }
 
+/// As much as any user may have of a pipe's room.
+const PIPE_BYTES: usize = 1024 * 1024;
+
 /// A pipe whose write end is a file.
 pub(crate) fn pipe() -> Result<(OwnedFd, File), JobError> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("making a pipe")?;
+    // Its two ends wait for each other less often. A user who has used up all room for pipes gets a smaller one.
+    let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE_BYTES);
     Ok((read, File::from(write)))
 }
 

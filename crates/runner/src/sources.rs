@@ -4,6 +4,7 @@
 //! hand over one tar stream with paths relative to the project directory; who owns the files in the job and how they
 //! get there is the runner's business, so a source works alike as root and as an ordinary user.
 
+mod archive;
 mod git;
 mod history;
 mod work_tree;

@@ -8,17 +8,17 @@
 //! Assumptions: nobody writes to the work tree while it is copied (a file that shrinks is an error, one that grows is
 //! cut); submodules are left out with a note, as GitLab leaves them out unless asked.
 
+use super::archive::Archive;
 use super::git::git;
 use super::history::{Histories, History, HistoryName};
 use super::{GitError, SourceError, SourceReport, Sources};
-use crate::exact::Exact;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::{panic, thread};
 
 /// How many notes name a file each before the rest is only counted.
 const NAMED: usize = 5;
@@ -182,26 +182,32 @@ impl WorkTree {
 
 impl Sources for WorkTree {
     fn write(&self, into: &mut dyn Write) -> Result<SourceReport, SourceError> {
-        let (history, revision) =
-            self.with_copy(|copy| (copy.history.path().join(".git"), copy.revision.clone()))?;
-        let mut archive = Archive::new(into);
-        archive.directory(&self.root, Path::new("."))?;
-        let mut submodules = Vec::new();
-        for entry in tracked(&self.root)? {
-            match entry {
-                Tracked::File(path) => archive.tracked(&self.root, &path)?,
-                Tracked::Submodule(path) => submodules.push(path),
+        thread::scope(|scope| {
+            // A history that is not here yet takes as long as all the files.
+            let history = scope
+                .spawn(|| self.with_copy(|copy| (copy.history.path().join(".git"), copy.revision.clone())));
+            let mut archive = Archive::new(into);
+            archive.directory(&self.root, Path::new("."))?;
+            let mut submodules = Vec::new();
+            for entry in tracked(&self.root)? {
+                match entry {
+                    Tracked::File(path) => archive.tracked(&self.root, &path)?,
+                    Tracked::Submodule(path) => submodules.push(path),
+                }
             }
-        }
-        let files = archive.files;
-        archive.tree(&history, Path::new(".git"))?;
-        archive.finish()?;
-        let (differs, notes) = self.notes(&submodules)?;
-        Ok(SourceReport {
-            revision,
-            files,
-            differs,
-            notes,
+            let files = archive.files();
+            let (differs, notes) = self.notes(&submodules)?;
+            let (history, revision) = history
+                .join()
+                .unwrap_or_else(|payload| panic::resume_unwind(payload))?;
+            archive.tree(&history, Path::new(".git"))?;
+            archive.finish()?;
+            Ok(SourceReport {
+                revision,
+                files,
+                differs,
+                notes,
+            })
         })
     }
 }
@@ -257,149 +263,6 @@ fn listed(names: &[String]) -> String {
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).trim().to_owned()
-}
-
-/// A tar of a tree in which everybody may write, as GitLab's helper leaves it (umask 0000, owner root).
-struct Archive<'a> {
-    tar: tar::Builder<BufWriter<&'a mut dyn Write>>,
-    files: u64,
-    directories: std::collections::HashSet<PathBuf>,
-}
-
-impl<'a> Archive<'a> {
-    fn new(into: &'a mut dyn Write) -> Self {
-        let tar = tar::Builder::new(BufWriter::with_capacity(256 * 1024, into));
-        Self {
-            tar,
-            files: 0,
-            directories: std::collections::HashSet::new(),
-        }
-    }
-
-    /// A directory, as old as `source` is.
-    fn directory(&mut self, source: &Path, path: &Path) -> Result<(), SourceError> {
-        if !self.directories.insert(path.to_owned()) {
-            return Ok(());
-        }
-        let modified =
-            fs::metadata(source).map_or(0, |metadata| u64::try_from(metadata.mtime()).unwrap_or(0));
-        let mut header = header(tar::EntryType::Directory, 0o777, 0, modified);
-        let name = path.join("");
-        self.tar
-            .append_data(&mut header, name, io::empty())
-            .map_err(|source| SourceError::HandOver { source })
-    }
-
-    fn parents(&mut self, root: &Path, path: &Path) -> Result<(), SourceError> {
-        let mut parents: Vec<&Path> = path
-            .ancestors()
-            .skip(1)
-            .filter(|p| !p.as_os_str().is_empty())
-            .collect();
-        parents.reverse();
-        parents
-            .into_iter()
-            .try_for_each(|parent| self.directory(&root.join(parent), parent))
-    }
-
-    /// A tracked file; one that the user deleted is left out, which the status already told.
-    fn tracked(&mut self, root: &Path, path: &Path) -> Result<(), SourceError> {
-        match fs::symlink_metadata(root.join(path)) {
-            Ok(metadata) if metadata.is_dir() => Ok(()),
-            Ok(metadata) => {
-                self.parents(root, path)?;
-                self.files += 1;
-                self.entry(&root.join(path), path, &metadata)
-            }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(())
-            }
-            Err(source) => Err(SourceError::Read {
-                path: path.display().to_string(),
-                source,
-            }),
-        }
-    }
-
-    fn entry(&mut self, source: &Path, name: &Path, metadata: &fs::Metadata) -> Result<(), SourceError> {
-        let unreadable = |source| SourceError::Read {
-            path: name.display().to_string(),
-            source,
-        };
-        let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
-        if metadata.is_symlink() {
-            let target = fs::read_link(source).map_err(unreadable)?;
-            let mut header = header(tar::EntryType::Symlink, 0o777, 0, seconds);
-            return self
-                .tar
-                .append_link(&mut header, name, target)
-                .map_err(|source| SourceError::HandOver { source });
-        }
-        if !metadata.is_file() {
-            return Ok(());
-        }
-        let executable = metadata.permissions().mode() & 0o100 != 0;
-        let mut header = header(
-            tar::EntryType::Regular,
-            if executable { 0o777 } else { 0o666 },
-            metadata.len(),
-            seconds,
-        );
-        let file = File::open(source).map_err(unreadable)?;
-        let mut exact = Exact::new(file, metadata.len());
-        let appended = self.tar.append_data(&mut header, name, &mut exact);
-        if exact.is_short() {
-            return Err(SourceError::Changed {
-                path: name.display().to_string(),
-            });
-        }
-        appended.map_err(|source| SourceError::HandOver { source })
-    }
-
-    /// A whole directory, untracked by anything: the copied history.
-    fn tree(&mut self, source: &Path, name: &Path) -> Result<(), SourceError> {
-        let unreadable = |error| SourceError::Read {
-            path: source.display().to_string(),
-            source: error,
-        };
-        self.directory(source, name)?;
-        let mut entries: Vec<_> = fs::read_dir(source)
-            .map_err(unreadable)?
-            .collect::<Result<_, _>>()
-            .map_err(unreadable)?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let (path, name) = (entry.path(), name.join(entry.file_name()));
-            let metadata = fs::symlink_metadata(&path).map_err(unreadable)?;
-            if metadata.is_dir() {
-                self.tree(&path, &name)?;
-            } else {
-                self.entry(&path, &name, &metadata)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), SourceError> {
-        let broken = |source| SourceError::HandOver { source };
-        self.tar.into_inner().map_err(broken)?.flush().map_err(broken)
-    }
-}
-
-fn header(kind: tar::EntryType, mode: u32, size: u64, seconds: u64) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_size(size);
-    header.set_mtime(seconds);
-    header
 }
 
 #[cfg(test)]
