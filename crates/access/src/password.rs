@@ -1,14 +1,14 @@
 //! Passwords and their Argon2id hashes.
 //!
-//! A check needs 19 MiB. Taken afresh for each and given back to the allocator, that memory would stay in the arena of
-//! every thread that ever checked one; so there is one piece of memory, and whoever checks waits for it. One check at a
-//! time is also all that there should be: many at once would only take the processor from each other.
+//! A check needs 19 MiB for some 20 ms. Whoever checks waits for who checks already: many at once would need as much
+//! memory each, and only take the processor from each other. The memory is given back after each check: a registry
+//! that nobody asks is to be small, and who is asked often remembers for a minute whose password was right.
 
 use std::sync::{Mutex, PoisonError};
 
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::{Output, PasswordHash};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Params, Version};
 
 use crate::Secret;
 use crate::access::AccessError;
@@ -17,36 +17,35 @@ use crate::secret::same;
 /// Longer passwords are wrong without a look.
 pub(crate) const LONGEST_PASSWORD: usize = 4096;
 
-/// The memory in which passwords are checked, taken at the first check and kept.
+/// Checks passwords, one at a time.
 #[derive(Default)]
 pub(crate) struct Checker {
-    memory: Mutex<Vec<Block>>,
+    turn: Mutex<()>,
 }
 
 impl Checker {
-    /// Waits for the memory; then tells, unless `known` already does, whether the password belongs to the hash. A hash that
+    /// Waits for its turn; then tells, unless `known` already does, whether the password belongs to the hash. A hash that
     /// cannot be read belongs to no password.
     pub(crate) fn check(&self, password: &Secret, hash: &str, known: impl FnOnce() -> bool) -> bool {
         if password.expose().len() > LONGEST_PASSWORD {
             return false;
         }
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Of many that came at once with the same password, the first has done it for all.
-        known() || verify(password, hash, &mut memory).unwrap_or(false)
+        known() || verify(password, hash).unwrap_or(false)
     }
 }
 
-fn verify(password: &Secret, hash: &str, memory: &mut Vec<Block>) -> Option<bool> {
+fn verify(password: &Secret, hash: &str) -> Option<bool> {
     let hash = PasswordHash::new(hash).ok()?;
     let (salt, expected) = (hash.salt?, hash.hash?);
     let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
     let version = Version::try_from(hash.version?).ok()?;
     let params = Params::try_from(&hash).ok()?;
-    memory.resize(params.block_count(), Block::new());
     let mut output = [0; Output::MAX_LENGTH];
     let output = output.get_mut(..expected.len())?;
     Argon2::new(algorithm, version, params)
-        .hash_password_into_with_memory(password.expose().as_bytes(), &salt, output, memory)
+        .hash_password_into(password.expose().as_bytes(), &salt, output)
         .ok()?;
     Some(same(output, expected.as_bytes()))
 }
@@ -64,26 +63,34 @@ pub(crate) fn hash(password: &Secret) -> Result<String, AccessError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn all_checks_use_the_same_memory() {
+    fn one_password_is_checked_at_a_time() {
         let checker = Checker::default();
-        let hash = hash(&Secret::from("right")).unwrap();
-        let memory = || {
-            let memory = checker.memory.lock().unwrap();
-            (memory.as_ptr() as usize, memory.len())
-        };
-        assert!(checker.check(&Secret::from("right"), &hash, || false));
-        let first = memory();
-        assert_eq!(first.1, Params::default().block_count());
+        let (busy, together) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| assert!(!checker.check(&Secret::from("wrong"), &hash, || false)));
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    checker.check(&Secret::from("any"), "no hash", || {
+                        together.fetch_max(busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        busy.fetch_sub(1, Ordering::SeqCst);
+                        false
+                    })
+                });
             }
         });
-        assert_eq!(memory(), first);
-        // What a check leaves behind in the memory means nothing to the next one.
+        assert_eq!(together.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_password_is_right_or_wrong() {
+        let checker = Checker::default();
+        let hash = hash(&Secret::from("right")).unwrap();
         assert!(checker.check(&Secret::from("right"), &hash, || false));
+        assert!(!checker.check(&Secret::from("wrong"), &hash, || false));
+        assert!(checker.check(&Secret::from("wrong"), &hash, || true));
     }
 
     #[test]
@@ -98,6 +105,5 @@ mod tests {
         ] {
             assert!(!checker.check(password, hash, || false));
         }
-        assert!(checker.memory.lock().unwrap().is_empty());
     }
 }

@@ -60,3 +60,4 @@ pub use crate::spec::{
     ContainerNetwork, ContainerSpec, ExitStatus, Mount, MountSource, NetworkPlan, ProcessSpec, RootSpec,
     Started, Stdio,
 };
+pub use crate::sys::give_freed_memory_back;

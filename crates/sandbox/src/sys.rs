@@ -234,3 +234,20 @@ pub(crate) fn make_whiteout(directory: impl AsFd, name: impl rustix::path::Arg) 
         makedev(0, 0),
     )
 }
+
+/// Has the C library's allocator give large blocks back to the kernel when they are freed, and keep few arenas.
+///
+/// Left alone, it takes the first large block that is freed as a reason to keep blocks of that size, one for each of
+/// many arenas, for as long as the process lives. Blocks of compressors (1 MiB) stay below the limit: mapping them anew
+/// each time would cost more than they weigh.
+pub fn give_freed_memory_back() {
+    const MIB: c_int = 1024 * 1024;
+    for (option, value) in [
+        (libc::M_MMAP_THRESHOLD, 4 * MIB),
+        (libc::M_TRIM_THRESHOLD, MIB),
+        (libc::M_ARENA_MAX, 4),
+    ] {
+        // SAFETY: the call takes two numbers and sets one of the allocator's own, under its lock. One that it refuses stays.
+        unsafe { libc::mallopt(option, value) };
+    }
+}

@@ -15,6 +15,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     // A keeper is this binary started again; it must be single-threaded, so it goes its own way before anything else.
     shipway_sandbox::enter_keeper_if_asked();
+    shipway_sandbox::give_freed_memory_back();
     raise_descriptor_limit();
     screen::log::start();
 
