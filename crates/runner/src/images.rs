@@ -61,8 +61,8 @@ pub(crate) async fn pull(
     let policies = policies(wanted.policy, context.freshness, &context.settings.docker)?;
     // A credential helper is a process that is waited for.
     let found = {
+        let inside = as_jobs_name_it(context, &reference).await;
         let (credentials, reference) = (credentials.clone(), reference.clone());
-        let inside = as_jobs_name_it(context, &reference);
         tokio::task::spawn_blocking(move || match inside {
             Some(inside) => credentials
                 .find_own(&reference)
@@ -125,7 +125,7 @@ async fn get(
     options: PullOptions,
 ) -> Result<PullOutcome, PullError> {
     let images = containers.runtime.images();
-    if !context.client.is_own(&reference.registry) {
+    if !context.client.is_own(&reference.registry).await {
         return images.pull(scope, reference, options, &()).await;
     }
     let asked = PullOptions {
@@ -152,8 +152,9 @@ async fn get(
 
 /// An image of the installation's own registry under the name that jobs have for it. Outside jobs the registry has other
 /// names, and what a job may pull under one it may pull under all.
-fn as_jobs_name_it(context: &RunnerContext, image: &Reference) -> Option<Reference> {
-    context.client.is_own(&image.registry).then(|| Reference {
+async fn as_jobs_name_it(context: &RunnerContext, image: &Reference) -> Option<Reference> {
+    let own = context.client.is_own(&image.registry).await;
+    own.then(|| Reference {
         registry: context.registry_name.clone(),
         ..image.clone()
     })

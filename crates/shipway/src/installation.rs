@@ -3,21 +3,19 @@
 //! Opening is cheap and starts nothing: a verb that needs processes asks for the container runtime itself, so that
 //! `serve`, `user` and `image ls` work in places that have no isolation to offer.
 
+mod listener;
+
 use std::error::Error;
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use shipway_access::{Access, IdentityChallenge, IdentityProof, JOB_TOKEN_USER};
+use shipway_access::Access;
 use shipway_container::{Egress, Images, Runtime, RuntimeOptions};
 use shipway_engine::certificates::CertificateAuthority;
-use shipway_oci::{Reference, RegistryName, RepositoryName};
+use shipway_oci::{Reference, RegistryName};
 use shipway_registry::authority::{Authority, PushObserver};
 use shipway_registry::client::{AllowAll, Client, ClientOptions, EgressPolicy, Mirror, RegistryCredentials};
-use shipway_registry::wire::{SHIPWAY_CHALLENGE, SHIPWAY_PROOF};
 use shipway_sandbox::IdMap;
 use shipway_store::{OpenError, Store};
 
@@ -26,11 +24,6 @@ use crate::credentials::DockerCredentials;
 use crate::failure::{Failure, FailureKind};
 use crate::screen;
 use crate::settings::{self, Settings};
-
-/// How long a push that this process makes for its own user may take.
-const OWN_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
-/// How long an address of this machine may take to say whose registry it is, all of its answer together.
-const PATIENCE: Duration = Duration::from_millis(300);
 
 /// One installation, opened.
 #[derive(Clone)]
@@ -47,6 +40,8 @@ pub(crate) struct Installation {
     pub(crate) authority: Authority,
     /// The registry's name inside jobs.
     pub(crate) registry_name: RegistryName,
+    /// All names under which it is reached without a network. Whose address it listens on is asked once.
+    names: Vec<RegistryName>,
     /// Reaches registries for the user at the keyboard, and our own without a network.
     pub(crate) client: Client,
     /// What jobs, and whatever is fetched for them, may reach.
@@ -87,7 +82,8 @@ impl Installation {
             .map_err(|error| Failure::caused(FailureKind::Use, "the setting `registry.name`", &error))?;
         let egress = Egress::detect(settings.egress.allow.iter().copied())
             .map_err(|error| Failure::caused(FailureKind::Place, "reading this host's addresses", &error))?;
-        let client = client(&settings, &authority, &registry_name, Arc::new(AllowAll))?;
+        let names = names(&settings, &registry_name, &access);
+        let client = client(&settings, &authority, &names, Arc::new(AllowAll))?;
         Ok(Self {
             data,
             settings,
@@ -95,6 +91,7 @@ impl Installation {
             access,
             authority,
             registry_name,
+            names,
             client,
             egress,
         })
@@ -103,12 +100,7 @@ impl Installation {
     /// The same installation, with somebody told of every push into its registry.
     pub(crate) fn observed(&self, observer: Arc<dyn PushObserver>) -> Result<Self, Failure> {
         let authority = self.authority.clone().with_observer(observer);
-        let client = client(
-            &self.settings,
-            &authority,
-            &self.registry_name,
-            Arc::new(AllowAll),
-        )?;
+        let client = client(&self.settings, &authority, &self.names, Arc::new(AllowAll))?;
         Ok(Self {
             authority,
             client,
@@ -126,7 +118,7 @@ impl Installation {
         client(
             &self.settings,
             &self.authority,
-            &self.registry_name,
+            &self.names,
             Arc::new(self.egress.clone()),
         )
     }
@@ -158,35 +150,12 @@ impl Installation {
         })
     }
 
-    /// The credentials for a reference: the user's own; for this installation's registry a token good for just that
-    /// repository, since whoever may open the store needs no password to write into it.
-    pub(crate) fn credentials(&self, reference: &Reference) -> Result<Option<RegistryCredentials>, Failure> {
-        self.credentials_for(&reference.registry, Some(&reference.repository))
-    }
-
-    /// As [`Self::credentials`], for a registry where the repository may not be known.
-    pub(crate) fn credentials_for(
-        &self,
-        registry: &RegistryName,
-        repository: Option<&RepositoryName>,
-    ) -> Result<Option<RegistryCredentials>, Failure> {
-        if let Some(found) = DockerCredentials::of_this_user().find(registry) {
-            return Ok(Some(found));
-        }
-        // Whether an address of this machine is ours, the client alone decides; this login goes nowhere else.
-        let own = self.client.is_own(registry) || registry.is_loopback();
-        let Some(repository) = repository.filter(|_| own) else {
-            return Ok(None);
-        };
-        let token = self
-            .access
-            .issue_job_token(repository, 0, OWN_TOKEN_LIFETIME)
-            .map_err(|error| {
-                Failure::caused(FailureKind::Internal, "a token for the own registry", &error)
-            })?;
-        Ok(Some(
-            RegistryCredentials::new(JOB_TOKEN_USER, token).for_ourselves_only(),
-        ))
+    /// The credentials for a reference: the user's own; at this installation's registry else the owner's right, since whoever
+    /// may open the store needs no password to write into it.
+    pub(crate) fn credentials(&self, reference: &Reference) -> RegistryCredentials {
+        DockerCredentials::of_this_user()
+            .find(&reference.registry)
+            .unwrap_or_else(RegistryCredentials::of_the_owner)
     }
 }
 
@@ -210,18 +179,10 @@ pub(crate) fn data_directory(global: &GlobalArguments) -> Result<(Settings, Path
 fn client(
     settings: &Settings,
     authority: &Authority,
-    registry_name: &RegistryName,
+    names: &[RegistryName],
     egress: Arc<dyn EgressPolicy>,
 ) -> Result<Client, Failure> {
-    let mut authorities = vec![(registry_name.clone(), authority.clone())];
-    if is_ours(settings.registry.listen, authority.access()) {
-        let names = outside_names(settings.registry.listen).into_iter();
-        authorities.extend(
-            names
-                .filter_map(|name| name.parse().ok())
-                .map(|name| (name, authority.clone())),
-        );
-    }
+    let authorities = names.iter().map(|name| (name.clone(), authority.clone()));
     let configured = &settings.registry;
     let plain = configured
         .mirrors
@@ -236,7 +197,7 @@ fn client(
         })
     });
     Client::new(ClientOptions {
-        authorities,
+        authorities: authorities.collect(),
         insecure: insecure.cloned().collect(),
         mirrors: mirrors.collect(),
         warn: Arc::new(screen::warning),
@@ -246,59 +207,16 @@ fn client(
     .map_err(|error| Failure::caused(FailureKind::Place, "preparing to speak to registries", &error))
 }
 
-/// The names that people give the registry from outside.
-fn outside_names(listen: SocketAddr) -> [String; 2] {
-    [listen.to_string(), format!("localhost:{}", listen.port())]
-}
-
-/// Whether the address is this installation's registry: nobody listens there, or whoever does proves to be it.
-fn is_ours(listen: SocketAddr, access: &Access) -> bool {
-    match TcpStream::connect_timeout(&listen, PATIENCE) {
-        Err(_) => true,
-        Ok(stream) => {
-            let challenge = IdentityChallenge::fresh();
-            answer_to(&challenge, stream, listen).is_some_and(|proof| access.is_proof(&challenge, &proof))
-        }
+/// The registry's name inside jobs, and those that people give it from outside if its address is not somebody else's.
+fn names(settings: &Settings, inside: &RegistryName, access: &Access) -> Vec<RegistryName> {
+    let listen = settings.registry.listen;
+    let outside = [listen.to_string(), format!("localhost:{}", listen.port())];
+    let outside = outside.iter().filter_map(|name| name.parse().ok());
+    let mut names = vec![inside.clone()];
+    if listener::is_ours(listen, access) {
+        names.extend(outside);
     }
-}
-
-/// What the registry at the other end answers to a challenge.
-fn answer_to(challenge: &IdentityChallenge, stream: TcpStream, host: SocketAddr) -> Option<IdentityProof> {
-    /// An answer to a ping is a few hundred bytes.
-    const LONGEST_ANSWER: u64 = 16 << 10;
-    let deadline = Instant::now() + PATIENCE;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
-    (&stream)
-        .write_all(
-            format!("GET /v2/ HTTP/1.0\r\nHost: {host}\r\n{SHIPWAY_CHALLENGE}: {challenge}\r\n\r\n")
-                .as_bytes(),
-        )
-        .ok()?;
-    let mut answer = Vec::new();
-    let until = Until { stream, deadline };
-    until.take(LONGEST_ANSWER).read_to_end(&mut answer).ok()?;
-    String::from_utf8_lossy(&answer).lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let is_proof = SHIPWAY_PROOF.as_str().eq_ignore_ascii_case(name);
-        is_proof.then(|| value.trim().parse().ok())?
-    })
-}
-
-/// A stream that is read until some time, however slowly it is fed.
-struct Until {
-    stream: TcpStream,
-    deadline: Instant,
-}
-
-impl io::Read for Until {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(left))?;
-        self.stream.read(buffer)
-    }
+    names
 }
 
 /// Refuses a data directory of somebody else, who could put links in our way. What root made is root's to give; one that
@@ -331,28 +249,7 @@ fn default_data() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{IdentityChallenge, PATIENCE, answer_to, check_owner};
-    use std::io::Write as _;
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::mpsc;
-
-    #[test]
-    fn a_byte_now_and_then_does_not_hold_the_question_whose_registry_it_is() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (given_up, hears) = mpsc::channel::<()>();
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let (mut stream, _) = listener.accept().unwrap();
-                // Each byte comes well within the patience; as many as are read at most would take minutes.
-                let mut bytes = (0..2000).take_while(|_| hears.recv_timeout(PATIENCE / 10).is_err());
-                assert!(!bytes.all(|_| stream.write_all(b"x").is_ok()), "it read on");
-            });
-            let stream = TcpStream::connect(address).unwrap();
-            assert!(answer_to(&IdentityChallenge::fresh(), stream, address).is_none());
-            drop(given_up);
-        });
-    }
+    use super::check_owner;
 
     #[test]
     fn a_data_directory_of_somebody_else_is_refused() {

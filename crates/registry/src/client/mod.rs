@@ -18,6 +18,7 @@ mod fetch;
 mod mirror;
 mod options;
 mod ours;
+mod owner;
 mod patience;
 mod progress;
 mod pull;
@@ -143,13 +144,11 @@ impl Client {
         self.inner.transport.egress()
     }
 
-    /// Whether this name is one of our own registries, as configured.
-    pub fn is_own(&self, registry: &RegistryName) -> bool {
-        self.inner
-            .options
-            .authorities
-            .iter()
-            .any(|(name, _)| name == registry)
+    /// Whether a name stands for a registry of ours: one that is configured, or one of this machine that proves it.
+    pub async fn is_own(&self, registry: &RegistryName) -> bool {
+        let mut configured = self.inner.options.authorities.iter();
+        configured.any(|(name, _)| name == registry)
+            || (registry.is_loopback() && matches!(self.inner.locate(registry).await, Ok(Location::Ours(_))))
     }
 
     /// Whether a registry accepts these credentials.
@@ -160,7 +159,7 @@ impl Client {
     ) -> Result<(), ClientError> {
         let endpoint = match self.inner.locate(registry).await? {
             Location::Ours(authority) => {
-                return Ours::enter(registry, authority, Some(credentials))
+                return Ours::enter(registry, authority, None, Some(credentials))
                     .await
                     .map(|_| ());
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
-use shipway_access::Secret;
+use shipway_access::{JOB_TOKEN_USER, Secret};
 use shipway_oci::RegistryName;
 
 use super::egress::{AllowAll, EgressPolicy};
@@ -131,9 +131,9 @@ pub enum Audience {
     /// The registry that they are for, wherever it is.
     #[default]
     Anybody,
-    /// A registry of ours that is reached without the network. On the network they do not exist: whoever listens where
-    /// ours is expected must not be handed what opens it.
-    OurselvesOnly,
+    /// A registry of ours that is reached without the network, and there is nothing to see: it knows its owner. On the
+    /// network they do not exist: whoever listens where ours is expected must not be handed what opens it.
+    Owner,
 }
 
 impl RegistryCredentials {
@@ -147,12 +147,12 @@ impl RegistryCredentials {
         }
     }
 
-    /// The same, never sent anywhere.
-    #[must_use]
-    pub fn for_ourselves_only(self) -> Self {
+    /// The right of whoever may open a store to the registry over it, for the repository that is asked about and for as
+    /// long as that takes. Anywhere else it is no login at all.
+    pub fn of_the_owner() -> Self {
         Self {
-            audience: Audience::OurselvesOnly,
-            ..self
+            audience: Audience::Owner,
+            ..Self::new(JOB_TOKEN_USER, Secret::from(String::new()))
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use shipway_access::{Credentials, Principal};
@@ -10,7 +11,8 @@ use shipway_oci::{Descriptor, Digest, RegistryName, RepositoryName};
 use shipway_store::{ManifestWrite, Store};
 
 use super::error::ClientError;
-use super::options::RegistryCredentials;
+use super::options::{Audience, RegistryCredentials};
+use super::owner::OwnerToken;
 use super::resolve::Resolved;
 use crate::authority::{Authority, PutManifestRequest};
 use crate::wire::{ManifestReference, RegistryError};
@@ -21,29 +23,41 @@ pub(super) struct Ours {
     registry: RegistryName,
     authority: Authority,
     principal: Principal,
+    /// Held: the principal is nobody without it.
+    _token: Option<Arc<OwnerToken>>,
 }
 
 impl Ours {
-    /// Logs in. A wrong password fails here with the very error that the token endpoint would send.
+    /// Logs in, for one repository if it is known. A wrong password fails here with the very error that the token endpoint
+    /// would send.
     pub(super) async fn enter(
         registry: &RegistryName,
         authority: Authority,
+        repository: Option<&RepositoryName>,
         credentials: Option<&RegistryCredentials>,
     ) -> Result<Self, ClientError> {
         let refused = |error| ClientError::refused(registry, "a login", error, None);
         if credentials.is_some_and(|credentials| credentials.identity_token.is_some()) {
             return Err(refused(Authority::refuse_identity_token()));
         }
-        let credentials = credentials.map(|given| Credentials {
+        let is_owner = credentials.is_some_and(|given| given.audience == Audience::Owner);
+        let credentials = credentials.filter(|_| !is_owner).map(|given| Credentials {
             username: given.username.clone(),
             password: given.password.clone(),
         });
-        let checking = authority.clone();
-        let outcome = blocking(move || Ok(checking.authenticate(credentials.as_ref()))).await?;
+        let (checking, owned) = (authority.clone(), repository.filter(|_| is_owner).cloned());
+        let (outcome, token) = blocking(move || {
+            let token = owned.map(|repository| OwnerToken::issue(checking.access(), &repository));
+            let token = token.transpose().map_err(ClientError::store)?;
+            let shown = token.as_ref().map(OwnerToken::credentials).or(credentials);
+            Ok((checking.authenticate(shown.as_ref()), token))
+        })
+        .await?;
         Ok(Self {
             registry: registry.clone(),
             authority,
             principal: outcome.map_err(refused)?,
+            _token: token.map(Arc::new),
         })
     }
 

@@ -204,7 +204,8 @@ impl Target {
     ) -> Result<Self, ClientError> {
         Ok(match inner.locate(&reference.registry).await? {
             Location::Ours(authority) => {
-                Self::Ours(Ours::enter(&reference.registry, authority, credentials).await?)
+                let repository = Some(&reference.repository);
+                Self::Ours(Ours::enter(&reference.registry, authority, repository, credentials).await?)
             }
             Location::Remote(endpoint) => {
                 let scopes = vec![format!("repository:{}:pull,push", reference.repository)];

@@ -83,7 +83,10 @@ impl Source {
             SourceName::Registry => (&reference.registry, credentials),
         };
         match inner.locate(at).await? {
-            Location::Ours(authority) => Ours::enter(at, authority, credentials).await.map(Self::Ours),
+            Location::Ours(authority) => {
+                let ours = Ours::enter(at, authority, Some(&reference.repository), credentials).await?;
+                Ok(Self::Ours(ours))
+            }
             Location::Remote(mut endpoint) => {
                 if let SourceName::Mirror(_) = name {
                     endpoint.namespace = Some(reference.registry.clone());

@@ -189,11 +189,12 @@ async fn our_own_registry_is_known_under_an_address_of_this_machine() {
         ),
         (2, 0)
     );
-    assert!(!direct.is_own(&address));
+    assert!(direct.is_own(&address).await);
 
     // Another installation's registry is not taken for ours.
     let stranger = Registry::new();
     let far = reference(&stranger.name().await, "a/app:v1");
+    assert!(!direct.is_own(&far.registry).await);
     let journal = Journal::default();
     let login = stranger.job("a");
     direct
@@ -236,11 +237,12 @@ async fn who_cannot_prove_to_be_ours_is_not_and_never_sees_our_own_login() {
     .await;
     let image = Image::random(registry.store(), 3, &[100], false);
     let there = reference(&address.to_string().parse().unwrap(), "a/app:v1");
-    let own = registry.job("a").for_ourselves_only();
+    let own = RegistryCredentials::of_the_owner();
     let pushed = direct
         .push(registry.store(), &image.digest, &there, Some(&own), &())
         .await;
     assert!(pushed.is_err());
+    assert!(!registry.store().job_has_token("a/app", 0).unwrap());
     let seen = seen.lock().unwrap();
     let is_login = |header: &http::HeaderValue| header.to_str().is_ok_and(|text| text.starts_with("Basic"));
     assert!(seen.iter().any(|(path, _)| path == "/token"), "{seen:?}");
@@ -249,6 +251,28 @@ async fn who_cannot_prove_to_be_ours_is_not_and_never_sees_our_own_login() {
             .all(|(_, login)| !login.as_ref().is_some_and(is_login)),
         "{seen:?}"
     );
+}
+
+#[tokio::test]
+async fn the_owner_of_a_store_needs_no_login_and_leaves_none() {
+    let registry = Registry::new();
+    let (direct, name) = direct(&registry);
+    let image = Image::random(registry.store(), 3, &[100], false);
+    let there = reference(&name, "a/app:v1");
+    let nobody = direct
+        .push(registry.store(), &image.digest, &there, None, &())
+        .await;
+    assert!(nobody.is_err());
+    let has_token = || registry.store().job_has_token("a/app", 0).unwrap();
+    let own = RegistryCredentials::of_the_owner();
+    let begun = direct.begin_push(&there, Some(&own)).await.unwrap();
+    assert!(has_token());
+    begun.finish(registry.store(), &image.digest, &()).await.unwrap();
+    assert!(!has_token(), "it outlives the push");
+    direct.resolve(&there, Some(&own)).await.unwrap();
+    assert!(!has_token());
+    // Without a repository there is nothing that it could be for.
+    assert!(direct.login(&there.registry, &own).await.is_err() || !has_token());
 }
 
 #[derive(Default)]

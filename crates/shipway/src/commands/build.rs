@@ -17,6 +17,7 @@ use shipway_oci::{Platform, Reference, RegistryName};
 use shipway_registry::client::{ClientError, OpenPush, RegistryCredentials};
 use tokio::task::JoinHandle;
 
+use crate::credentials::DockerCredentials;
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
 use crate::screen;
@@ -153,7 +154,7 @@ fn request(
     request.no_cache = arguments.no_cache;
     request.platform = arguments.platform.clone();
     request.network = network;
-    request.credentials = Arc::new(UserCredentials(installation.clone()));
+    request.credentials = Arc::new(UserCredentials);
     request.source_date_epoch = source_date_epoch()?;
     Ok(request)
 }
@@ -271,8 +272,8 @@ fn begin_push(installation: &Installation, tag: &Reference) -> Begun {
         let named = tag.clone();
         let credentials = tokio::task::spawn_blocking(move || installation.credentials(&named))
             .await
-            .map_err(|_| interrupted(&tag))??;
-        let begun = client.begin_push(&tag, credentials.as_ref()).await;
+            .map_err(|_| interrupted(&tag))?;
+        let begun = client.begin_push(&tag, Some(&credentials)).await;
         begun.map_err(|error| not_pushed(&tag, &error))
     })
 }
@@ -316,17 +317,11 @@ fn failure(error: BuildError) -> Failure {
 }
 
 /// The user's credentials, looked up for each registry that a build touches.
-struct UserCredentials(Installation);
+struct UserCredentials;
 
 impl CredentialSource for UserCredentials {
     fn credentials(&self, registry: &RegistryName) -> Option<RegistryCredentials> {
-        match self.0.credentials_for(registry, None) {
-            Ok(found) => found,
-            Err(failure) => {
-                failure.report();
-                None
-            }
-        }
+        DockerCredentials::of_this_user().find(registry)
     }
 }
 

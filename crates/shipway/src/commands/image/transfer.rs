@@ -22,10 +22,9 @@ pub(super) async fn pull(
     quiet: bool,
 ) -> Result<(), Failure> {
     let reference = parse_reference(name)?;
-    let credentials = installation.credentials(&reference)?;
     let options = PullOptions {
         platform,
-        credentials,
+        credentials: Some(installation.credentials(&reference)),
         policy: PullPolicy::Always,
         ..PullOptions::default()
     };
@@ -65,14 +64,14 @@ pub(super) async fn push(installation: &Installation, name: &str, quiet: bool) -
     let Some(image) = found else {
         return Err(no_such_image(name));
     };
-    let credentials = installation.credentials(&reference)?;
+    let credentials = installation.credentials(&reference);
     let digest = installation
         .client
         .push(
             &installation.store,
             &image.manifest,
             &reference,
-            credentials.as_ref(),
+            Some(&credentials),
             &Transfer::new(quiet),
         )
         .await
