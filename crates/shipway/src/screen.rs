@@ -2,6 +2,7 @@
 //! and so that nothing reaches a terminal but text and colours, whoever wrote it.
 
 mod foreign;
+pub(crate) mod live;
 pub(crate) mod log;
 
 use std::io::{IsTerminal, Write};
@@ -64,7 +65,7 @@ fn escaped(document: &str) -> String {
 
 /// A line for people on standard error.
 pub(crate) fn error_line(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", clean(text, Colours::Kept));
+    live::write(&format!("{}\n", clean(text, Colours::Kept)));
 }
 
 /// Text that is whole, line ends included, on one of the two streams.

@@ -1,6 +1,6 @@
 //! What the crates below log, on standard error: warnings and errors of ours, or what `RUST_LOG` asks for.
 //!
-//! An event is one line, whatever stands in its fields: paths, names and the errors of registries come from outside.
+//! An event is one line, above a live view if there is one, whatever stands in its fields: paths, names and the errors of registries come from outside.
 
 use std::io::{self, Write};
 
@@ -14,13 +14,36 @@ const USUAL: &str = "shipway=warn";
 
 /// Has events written from now on.
 pub(crate) fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = match EnvFilter::try_new(&asked) {
+        Ok(filter) if !asked.trim().is_empty() => filter,
+        Ok(_) => EnvFilter::new(USUAL),
+        Err(error) => {
+            super::warning(&format!("RUST_LOG is not followed: {error}"));
+            EnvFilter::new(USUAL)
+        }
+    };
     // Who was there before goes on.
     let _ = tracing_subscriber::fmt()
+        .compact()
         .with_env_filter(filter)
         .with_ansi(false)
-        .with_writer(Lines(io::stderr))
+        .with_writer(Lines(|| Screen))
         .try_init();
+}
+
+/// Standard error, which takes whole lines.
+struct Screen;
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        super::live::write(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Makes a writer for each event.
@@ -58,7 +81,7 @@ impl<W: Write> Drop for Line<W> {
     fn drop(&mut self) {
         let line = phrase(String::from_utf8_lossy(&self.text).trim_end());
         // Nobody may be there to read it.
-        let _ = writeln!(self.stream, "{line}");
+        let _ = self.stream.write_all(format!("{line}\n").as_bytes());
     }
 }
 

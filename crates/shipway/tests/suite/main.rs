@@ -22,6 +22,7 @@ mod images;
 mod interruption;
 mod job_images;
 mod keywords;
+mod logged;
 mod mirror;
 mod origins;
 mod other_runners;

@@ -34,9 +34,11 @@ struct LiveJob {
 
 impl TerminalView {
     pub(super) fn new() -> Self {
+        let bars = MultiProgress::new();
+        screen::live::begin(&bars);
         Self {
             quiet: QuietInterrupt::begin(std::io::stderr()),
-            bars: MultiProgress::new(),
+            bars,
             jobs: Mutex::default(),
         }
     }
@@ -129,6 +131,7 @@ impl View for TerminalView {
     fn give_back(&self) {
         // A line that is still there belongs to a job that never ended.
         let _ = self.bars.clear();
+        screen::live::end();
         self.quiet.end();
     }
 
