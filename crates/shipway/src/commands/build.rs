@@ -376,7 +376,7 @@ mod tests {
         let path = format!("/dev/fd/{}", reads.as_raw_fd());
         match named_dockerfile(context.path(), Path::new(&path)).unwrap() {
             DockerfileSource::Bytes { bytes, name } => {
-                assert_eq!((&*bytes, name), (&b"FROM scratch"[..], path))
+                assert_eq!((&*bytes, name), (&b"FROM scratch"[..], path));
             }
             other => panic!("{other:?}"),
         }
