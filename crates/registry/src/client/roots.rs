@@ -31,7 +31,15 @@ pub(super) struct Roots {
     extra: Vec<CertificateDer<'static>>,
     bundles: Vec<PathBuf>,
     directories: Vec<PathBuf>,
-    shared: OnceLock<Arc<RootCertStore>>,
+    shared: OnceLock<Shared>,
+}
+
+/// What all registries of a client have in common.
+#[derive(Clone)]
+struct Shared {
+    store: Arc<RootCertStore>,
+    /// As they are in the system's bundles: the store keeps only names and keys.
+    system: Arc<[CertificateDer<'static>]>,
 }
 
 impl Roots {
@@ -79,7 +87,10 @@ impl Roots {
         trust: Trust,
         of_registry: Vec<CertificateDer<'static>>,
     ) -> Result<Verifier, ClientError> {
-        let mut roots = self.shared();
+        let Shared {
+            store: mut roots,
+            system,
+        } = self.shared();
         if !of_registry.is_empty() {
             Arc::make_mut(&mut roots).add_parsable_certificates(of_registry.iter().cloned());
         }
@@ -90,15 +101,20 @@ impl Roots {
             trust,
             signed,
             listed: [of_registry, self.extra.clone()].concat(),
-            bundles: self.bundles.clone(),
+            system,
         })
     }
 
-    fn shared(&self) -> Arc<RootCertStore> {
-        let store = self
-            .shared
-            .get_or_init(|| Arc::new(trusted_roots(&self.bundles, self.extra.iter().cloned())));
-        Arc::clone(store)
+    fn shared(&self) -> Shared {
+        let shared = self.shared.get_or_init(|| {
+            let system = listed_in(&self.bundles);
+            let store = roots_of(system.iter().chain(&self.extra).cloned());
+            Shared {
+                store: Arc::new(store),
+                system: system.into(),
+            }
+        });
+        shared.clone()
     }
 
     /// What the directories of docker's layout hold for a registry. `docker.io` and such need no entry.
@@ -134,18 +150,18 @@ pub fn tls_configuration(authorities: Vec<CertificateDer<'static>>) -> Result<Cl
     Roots::new(&options).configuration("", Trust::Verified)
 }
 
-/// The public authorities, those of the system's bundles as far as they are there, and more. Blocks: it reads files.
-fn trusted_roots(
-    bundles: &[PathBuf],
-    extra: impl IntoIterator<Item = CertificateDer<'static>>,
-) -> RootCertStore {
+/// What the bundles hold that are there. Blocks: it reads files.
+fn listed_in(bundles: &[PathBuf]) -> Vec<CertificateDer<'static>> {
+    let there = bundles.iter().filter(|bundle| bundle.exists());
+    there.flat_map(|bundle| certificates(bundle)).collect()
+}
+
+/// The public authorities and these.
+fn roots_of(certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> RootCertStore {
     let mut store = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    for bundle in bundles.iter().filter(|bundle| bundle.exists()) {
-        store.add_parsable_certificates(certificates(bundle));
-    }
-    store.add_parsable_certificates(extra);
+    store.add_parsable_certificates(certificates);
     store
 }
 
@@ -164,7 +180,7 @@ struct OfRegistry {
 }
 
 /// The certificates of a file that can be read.
-pub(super) fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
+fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
     match CertificateDer::pem_file_iter(path) {
         Ok(certificates) => certificates.filter_map(Result::ok).collect(),
         Err(error) => {
@@ -183,5 +199,40 @@ fn identity(path: &Path) -> Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<
             tracing::warn!(path = %key.display(), %error, "the key of a client certificate cannot be read");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::client::danger::ServerCertVerifier as _;
+    use rustls_pki_types::{ServerName, UnixTime};
+
+    use super::*;
+
+    /// A handshake is no time to read files.
+    #[test]
+    fn the_systems_bundles_are_read_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let bundle = directory.path().join("bundle.pem");
+        let mut params = CertificateParams::new(["registry.example".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(&bundle, certificate.pem()).unwrap();
+        let roots = Roots::new(&ClientOptions {
+            system_roots: vec![bundle.clone()],
+            ..ClientOptions::default()
+        });
+        let judge = |roots: &Roots| {
+            let name = ServerName::try_from("registry.example").unwrap();
+            roots
+                .verifier("registry.example", Trust::Verified, Vec::new())
+                .unwrap()
+                .verify_server_cert(certificate.der(), &[], &name, &[], UnixTime::now())
+                .map(drop)
+        };
+        judge(&roots).unwrap();
+        std::fs::remove_file(bundle).unwrap();
+        judge(&roots).unwrap();
     }
 }

@@ -7,7 +7,6 @@
 //!
 //! Everything else is the library's judgement, and so is the error.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,7 +16,7 @@ use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
 
-use super::roots::{Trust, certificates};
+use super::roots::Trust;
 
 /// The judge of one registry's certificate.
 #[derive(Debug)]
@@ -26,18 +25,13 @@ pub(super) struct Verifier {
     pub(super) signed: Arc<WebPkiServerVerifier>,
     /// The authorities of one registry and those configured.
     pub(super) listed: Vec<CertificateDer<'static>>,
-    /// The system's, which are read only when they matter.
-    pub(super) bundles: Vec<PathBuf>,
+    /// The system's.
+    pub(super) system: Arc<[CertificateDer<'static>]>,
 }
 
 impl Verifier {
     fn lists(&self, certificate: &CertificateDer<'_>) -> bool {
-        self.listed.contains(certificate)
-            || self
-                .bundles
-                .iter()
-                .filter(|bundle| bundle.exists())
-                .any(|bundle| certificates(bundle).contains(certificate))
+        self.listed.contains(certificate) || self.system.contains(certificate)
     }
 }
 

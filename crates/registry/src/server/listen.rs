@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::paced_writes::PacedWrites;
+use super::paced_writes::{PacedWrites, in_small_steps};
 use super::peers::Peers;
 use super::{Origin, Scheme, Server, ServerOptions};
 
@@ -105,6 +105,7 @@ impl Server {
         let options = &self.inner.options;
         // Answers are small; waiting to fill a packet would cost more than it saves.
         let _ = stream.set_nodelay(true);
+        in_small_steps(&stream);
         // A connection that never says a word must not hold its place: hyper's own limit starts with the first byte.
         timeout(options.header_timeout, stream.readable())
             .await

@@ -3,68 +3,72 @@
 //! An answer waits in memory for as long as its client does not read it. So over each window in which a connection could
 //! not be written to, a least number of bytes per second leaves; a connection that is slower ends with an error. Time in
 //! which there is nothing to write, or in which we fetch it, is not counted.
+//!
+//! What leaves is seen only when the kernel takes more. A TCP connection's buffer grows to megabytes and takes more when a third
+//! of it is gone: a client twenty times as fast as it must be would let whole windows pass. [`in_small_steps`] bounds what
+//! waits there unsent, and says nothing about what is on its way. A step may still come to some 100 kB, so that who is only
+//! just fast enough may be taken for slow; who is three times as fast is not, with the windows that [`ServerOptions`] has.
+
+mod pace;
 
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ServerOptions;
+use pace::Pace;
+
+/// What may wait unsent in the kernel. It is asked to take more when half of it is sent.
+const UNSENT: u32 = 32 << 10;
+
+/// Has the kernel take more as soon as a little was sent. Where it cannot be asked to, slow clients are judged more harshly.
+pub(super) fn in_small_steps(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "what waits unsent in a connection is not bounded");
+    }
+}
 
 /// A connection and the pace at which it takes what is written.
 pub(super) struct PacedWrites<S> {
     stream: S,
-    least: u64,
-    window: Duration,
-    /// What left since the window began; none is open while the client keeps up.
-    open: Option<Window>,
-}
-
-struct Window {
-    end: Pin<Box<Sleep>>,
-    left: u64,
+    pace: Pace,
+    /// Wakes who waits at the end of a window.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> PacedWrites<S> {
     pub(super) fn new(stream: S, options: &ServerOptions) -> Self {
         Self {
             stream,
-            least: options.least_bytes_per_second,
-            window: options.body_timeout,
-            open: None,
+            pace: Pace::new(options.least_bytes_per_second, options.body_timeout),
+            alarm: None,
         }
     }
 
-    /// Counts what a write came to. A window begins when the client must be waited for; one that ends with too little is an
-    /// error.
-    fn note(&mut self, written: Poll<u64>, cx: &mut Context<'_>) -> io::Result<()> {
-        let length = self.window;
-        if self.open.is_none() && written.is_ready() {
-            return Ok(());
-        }
-        let fresh = || Window {
-            end: Box::pin(sleep_until(Instant::now() + length)),
-            left: 0,
-        };
-        let window = self.open.get_or_insert_with(fresh);
-        if let Poll::Ready(bytes) = written {
-            window.left += bytes;
-        }
-        let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-        let least = (self.least.saturating_mul(millis) / 1000).max(1);
-        // Who waits is woken by the end of the next window, too.
-        while window.end.as_mut().poll(cx).is_ready() {
-            if window.left < least {
-                let problem = "the client takes the answer too slowly";
-                return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
+    /// Counts what a write came to.
+    fn note(&mut self, mut written: Poll<u64>, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            let end = self
+                .pace
+                .note(written, Instant::now())
+                .map_err(|slow| io::Error::new(io::ErrorKind::TimedOut, slow))?;
+            let Some(end) = end else { return Ok(()) };
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            if alarm.deadline() != end {
+                alarm.as_mut().reset(end);
             }
-            *window = fresh();
+            // Who waits is woken by the end of the next window, too.
+            if alarm.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            written = Poll::Pending;
         }
-        Ok(())
     }
 }
 
@@ -120,7 +124,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedWrites<S> {
         let flushed = ready!(self.paced(cx, |stream, cx| stream.poll_flush(cx).map_ok(|()| 0)));
         if flushed.is_ok() {
             // All has left: what comes next begins anew.
-            self.open = None;
+            self.pace.rest();
         }
         Poll::Ready(flushed.map(drop))
     }
