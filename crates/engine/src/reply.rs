@@ -4,22 +4,26 @@
 //! what a slow client has not read yet is kept, up to a bound, past which further output is dropped. A
 //! client that went away is seen as [`StreamWriter::closed`].
 
+mod turn;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::failure::Failure;
+
+pub(crate) use turn::in_turn;
 
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, io::Error>;
 pub(crate) type Reply = Response<ReplyBody>;
@@ -81,34 +85,6 @@ fn typed(status: StatusCode, content_type: Option<&'static str>, body: ReplyBody
             .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     reply
-}
-
-/// Answers of this size are nobody's concern.
-const SMALL: u64 = 256 << 10;
-/// How much of a large answer is handed on at once.
-const PIECE: usize = 64 << 10;
-
-/// An answer that keeps its turn until it has been sent, or until nobody wants it any more, if it is large.
-pub(crate) fn in_turn(reply: Reply, turn: OwnedSemaphorePermit) -> Reply {
-    let (mut parts, body) = reply.into_parts();
-    let length = body.size_hint().exact().unwrap_or(u64::MAX);
-    if length <= SMALL {
-        return Response::from_parts(parts, body);
-    }
-    let pieces = futures::stream::unfold((body, Bytes::new(), turn), |(mut body, mut rest, turn)| async {
-        while rest.is_empty() {
-            match body.frame().await? {
-                Ok(frame) => rest = frame.into_data().unwrap_or_default(),
-                Err(error) => return Some((Err(error), (body, rest, turn))),
-            }
-        }
-        let piece = rest.split_to(rest.len().min(PIECE));
-        Some((Ok(Frame::data(piece)), (body, rest, turn)))
-    });
-    if length != u64::MAX {
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Response::from_parts(parts, StreamBody::new(pieces).boxed_unsync())
 }
 
 /// The writing end of a streamed answer.

@@ -1,5 +1,7 @@
 //! How an answer ends when its reader or its writer goes first.
 
+use http::header::CONTENT_LENGTH;
+
 use super::*;
 
 #[tokio::test]
@@ -32,6 +34,22 @@ async fn a_large_answer_keeps_its_turn_until_it_is_read_or_dropped() {
     assert_eq!((read.len(), turns.available_permits()), (1 << 20, 1));
     drop(answer(1 << 20));
     assert_eq!(turns.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn a_large_answer_that_nobody_reads_loses_its_turn() {
+    let turns = Arc::new(tokio::sync::Semaphore::new(1));
+    let turn = Arc::clone(&turns).acquire_owned().await.unwrap();
+    let answer = bytes(StatusCode::OK, JSON, vec![b' '; 1 << 20]);
+    let patience = std::time::Duration::from_millis(50);
+    let mut answer = turn::in_turn_within(patience, answer, turn).into_body();
+    answer.frame().await.unwrap().unwrap();
+
+    let next = tokio::time::timeout(std::time::Duration::from_secs(20), turns.acquire()).await;
+    assert!(next.is_ok(), "a stopped client keeps the turn of another");
+
+    let cut = answer.frame().await.unwrap().unwrap_err();
+    assert_eq!(cut.kind(), io::ErrorKind::TimedOut);
 }
 
 #[tokio::test]
