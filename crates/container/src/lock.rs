@@ -144,6 +144,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_sweep_removed_meanwhile_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("1");
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    if let Some(dead) = LifeLock::take_over(&path).unwrap() {
+                        dead.remove().unwrap();
+                    }
+                }
+            });
+            for _ in 0..2000 {
+                let lock = LifeLock::create(&path).unwrap();
+                let is_there = path.exists();
+                if !is_there {
+                    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
+                assert!(is_there, "a lock that nobody else can find");
+                lock.remove().unwrap();
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+
+    #[test]
     fn a_living_pod_is_not_taken_over_and_a_dead_one_once() {
         let directory = tempfile::tempdir().unwrap();
         let pod = PodId::random();

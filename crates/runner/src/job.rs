@@ -18,7 +18,7 @@ mod setup;
 mod state;
 mod workplace;
 
-pub use claim::forget_dead_jobs;
+pub use claim::{DeadJobs, JobClaim, disarm_dead_jobs, forget_dead_jobs};
 pub use prepare::host_name;
 pub(crate) use workplace::Workplace;
 
@@ -31,7 +31,6 @@ use crate::script::ScriptSource;
 use crate::variables::Variables;
 use crate::{ArtifactStore, CacheStore, Cancellation, RunnerContext, Sources, Stage, Trace};
 use bounds::Bounds;
-use claim::Claim;
 use on_machine::{OwnDirectory, PlannedDirectory};
 use shipway_container::{ExcessSignal, Pod};
 use shipway_oci::with_causes;
@@ -51,6 +50,8 @@ const AFTER_SCRIPT: &str = "after_script";
 pub struct JobRun<'a> {
     /// The job.
     pub payload: &'a JobPayload,
+    /// What marks it as running. It ends with the job, and with it what the job's token is good for.
+    pub claim: JobClaim,
     /// The project's files.
     pub sources: Arc<dyn Sources>,
     /// Where earlier jobs left theirs, and this one leaves its own.
@@ -77,6 +78,10 @@ pub async fn run_job(context: &RunnerContext, run: JobRun<'_>) -> JobOutcome {
         () = cancellation.aborted() => Err(JobError::Canceled),
     };
     job.clean_up().await;
+    let Job {
+        run, kept, differs, ..
+    } = job;
+    prepare::forget(context, run.claim).await;
     let status = verdict
         .as_ref()
         .map_or_else(JobError::status, |()| JobStatus::Success);
@@ -91,13 +96,13 @@ pub async fn run_job(context: &RunnerContext, run: JobRun<'_>) -> JobOutcome {
         JobStatus::Canceled => trace.error("Job failed: canceled"),
     }
     let trace_failure = trace.finish().err().map(|error| error.to_string());
-    let Kept { dotenv, archive } = job.kept;
+    let Kept { dotenv, archive } = kept;
     JobOutcome {
         status,
         duration: began.elapsed(),
         dotenv,
         artifacts: archive,
-        differs: job.differs,
+        differs,
         trace_failure,
     }
 }
@@ -109,7 +114,6 @@ struct Job<'a> {
     variables: Variables,
     bounds: Bounds<'a>,
     stage: Option<Stage>,
-    claim: Option<Claim>,
     /// Of the shell executor, until it is made.
     planned: Option<PlannedDirectory>,
     directory: Option<OwnDirectory>,
@@ -145,7 +149,6 @@ impl<'a> Job<'a> {
             variables,
             bounds,
             stage: None,
-            claim: None,
             planned,
             directory: None,
             pod: None,
@@ -340,7 +343,6 @@ impl<'a> Job<'a> {
         if let Some(directory) = self.directory.take() {
             directory.remove().await;
         }
-        prepare::forget(self.context, self.run.payload, self.claim.take()).await;
         if let Some(stage) = self.stage.take() {
             self.run.trace.end(stage);
         }

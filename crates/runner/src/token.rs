@@ -5,6 +5,8 @@ use shipway_oci::RepositoryName;
 use std::error::Error;
 use std::time::Duration;
 
+use crate::JobClaim;
+
 /// What a token outlives its job's timeout by: preparing and cleaning up count too.
 const MARGIN: Duration = Duration::from_secs(15 * 60);
 
@@ -16,17 +18,17 @@ pub struct JobToken {
 }
 
 impl JobToken {
-    /// A token for one job of a project.
+    /// A token for one job of a project, which is marked as running: a sweep revokes the tokens of all others.
     ///
     /// # Errors
     /// When the store cannot keep it.
     pub fn issue(
         access: &Access,
         project: &RepositoryName,
-        job: u64,
+        claim: &JobClaim,
         timeout: Duration,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let secret = access.issue_job_token(project, job, timeout.saturating_add(MARGIN))?;
+        let secret = access.issue_job_token(project, claim.job(), timeout.saturating_add(MARGIN))?;
         Ok(Self {
             access: access.clone(),
             secret,

@@ -5,7 +5,8 @@
 //! a file that is locked while its process lives, and whoever starts jobs or collects first removes the scopes and the
 //! tokens of those whose lock is free.
 //!
-//! A mark that cannot be made or removed is reported: the job goes on, at worst its scope stays.
+//! The mark is made before the token: a token without one is what no sweep finds, and one whose mark comes later is what a sweep
+//! takes for a dead job's. [`crate::JobToken`] is issued for a claim for that reason.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -17,53 +18,92 @@ use shipway_store::{Scope, Store};
 
 use super::on_machine;
 
-/// Held while a job runs.
+/// Held while a job runs, from before it has a token. Dropped without its end, it marks the job as dead.
 #[derive(Debug)]
-pub(super) struct Claim(LifeLock);
+pub struct JobClaim {
+    job: u64,
+    mark: LifeLock,
+}
 
-impl Claim {
-    /// Marks a job as running.
-    pub(super) fn take(data: &Path, job: u64) -> io::Result<Self> {
+impl JobClaim {
+    /// Marks a job as running. Blocks.
+    ///
+    /// # Errors
+    /// When the mark cannot be made in the data directory.
+    pub fn take(data: &Path, job: u64) -> io::Result<Self> {
         let directory = marks(data);
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        LifeLock::create(&directory.join(job.to_string())).map(Self)
+        let mark = LifeLock::create(&directory.join(job.to_string()))?;
+        Ok(Self { job, mark })
     }
 
-    /// The job has ended and its scope is gone.
-    pub(super) fn end(self) -> io::Result<()> {
-        self.0.remove()
+    /// The job's number.
+    pub fn job(&self) -> u64 {
+        self.job
+    }
+
+    /// The job has ended: its tokens are worth nothing and its image names go; their bytes stay as long as anything else refers to
+    /// them. What cannot go is left to the next run.
+    pub(super) fn end(self, store: &Store) -> io::Result<()> {
+        store.delete_tokens_of_job(self.job)?;
+        store.forget_scope(&Scope::job(self.job))?;
+        self.mark.remove()
     }
 }
 
-/// Removes the images of jobs whose process died, and what they left in the data directory, and revokes their tokens. Blocks.
-pub fn forget_dead_jobs(data: &Path, store: &Store) {
+/// Jobs whose process died and that can do no harm any more.
+#[derive(Debug, Default)]
+#[must_use = "their images are not forgotten yet"]
+pub struct DeadJobs(Vec<JobClaim>);
+
+impl DeadJobs {
+    /// Removes their images. Blocks.
+    pub fn forget(self, store: &Store) {
+        for dead in self.0 {
+            let job = dead.job;
+            if let Err(error) = dead.end(store) {
+                tracing::warn!(%error, job, "the image names of a dead job stay");
+            }
+        }
+    }
+}
+
+/// Revokes the tokens of jobs whose process died and removes their directories, which hold their secrets. Blocks.
+pub fn disarm_dead_jobs(data: &Path, store: &Store) -> DeadJobs {
     on_machine::remove_leftovers(data);
+    let mut dead = Vec::new();
     let entries = match std::fs::read_dir(marks(data)) {
         Ok(entries) => entries,
         // No job ever ran here.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return DeadJobs(dead),
         Err(error) => {
             tracing::warn!(%error, path = %marks(data).display(), "cannot see which jobs have died");
-            return;
+            return DeadJobs(dead);
         }
     };
     for entry in entries.flatten() {
         let Some(job) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        if let Err(error) = forget_if_dead(&entry.path(), job, store) {
-            tracing::warn!(%error, job, "the image names and the token of a dead job stay");
+        match disarm_if_dead(&entry.path(), job, store) {
+            Ok(claim) => dead.extend(claim),
+            Err(error) => tracing::warn!(%error, job, "the image names and the token of a dead job stay"),
         }
     }
+    DeadJobs(dead)
 }
 
-fn forget_if_dead(path: &Path, job: u64, store: &Store) -> io::Result<()> {
-    let Some(dead) = LifeLock::take_over(path)? else {
-        return Ok(());
+/// Removes the images of jobs whose process died, and what they left in the data directory, and revokes their tokens. Blocks.
+pub fn forget_dead_jobs(data: &Path, store: &Store) {
+    disarm_dead_jobs(data, store).forget(store);
+}
+
+fn disarm_if_dead(path: &Path, job: u64, store: &Store) -> io::Result<Option<JobClaim>> {
+    let Some(mark) = LifeLock::take_over(path)? else {
+        return Ok(None);
     };
     store.delete_tokens_of_job(job)?;
-    store.forget_scope(&Scope::job(job))?;
-    dead.remove()
+    Ok(Some(JobClaim { job, mark }))
 }
 
 fn marks(data: &Path) -> PathBuf {
@@ -99,18 +139,26 @@ mod tests {
     fn images_and_tokens_of_the_dead_go_and_those_of_the_living_stay() {
         let data = tempfile::tempdir().unwrap();
         let store = Store::open(&data.path().join("store")).unwrap();
-        let alive = Claim::take(data.path(), 1).unwrap();
+        let alive = JobClaim::take(data.path(), 1).unwrap();
         put(&store, 1);
-        drop(Claim::take(data.path(), 2).unwrap());
+        drop(JobClaim::take(data.path(), 2).unwrap());
         put(&store, 2);
 
-        forget_dead_jobs(data.path(), &store);
+        let dead = disarm_dead_jobs(data.path(), &store);
+        assert!(store.job_has_token("a", 1).unwrap());
+        assert!(
+            !store.job_has_token("a", 2).unwrap(),
+            "before anybody waits for the rest"
+        );
+        dead.forget(&store);
 
         assert_eq!(store.images(&Scope::job(1)).unwrap().len(), 1);
         assert!(store.images(&Scope::job(2)).unwrap().is_empty());
-        assert!(store.job_has_token("a", 1).unwrap());
-        assert!(!store.job_has_token("a", 2).unwrap());
-        alive.end().unwrap();
+        alive.end(&store).unwrap();
+        assert!(
+            !store.job_has_token("a", 1).unwrap(),
+            "a token without a mark would be nobody's to revoke"
+        );
         assert_eq!(std::fs::read_dir(marks(data.path())).unwrap().count(), 0);
     }
 }

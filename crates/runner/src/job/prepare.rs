@@ -1,6 +1,6 @@
 //! What a job needs before there is anything to run in.
 
-use super::claim::Claim;
+use super::claim::JobClaim;
 use crate::configuration::Executor;
 use crate::outcome::{Doing, JobError};
 use crate::variables::{Variables, fact};
@@ -8,7 +8,6 @@ use crate::{RunnerContext, Sources, Trace};
 use shipway_container::{ExcessSignal, Pod, PodOptions};
 use shipway_pipeline::job::JobPayload;
 use shipway_pipeline::variables::Variable;
-use shipway_store::Scope;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,27 +94,12 @@ fn architecture() -> &'static str {
     }
 }
 
-/// Marks the job as running.
-pub(super) async fn claim(context: &RunnerContext, payload: &JobPayload) -> Option<Claim> {
-    let (data, job) = (context.data.clone(), payload.id);
-    let claiming = tokio::task::spawn_blocking(move || Claim::take(&data, job));
-    let claimed = claiming.await.ok()?;
-    if let Err(error) = &claimed {
-        tracing::warn!(%error, job, "a job cannot be marked as running");
-    }
-    claimed.ok()
-}
-
-/// The names of the job's images go; their bytes stay as long as anything else refers to them. If they cannot go, the mark
-/// stays for the next run to try.
-pub(super) async fn forget(context: &RunnerContext, payload: &JobPayload, claim: Option<Claim>) {
-    let (store, scope) = (context.store.clone(), Scope::job(payload.id));
-    let forgetting = tokio::task::spawn_blocking(move || {
-        store.forget_scope(&scope).map_err(std::io::Error::from)?;
-        claim.map_or(Ok(()), Claim::end)
-    });
+/// The names of the job's images go, and its mark with them. If they cannot go, the mark stays for the next run to try.
+pub(super) async fn forget(context: &RunnerContext, claim: JobClaim) {
+    let (store, job) = (context.store.clone(), claim.job());
+    let forgetting = tokio::task::spawn_blocking(move || claim.end(&store));
     if let Ok(Err(error)) = forgetting.await {
-        tracing::warn!(%error, job = payload.id, "the image names of a job stay until the next run");
+        tracing::warn!(%error, job, "the image names of a job stay until the next run");
     }
 }
 

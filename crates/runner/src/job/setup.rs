@@ -11,7 +11,6 @@ use crate::outcome::JobError;
 impl Job<'_> {
     /// Ends with a workplace in which scripts can run, or with the reason why there is none.
     pub(super) async fn prepare(&mut self) -> Result<(), JobError> {
-        self.claim = prepare::claim(self.context, self.run.payload).await;
         match self.planned.take() {
             None => self.prepare_container().await?,
             Some(planned) => self.prepare_shell(planned).await?,

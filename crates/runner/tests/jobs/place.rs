@@ -9,8 +9,8 @@ use shipway_pipeline::job::{JobArtifact, JobImage, JobInfo, JobPayload, RunnerIn
 use shipway_registry::{Authority, Client, ClientOptions, RegistryCredentials};
 use shipway_runner::configuration::RunnerSettings;
 use shipway_runner::{
-    ArtifactDirectory, CacheDirectory, Cancellation, Containers, HostCredentials, ImageFreshness, JobOutcome,
-    JobRun, RunnerContext, SourceError, SourceReport, Sources, Substitution, Trace, TraceEvent,
+    ArtifactDirectory, CacheDirectory, Cancellation, Containers, HostCredentials, ImageFreshness, JobClaim,
+    JobOutcome, JobRun, RunnerContext, SourceError, SourceReport, Sources, Substitution, Trace, TraceEvent,
     TraceListener, run_job,
 };
 use shipway_sandbox::IdMap;
@@ -174,8 +174,10 @@ impl Place {
         let said = Arc::new(Said::default());
         *said.cancel_at.lock().unwrap() = cancel_at.map(|word| (word, cancellation.clone()));
         let trace = Trace::new(std::io::sink(), vec![said.clone()]);
+        let claim = JobClaim::take(&self.context.data, payload.id).unwrap();
         let run = JobRun {
             payload,
+            claim,
             sources: Arc::new(sources),
             artifacts: &self.artifacts,
             caches: Some(&self.caches),

@@ -33,11 +33,12 @@ use shipway_pipeline::{Compiled, parse_duration};
 use shipway_registry::client::RegistryCredentials;
 use shipway_runner::configuration::{Executor, RunnerSettings};
 use shipway_runner::{
-    ArtifactDirectory, CacheDirectory, Containers, HostCredentials, ImageFreshness, NoContainers,
-    RunnerContext, Substitution, WorkTree,
+    ArtifactDirectory, CacheDirectory, Containers, DeadJobs, HostCredentials, ImageFreshness, NoContainers,
+    RunnerContext, Substitution, WorkTree, disarm_dead_jobs,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::task::JoinHandle;
 
 use crate::credentials::DockerCredentials;
 use crate::failure::{Failure, FailureKind};
@@ -51,6 +52,8 @@ use selection::Selection;
 
 /// Pipelines whose traces and artifacts stay.
 const PIPELINES_KEPT: usize = 50;
+/// How long the end of a run waits for what is left of dead jobs to go.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(60);
 /// The image of a job that names none.
 const DEFAULT_IMAGE: &str = "alpine:latest";
 
@@ -219,7 +222,26 @@ async fn prepare_and_drive(
         pushes,
         view,
     };
-    drive.run(selection).await
+    let forgetting = sweep(&installation).await;
+    let ended = drive.run(selection).await;
+    if tokio::time::timeout(SWEEP_PATIENCE, forgetting).await.is_err() {
+        screen::warning(
+            "image names of jobs that were killed are still there; the next run goes on removing them",
+        );
+    }
+    ended
+}
+
+/// Takes from jobs whose process died what they could do harm with, and begins to remove the rest, which costs only room.
+async fn sweep(installation: &Installation) -> JoinHandle<()> {
+    let (data, store) = (installation.data.clone(), installation.store.clone());
+    let disarming = tokio::task::spawn_blocking(move || disarm_dead_jobs(&data, &store));
+    let dead = disarming.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "what killed jobs left was not looked for");
+        DeadJobs::default()
+    });
+    let store = installation.store.clone();
+    tokio::task::spawn_blocking(move || dead.forget(&store))
 }
 
 /// Removes what the oldest pipelines left. What cannot be removed is tried again at the next run.
@@ -275,9 +297,6 @@ async fn context(
         Executor::Container => Ok(installation.runtime(client.clone()).await?),
         Executor::Shell => installation.find_runtime(client.clone()).await,
     };
-    let (data, store) = (installation.data.clone(), installation.store.clone());
-    // What dead runs left costs only room: nobody waits for it.
-    tokio::task::spawn_blocking(move || shipway_runner::forget_dead_jobs(&data, &store));
     Ok(RunnerContext {
         containers: runtime
             .map(|runtime| Containers {

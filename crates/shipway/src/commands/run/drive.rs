@@ -18,8 +18,8 @@ use shipway_pipeline::schedule::{JobResult, Schedule, ScheduleError, Status};
 use shipway_pipeline::variables::{Variable, slug};
 use shipway_pipeline::{JobName, Pipeline};
 use shipway_runner::{
-    ArtifactDirectory, CacheDirectory, Cancellation, FailureReason, JobOutcome, JobRun, JobStatus, JobToken,
-    RunnerContext, Trace, WorkTree, run_job,
+    ArtifactDirectory, CacheDirectory, Cancellation, FailureReason, JobClaim, JobOutcome, JobRun, JobStatus,
+    JobToken, RunnerContext, Trace, WorkTree, run_job,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -132,6 +132,7 @@ impl Drive {
         self: Arc<Self>,
         payload: JobPayload,
         label: JobLabel,
+        claim: JobClaim,
         token: JobToken,
         cancellation: Cancellation,
     ) -> (Option<PathBuf>, JobOutcome) {
@@ -147,6 +148,7 @@ impl Drive {
                 let trace = Trace::new(file, vec![listener]);
                 let run = JobRun {
                     payload: &payload,
+                    claim,
                     sources: self.sources.clone(),
                     artifacts: &self.artifacts,
                     caches: Some(&self.caches),
@@ -171,7 +173,7 @@ impl Course {
         let (mut canceled, cancellation) = (false, self.cancellation.clone());
         loop {
             if !canceled {
-                self.start_what_may()?;
+                self.start_what_may().await?;
             }
             if self.running.is_empty() && (canceled || self.schedule.is_settled()) {
                 return Ok(());
@@ -192,7 +194,7 @@ impl Course {
         }
     }
 
-    fn start_what_may(&mut self) -> Result<(), Failure> {
+    async fn start_what_may(&mut self) -> Result<(), Failure> {
         for (name, wait) in self.schedule.delayed() {
             self.due.entry(name).or_insert_with(|| Instant::now() + wait);
         }
@@ -206,7 +208,7 @@ impl Course {
             self.schedule
                 .started(&name)
                 .map_err(|error| broken_schedule(&error))?;
-            self.start(name)?;
+            self.start(name).await?;
         }
         Ok(())
     }
@@ -253,8 +255,9 @@ impl Course {
         Ok(())
     }
 
-    fn start(&mut self, name: JobName) -> Result<(), Failure> {
-        let number = numbers::take(&self.drive.data, 1)?;
+    async fn start(&mut self, name: JobName) -> Result<(), Failure> {
+        let claim = claim(self.drive.data.clone()).await?;
+        let number = claim.job();
         let stage = self
             .pipeline
             .job(&name)
@@ -270,7 +273,7 @@ impl Course {
             .job(&name)
             .and_then(|job| job.timeout)
             .unwrap_or(self.drive.timeout);
-        let token = JobToken::issue(&self.drive.access, &self.project, number, lifetime)
+        let token = JobToken::issue(&self.drive.access, &self.project, &claim, lifetime)
             .map_err(|error| Failure::caused(FailureKind::Internal, "making a job's token", &*error))?;
         let facts = self.payload_facts(&name, number, &token);
         self.drive.view.job_started(&label);
@@ -280,7 +283,7 @@ impl Course {
         self.stops.insert(name.clone(), stop.clone());
         self.running.spawn(async move {
             let (trace, outcome) = match payload {
-                Ok(payload) => drive.run_one(payload, label.clone(), token, stop).await,
+                Ok(payload) => drive.run_one(payload, label.clone(), claim, token, stop).await,
                 Err(error) => (None, broken(with_causes(&error))),
             };
             Ended {
@@ -423,6 +426,18 @@ impl Course {
             _ => FailureKind::Work.code(),
         }
     }
+}
+
+/// A number for a job, marked as running. It waits for the disk, and for other runs that take one.
+async fn claim(data: PathBuf) -> Result<JobClaim, Failure> {
+    let claiming = tokio::task::spawn_blocking(move || {
+        let number = numbers::take(&data, 1)?;
+        JobClaim::take(&data, number)
+            .map_err(|error| Failure::caused(FailureKind::Place, "marking a job as running", &error))
+    });
+    claiming
+        .await
+        .map_err(|error| Failure::caused(FailureKind::Internal, "marking a job as running", &error))?
 }
 
 fn broken(message: String) -> JobOutcome {
