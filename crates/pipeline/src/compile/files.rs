@@ -261,7 +261,7 @@ fn set_matches(pattern: &[char], open: usize, character: Option<char>) -> Option
 mod tests {
     use std::io;
 
-    use super::Glob;
+    use super::{CHECKS, Glob};
     use crate::{CommitFacts, FileSource, Options, RefKind, Situation, compile};
 
     /// A repository in which a push changed `src/main.rs`, and which differs from `main` in `README.md`.
@@ -323,6 +323,57 @@ except code: {script: x, except: {changes: ['src/*']}}
         let all = ["always", "code", "text", "text since main", "only code"];
         assert_eq!(jobs(&"0".repeat(40), RefKind::Branch), all);
         assert_eq!(jobs("abc", RefKind::Tag), [&all[..], &["except code"]].concat());
+    }
+
+    /// A repository with so many files, none of which is a `.rs`.
+    struct Many(usize, &'static str);
+
+    impl FileSource for Many {
+        fn read(&self, _path: &str, _limit: usize) -> io::Result<Option<Vec<u8>>> {
+            Ok(Some(self.1.as_bytes().to_vec()))
+        }
+
+        fn paths(&self) -> io::Result<Vec<String>> {
+            Ok((0..self.0).map(|number| format!("src/{number}.c")).collect())
+        }
+
+        fn changed(&self, _compare_to: Option<&str>) -> io::Result<Option<Vec<String>>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn exists_holds_past_gitlabs_bound_on_checks() {
+        let text = "always: {script: x}\njob: {script: x, rules: [{exists: ['*.rs', '**/*.rs']}]}";
+        let jobs = |files| {
+            let compiled = compile(
+                &Many(files, text),
+                "ci.yml",
+                &Situation::default(),
+                Options::default(),
+            );
+            compiled.unwrap().pipeline.jobs.len()
+        };
+        assert_eq!(
+            jobs(CHECKS / 2),
+            1,
+            "each of two patterns is checked with each file"
+        );
+        assert_eq!(jobs(CHECKS / 2 + 1), 2);
+    }
+
+    #[test]
+    fn changes_and_exists_take_fifty_patterns() {
+        for key in ["changes", "exists"] {
+            for (number, fits) in [(50, true), (51, false)] {
+                let globs = vec!["'a'"; number].join(", ");
+                let text =
+                    format!("always: {{script: x}}\njob: {{script: x, rules: [{{{key}: [{globs}]}}]}}");
+                let files = std::collections::BTreeMap::from([("ci.yml".to_owned(), text.into_bytes())]);
+                let compiled = compile(&files, "ci.yml", &Situation::default(), Options::default());
+                assert_eq!(compiled.is_ok(), fits, "{key} {number}");
+            }
+        }
     }
 
     #[test]

@@ -70,6 +70,46 @@ fn a_failed_job_is_tried_again_as_often_as_asked() {
 }
 
 #[test]
+fn reasons_and_exit_codes_each_let_a_job_be_tried_again() {
+    for (retry, reason, exit_code, again) in [
+        ("{max: 1, exit_codes: [7, 9]}", "script_failure", Some(9), true),
+        ("{max: 1, exit_codes: 7}", "script_failure", Some(1), false),
+        ("{max: 1, exit_codes: 7}", "runner_system_failure", None, false),
+        (
+            "{max: 1, when: runner_system_failure, exit_codes: 7}",
+            "script_failure",
+            Some(7),
+            true,
+        ),
+        (
+            "{max: 1, when: runner_system_failure, exit_codes: 7}",
+            "runner_system_failure",
+            None,
+            true,
+        ),
+        (
+            "{max: 1, when: [api_failure, always]}",
+            "script_failure",
+            Some(1),
+            true,
+        ),
+        ("0", "script_failure", Some(1), false),
+    ] {
+        let mut schedule = Schedule::new(&pipeline(&format!("x: {{script: x, retry: {retry}}}")));
+        let result = JobResult::Failed {
+            reason: reason.to_owned(),
+            exit_code,
+        };
+        schedule.finished(&name("x"), result).unwrap();
+        assert_eq!(
+            names(&schedule.startable()) == ["x"],
+            again,
+            "{retry} {reason} {exit_code:?}"
+        );
+    }
+}
+
+#[test]
 fn exit_codes_decide_whether_a_failure_counts() {
     let config = "x: {stage: build, script: x, allow_failure: {exit_codes: [1]}}\ny: {script: y}";
     let mut schedule = Schedule::new(&pipeline(config));
