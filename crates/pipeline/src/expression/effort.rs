@@ -8,8 +8,8 @@ use std::cell::Cell;
 
 use regex_syntax::hir::{Hir, HirKind};
 
-/// Enough for ten thousand conditions about a long commit message, and no minute of work at the worst.
-const USUAL: u64 = 2_000_000_000;
+/// Enough for thousands of conditions about the longest commit message that GitLab keeps.
+const USUAL: u64 = 20_000_000_000;
 
 /// What building a pattern takes for each of its parts, in steps of matching.
 const BUILDING: u64 = 64;

@@ -231,3 +231,14 @@ fn has_heading(text: &str, anchor: &str) -> bool {
         slug == anchor
     })
 }
+
+#[test]
+fn each_decision_has_a_number_of_its_own() {
+    let entries = std::fs::read_dir(workspace().join("docs/decisions")).expect("decisions");
+    let mut numbers: Vec<_> = entries
+        .map(|entry| entry.expect("a decision").file_name().to_string_lossy()[..4].to_owned())
+        .collect();
+    numbers.sort_unstable();
+    let numbered: Vec<_> = (1..=numbers.len()).map(|number| format!("{number:04}")).collect();
+    assert_eq!(numbers, numbered);
+}
