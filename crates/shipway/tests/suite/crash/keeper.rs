@@ -32,7 +32,7 @@ const WORKERS: &[Calls] = &[
     ("fsopen", 1, 2),
     ("move_mount", 1, 4),
     ("pivot_root", 1, 1),
-    ("llistxattr", 1, 1),
+    ("llistxattr", 1, 3),
     ("chroot", 1, 1),
 ];
 /// Of the build alone: while it unpacks, starts steps and commits them.
@@ -70,9 +70,8 @@ fn tag(name: &str) -> String {
 
 /// Whatever became of the build, it says so, and the same build works afterwards.
 fn judge(stage: &mut Stage<'_>, output: &Output) -> Result<()> {
-    let name = format!("crash/keeper:{}", stage.name);
     if output.status.success() {
-        stage.ledger.holds(&name, "sha256:");
+        is_whole(stage)?;
     } else {
         ensure!(
             held::is_told(output),
@@ -83,7 +82,25 @@ fn judge(stage: &mut Stage<'_>, output: &Output) -> Result<()> {
     }
     let again = build(stage)?.output()?;
     ensure!(again.status.success(), "the same build again: {}", text(&again));
-    stage.ledger.holds(&name, "sha256:");
+    is_whole(stage)
+}
+
+/// The image that a successful build named holds what each of its steps made.
+fn is_whole(stage: &mut Stage<'_>) -> Result<()> {
+    let user = stage.user;
+    stage
+        .ledger
+        .holds(&format!("crash/keeper:{}", stage.name), "sha256:");
+    let context = user.home.work().join("whole");
+    std::fs::create_dir_all(&context)?;
+    user.home.account().own(&context)?;
+    let built = tag(&stage.name);
+    std::fs::write(
+        context.join("Dockerfile"),
+        format!("FROM {built}\nRUN cmp /unique /first && test -e /second\n"),
+    )?;
+    let mut build = user.shipway(&["build", "--no-cache"]);
+    succeed(build.arg(&context)).with_context(|| format!("{built} is not whole"))?;
     Ok(())
 }
 
@@ -92,9 +109,7 @@ fn kill_in_pod(point: &str, calls: &[Calls]) -> Result<()> {
         let command = build(stage)?;
         let output = held::watch_whole(stage.strace, stage.user, &command, stage.moment)?;
         if output.status.success() {
-            stage
-                .ledger
-                .holds(&format!("crash/keeper:{}", stage.name), "sha256:");
+            is_whole(stage)?;
             return Ok(Outcome::Passed);
         }
         judge(stage, &output)?;
