@@ -111,7 +111,7 @@ pub enum Excess {
     },
     /// Disk.
     #[error(
-        "its files and output take {held}, more than those of any other job, and the disk had only {free} left; `limits.disk_reserve` is {reserve}"
+        "its files and output take {held} and grew while the disk had only {free} left; `limits.disk_reserve` is {reserve}"
     )]
     Disk {
         /// By all its files and what its processes printed.

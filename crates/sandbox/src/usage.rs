@@ -59,16 +59,25 @@ fn size(parent: &OwnedFd, name: &CString) -> std::result::Result<u64, Errno> {
         if levels.len() == DEEPEST {
             return Ok(u64::MAX);
         }
-        total = total.saturating_add(own_files(&below)?);
-        let left = directories(&below)?;
-        levels.push((below, left));
+        match own_files(&below).and_then(|size| Ok((size, directories(&below)?))) {
+            Ok((size, left)) => {
+                total = total.saturating_add(size);
+                levels.push((below, left));
+            }
+            // Removed meanwhile.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
     }
     Ok(total)
 }
 
 /// What the directory itself and all in it but directories take; a file of several names takes its part under each.
 fn own_files(directory: &OwnedFd) -> std::result::Result<u64, Errno> {
-    let mut blocks = rustix::fs::fstat(directory)?.st_blocks.cast_unsigned();
+    let mut bytes = rustix::fs::fstat(directory)?
+        .st_blocks
+        .cast_unsigned()
+        .saturating_mul(BLOCK);
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         if entry.file_type() == FileType::Directory {
@@ -77,13 +86,19 @@ fn own_files(directory: &OwnedFd) -> std::result::Result<u64, Errno> {
         match rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(status) if FileType::from_raw_mode(status.st_mode) != FileType::Directory => {
                 let names = u64::from(u32::try_from(status.st_nlink).unwrap_or(u32::MAX)).max(1);
-                blocks = blocks.saturating_add(status.st_blocks.cast_unsigned() / names);
+                // Rounded up, so that no number of names makes a file nothing.
+                let part = status
+                    .st_blocks
+                    .cast_unsigned()
+                    .saturating_mul(BLOCK)
+                    .div_ceil(names);
+                bytes = bytes.saturating_add(part);
             }
             Ok(_) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
     }
-    Ok(blocks.saturating_mul(BLOCK))
+    Ok(bytes)
 }
 
 fn directories(directory: &OwnedFd) -> std::result::Result<Vec<CString>, Errno> {

@@ -186,7 +186,7 @@ impl Keeper {
         }
     }
 
-    /// User and group that `user` (as in [`ProcessSpec::user`]) means in a root.
+    /// User and group that `user` (as in [`ProcessSpec::user`](crate::ProcessSpec::user)) means in a root.
     pub fn resolve_user(&self, root: &RootSpec, user: &str) -> Result<(u32, u32)> {
         match self.answer(
             Request::ResolveUser {

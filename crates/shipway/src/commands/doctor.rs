@@ -95,7 +95,7 @@ fn disk(reserve: DiskReserve, data: &Path) -> Option<Finding> {
     Some(Finding {
         name: "disk of jobs is watched".into(),
         ok,
-        detail: format!("{free} are free; with less than {reserve} the job that holds the most is ended"),
+        detail: format!("{free} are free; with less than {reserve} a job that goes on filling it is ended"),
         remedy: (!ok).then(|| {
             "make room (`shipway prune`, `shipway gc`), or lower `limits.disk_reserve` of shipway.toml".into()
         }),

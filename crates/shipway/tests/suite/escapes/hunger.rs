@@ -23,15 +23,29 @@ const HOLD: &str = "dd if=/dev/zero of=/dev/null bs=600M count=40";
 /// Prints 4 GB.
 const FLOOD: &str = "yes \"$(printf %01000d 0)\" | head -c 4000000000";
 
+/// Holds much, and writes nothing while the disk gets full.
+const HOLDER: &str = "
+beside:
+  image: busybox:1.36
+  script:
+    - head -c 150000000 /dev/zero > held
+    - echo \"offered $(cat /proc/self/oom_score_adj)\"
+    - for i in $(seq 60); do sleep 0.1; done
+    - 'echo \"still $((6 * 7))\"'
+";
+
+/// Writes 4 GB to a file that has no name any more, and keeps it for a while.
+const HIDE: &str = "(rm hidden; sleep 1; dd if=/dev/zero bs=1M count=4000 >&3; sleep 2; false) 3>hidden";
+
 /// Runs the pipeline of a new project, whose first job is to be ended, under `settings`; gives what was said.
-fn run(user: &User, settings: &str, project: &str, hungry: &str) -> Result<String> {
+fn run(user: &User, settings: &str, project: &str, hungry: &str, beside: &str) -> Result<String> {
     let file = user.home.path().join("shipway.toml");
     std::fs::write(&file, settings)?;
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
     let file = file.to_string_lossy();
     let files = tempfile::tempdir()?;
     let pipeline = format!(
-        "hungry:\n  image: busybox:1.36\n  script:\n    - {hungry}\n    - echo \"had $((6 * 7))\"\n{BESIDE}"
+        "hungry:\n  image: busybox:1.36\n  script:\n    - {hungry}\n    - echo \"had $((6 * 7))\"\n{beside}"
     );
     std::fs::write(files.path().join(".gitlab-ci.yml"), pipeline)?;
     std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755))?;
@@ -58,7 +72,7 @@ fn a_job_that_takes_too_much_memory_is_ended_alone() -> Result<()> {
     for account in Account::all() {
         let user = User::with_base_images(account, SUITES[0])?;
         let settings = "[limits]\nmemory = \"256MiB\"\n";
-        let said = run(&user, settings, "memory", HOLD)?;
+        let said = run(&user, settings, "memory", HOLD, BESIDE)?;
         ensure!(
             said.contains("Job failed: the job was ended: it used ")
                 && said.contains("`limits.memory` is 256 MiB"),
@@ -103,7 +117,7 @@ fn a_job_that_fills_the_disk_is_ended_before_it_is_full() -> Result<()> {
             ("file", "dd if=/dev/zero of=file bs=1M count=4000"),
             ("output", FLOOD),
         ] {
-            let said = run(&user, settings, project, hungry)?;
+            let said = run(&user, settings, project, hungry, BESIDE)?;
             ensure!(
                 said.contains("Job failed: the job was ended: its files and output take ")
                     && said.contains("`limits.disk_reserve` is 1000 MiB"),
@@ -115,4 +129,20 @@ fn a_job_that_fills_the_disk_is_ended_before_it_is_full() -> Result<()> {
         assert_nothing_left(&user.home)?;
     }
     Ok(())
+}
+
+#[test]
+fn who_hides_what_fills_the_disk_has_nobody_else_ended() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let user = User::new(Account::Caller)?;
+    let disk = Disk::new(user.home.path().join("disk"), user.home.data(), 1000)?;
+    user.add_base_images(SUITES[0])?;
+    let settings = "[limits]\ndisk_reserve = \"200MiB\"\n";
+    let said = run(&user, settings, "hidden", HIDE, HOLDER)?;
+    ensure!(said.contains("No space left on device"), "{said}");
+    ensure!(!said.contains("was ended"), "{said}");
+    drop(disk);
+    assert_nothing_left(&user.home)
 }
