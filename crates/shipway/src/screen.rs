@@ -70,12 +70,7 @@ pub(crate) fn error_line(text: &str) {
 
 /// Text that is whole, line ends included, on one of the two streams.
 pub(crate) fn whole(text: &str, is_error: bool) {
-    let kept = if colours() {
-        Colours::Kept
-    } else {
-        Colours::Dropped
-    };
-    let text = clean(text, kept);
+    let text = clean(text, of_others());
     if is_error {
         error_text(&text);
     } else {
@@ -97,11 +92,16 @@ pub(crate) fn error_output(cleaner: &mut Cleaner, bytes: &[u8]) -> String {
 
 /// A cleaner for the output of a program: its colours are shown where ours are.
 pub(crate) fn output_cleaner() -> Cleaner {
-    Cleaner::new(if colours() {
+    Cleaner::new(of_others())
+}
+
+/// What becomes of the colours in other programs' text: they are shown where ours are.
+pub(crate) fn of_others() -> Colours {
+    if colours() {
         Colours::Kept
     } else {
         Colours::Dropped
-    })
+    }
 }
 
 fn error_text(text: &str) {

@@ -83,6 +83,8 @@ impl Cleaner {
                 '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => self.begin_command(),
                 '\n' | '\r' | '\t' => shown.push(next),
                 next if next.is_control() => {}
+                // They would have the rest of the line read backwards.
+                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
                 next => shown.push(next),
             },
             State::Escape => match next {

@@ -18,6 +18,10 @@ const TABLE: &[(&str, &str)] = &[
     ("\u{1b}]0;a\u{1b}[2Jb", "b"),
     ("\u{1b}(Bcharset\u{1b}cbell\u{7}\u{8}\u{7f}\u{85}", "charsetbell"),
     ("\u{1b}]open\nnext\u{1b}", "open\nnext"),
+    (
+        "a\u{202e}b\u{2066}c\u{2069} \u{1f469}\u{200d}\u{1f680}",
+        "abc \u{1f469}\u{200d}\u{1f680}",
+    ),
 ];
 
 #[test]

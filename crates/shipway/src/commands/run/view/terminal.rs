@@ -13,7 +13,7 @@ use super::echo::QuietInterrupt;
 use super::{JobEnd, JobLabel, View, describe, span};
 use crate::commands::run::lines::{Lines, without_colours};
 use crate::commands::run::summary::Summary;
-use crate::screen::{self, Colours};
+use crate::screen;
 
 /// Lines of a failed job's trace that are shown.
 const TAIL: usize = 30;
@@ -45,7 +45,7 @@ impl TerminalView {
 
     fn print(&self, line: &str) {
         // The screen is gone when this fails, and nobody looks.
-        let _ = self.bars.println(screen::clean(line, Colours::Kept));
+        let _ = self.bars.println(screen::clean(line, screen::of_others()));
     }
 }
 
