@@ -13,6 +13,7 @@ use std::path::Path;
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 
+use crate::error::is_full;
 use crate::{Result, StoreError};
 
 /// The log grows to four megabytes before SQLite writes it back; the rest is for the map and the file system's own needs.
@@ -86,13 +87,6 @@ fn give_up_unless(
             Ok(None)
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 #[cfg(test)]

@@ -99,7 +99,8 @@ pub fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
         .any(is_full)
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Whether a call failed because a disk, or its owner's share of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
