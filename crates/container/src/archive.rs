@@ -1,8 +1,8 @@
 //! Images in one file: what `docker save` and `docker load` exchange, and OCI layouts in a tar.
 //!
-//! Both forms are read in one pass and in any order of their entries: each file goes straight into the store, where
-//! its digest becomes its name, and only the documents that say how the files belong together stay in memory. They are
-//! written as one archive that is both forms at once, as docker itself does today.
+//! Both forms are read in one pass and in any order of their entries: each file waits in a batch of the store, where
+//! its digest becomes its name, and only the documents that say how the files belong together stay in memory. What no image
+//! is made of goes with the batch. They are written as one archive that is both forms at once, as docker itself does today.
 
 mod contents;
 mod documents;

@@ -164,18 +164,7 @@ impl Store {
 
     /// All bytes of a blob that must be small: more than `limit` is an error of kind `FileTooLarge`.
     pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
-        let path = self.files().path(digest);
-        let file = self.open_blob(digest)?;
-        let mut bytes = Vec::new();
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(StoreError::file("read", &path))?;
-        if bytes.len() as u64 > limit {
-            return Err(StoreError::file("read whole", &path)(
-                io::ErrorKind::FileTooLarge.into(),
-            ));
-        }
-        Ok(bytes)
+        read_whole(self.open_blob(digest)?, &self.files().path(digest), limit)
     }
 
     /// The last steps of every blob: sync, name, row. `alongside` runs in the transaction that makes it exist.
@@ -262,6 +251,20 @@ impl Write for BlobWriter {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// All bytes of a file that must be small.
+pub(crate) fn read_whole(file: File, path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(StoreError::file("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(StoreError::file("read whole", path)(
+            io::ErrorKind::FileTooLarge.into(),
+        ));
+    }
+    Ok(bytes)
 }
 
 /// The digest of what was written, checked against what was expected.

@@ -2,7 +2,8 @@
 //!
 //! A blob is written to a name of its own in `incoming/`, locked while somebody writes it, and gets a second name under
 //! `blobs/` when it is whole and synced. The first name goes only after the row was committed: a collection may take the
-//! second one away in between (the row was doomed), and then it is simply put there again. Nothing under `blobs/` is ever written to.
+//! second one away in between (the row was doomed), and then it is simply put there again. Files that come together wait in a
+//! directory there, which is locked in their place. Nothing under `blobs/` is ever written to.
 
 use std::fs::{self, File};
 use std::io;
@@ -29,6 +30,12 @@ pub(crate) struct BlobFiles {
 pub(crate) struct IncomingFile {
     pub(crate) file: File,
     path: PathBuf,
+}
+
+/// A directory of files under way, locked. It goes with what is in it when this is dropped.
+pub(crate) struct IncomingDirectory {
+    path: PathBuf,
+    _lock: File,
 }
 
 impl BlobFiles {
@@ -85,6 +92,18 @@ impl BlobFiles {
         let file = create(&path)?;
         try_lock(&file, &path)?;
         Ok(IncomingFile { file, path })
+    }
+
+    /// A new directory that nobody else knows.
+    pub(crate) fn incoming_directory(&self) -> Result<IncomingDirectory> {
+        let path = self.incoming.join(uuid::Uuid::new_v4().to_string());
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(StoreError::file("make the directory", &path))?;
+        let lock = File::open(&path).map_err(StoreError::file("open", &path))?;
+        try_lock(&lock, &path)?;
+        Ok(IncomingDirectory { path, _lock: lock })
     }
 
     pub(crate) fn upload_path(&self, id: &str) -> PathBuf {
@@ -149,18 +168,22 @@ impl BlobFiles {
         }
     }
 
-    /// Removes incoming files whose writer is gone.
+    /// Removes incoming files and directories whose writer is gone.
     pub(crate) fn sweep_incoming(&self) -> Result<()> {
         for entry in fs::read_dir(&self.incoming).map_err(StoreError::file("list", &self.incoming))? {
             let path = entry.map_err(StoreError::file("list", &self.incoming))?.path();
             if self.is_left_behind(&path) {
-                remove(&path)?;
+                if path.is_dir() {
+                    remove_directory(&path)?;
+                } else {
+                    remove(&path)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Whether a file is old and nobody has it locked.
+    /// Whether a file or directory is old and nobody has it locked.
     pub(crate) fn is_left_behind(&self, path: &Path) -> bool {
         let Ok(file) = File::open(path) else { return false };
         let modified = file.metadata().and_then(|metadata| metadata.modified());
@@ -214,6 +237,20 @@ impl Drop for IncomingFile {
     }
 }
 
+impl IncomingDirectory {
+    /// A path in it that nothing has.
+    pub(crate) fn new_path(&self) -> PathBuf {
+        self.path.join(uuid::Uuid::new_v4().to_string())
+    }
+}
+
+impl Drop for IncomingDirectory {
+    fn drop(&mut self) {
+        // If this fails, the next sweep finds it.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
 fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(directory).map_err(StoreError::file("list", directory))?;
     let mut paths = entries
@@ -224,7 +261,7 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn create(path: &Path) -> Result<File> {
+pub(crate) fn create(path: &Path) -> Result<File> {
     File::options()
         .read(true)
         .write(true)
@@ -244,6 +281,13 @@ fn try_lock(file: &File, path: &Path) -> Result<bool> {
 
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file("remove", path)(error)),
         _ => Ok(()),
     }

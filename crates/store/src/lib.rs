@@ -23,6 +23,7 @@
 
 mod account;
 mod ballast;
+mod batch;
 mod blob;
 mod blob_files;
 mod build_cache;
@@ -40,6 +41,7 @@ mod upload;
 mod usage;
 
 pub use account::{JobTokenRecord, UserRecord};
+pub use batch::{Batch, StagedFile, StagedWriter};
 pub use blob::{BlobInfo, BlobWriter, CommitError};
 pub use build_cache::PutCacheRecordError;
 pub use collect::{CollectOptions, CollectReport};

@@ -1,11 +1,11 @@
-//! One pass over an archive: files go into the store, documents into memory.
+//! One pass over an archive: files go into a batch of the store, documents into memory.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use shipway_oci::{Descriptor, Digest, MAX_MANIFEST_BYTES, media_type};
 use shipway_sandbox::rooted;
-use shipway_store::Store;
+use shipway_store::{Batch, StagedFile};
 
 use super::documents::{DOCKER_MANIFEST, OCI_INDEX};
 use super::error::LoadError;
@@ -16,22 +16,26 @@ use crate::compression::Compression;
 const MAX_ENTRIES: usize = 100_000;
 /// Bytes of a path or a link's target, which stay in memory.
 const MAX_PATH: usize = 4096;
-/// A file of the archive that is in the store now.
+
+/// A file of the archive, which waits in the batch for somebody to name it.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
-    pub(super) digest: Digest,
-    pub(super) size: u64,
+    pub(super) staged: StagedFile,
     pub(super) compression: Compression,
 }
 
 impl Kept {
+    pub(super) fn digest(&self) -> &Digest {
+        &self.staged.info().digest
+    }
+
     pub(super) fn layer(&self) -> Descriptor {
         let media_type = match self.compression {
             Compression::None => media_type::OCI_LAYER_TAR,
             Compression::Gzip => media_type::OCI_LAYER_GZIP,
             Compression::Zstd => media_type::OCI_LAYER_ZSTD,
         };
-        Descriptor::new(media_type, self.digest.clone(), self.size)
+        Descriptor::new(media_type, self.digest().clone(), self.staged.info().size)
     }
 }
 
@@ -45,7 +49,7 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    pub(super) fn read(store: &Store, archive: impl Read) -> Result<Self, LoadError> {
+    pub(super) fn read(batch: &Batch, archive: impl Read) -> Result<Self, LoadError> {
         let tar = |source| LoadError::Tar { source };
         let mut contents = Self::default();
         let mut walk = TarWalk::new(archive);
@@ -58,13 +62,13 @@ impl Contents {
                     limit: MAX_ENTRIES,
                 });
             }
-            contents.take(store, &mut walk, &entry)?;
+            contents.take(batch, &mut walk, &entry)?;
         }
         walk.finish().map_err(tar)?;
         Ok(contents)
     }
 
-    fn take(&mut self, store: &Store, walk: &mut TarWalk<impl Read>, entry: &Entry) -> Result<(), LoadError> {
+    fn take(&mut self, batch: &Batch, walk: &mut TarWalk<impl Read>, entry: &Entry) -> Result<(), LoadError> {
         if entry.path.len().max(entry.link.len()) > MAX_PATH {
             return Err(LoadError::TooMany {
                 what: "bytes in a path",
@@ -76,7 +80,7 @@ impl Contents {
             (Kind::File, DOCKER_MANIFEST) => self.docker = Some(document(walk, entry)?),
             (Kind::File, OCI_INDEX) => self.index = Some(document(walk, entry)?),
             (Kind::File, _) => {
-                let kept = keep(store, walk, &path)?;
+                let kept = keep(batch, walk, &path)?;
                 self.files.insert(path, kept);
             }
             (Kind::Link, _) => {
@@ -106,8 +110,8 @@ impl Contents {
         })
     }
 
-    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
-        self.files.contains_key(&blob_path(digest))
+    pub(super) fn blob(&self, digest: &Digest) -> Option<&Kept> {
+        self.files.get(&blob_path(digest))
     }
 }
 
@@ -124,8 +128,8 @@ fn document(walk: &mut TarWalk<impl Read>, entry: &Entry) -> Result<Vec<u8>, Loa
     Ok(bytes)
 }
 
-/// Into the store, under the digest that its path promises, if it promises one.
-fn keep(store: &Store, walk: &mut TarWalk<impl Read>, path: &str) -> Result<Kept, LoadError> {
+/// Into the batch, under the digest that its path promises, if it promises one.
+fn keep(batch: &Batch, walk: &mut TarWalk<impl Read>, path: &str) -> Result<Kept, LoadError> {
     let expected: Option<Digest> = path
         .strip_prefix("blobs/")
         .and_then(|rest| rest.split_once('/'))
@@ -134,24 +138,20 @@ fn keep(store: &Store, walk: &mut TarWalk<impl Read>, path: &str) -> Result<Kept
         .as_ref()
         .map_or(shipway_oci::Algorithm::Sha256, Digest::algorithm);
     let read = |source| LoadError::Read { source };
-    let mut blob = store
-        .begin_blob_as(algorithm)
+    let mut file = batch
+        .begin(algorithm)
         .map_err(|source| LoadError::Store { source })?;
     let mut start = Vec::new();
     walk.by_ref().take(4).read_to_end(&mut start).map_err(read)?;
     let compression = Compression::of(&start);
-    io::copy(&mut start.as_slice().chain(walk), &mut blob).map_err(read)?;
-    let kept = blob
-        .commit(expected.as_ref())
+    io::copy(&mut start.as_slice().chain(walk), &mut file).map_err(read)?;
+    let staged = file
+        .finish(expected.as_ref())
         .map_err(|source| LoadError::Commit {
             path: path.to_owned(),
             source,
         })?;
-    Ok(Kept {
-        digest: kept.digest,
-        size: kept.size,
-        compression,
-    })
+    Ok(Kept { staged, compression })
 }
 
 /// `./a//b/../c` and `a/c` name one file.

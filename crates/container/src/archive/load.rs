@@ -7,9 +7,9 @@ use shipway_oci::{
     Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES,
     Manifest, Platform, Reference, media_type,
 };
-use shipway_store::{ManifestWrite, Scope, Store};
+use shipway_store::{Batch, ManifestWrite, Scope, Store};
 
-use super::contents::{Contents, blob_path};
+use super::contents::{Contents, Kept, blob_path};
 use super::documents::{DOCKER_MANIFEST, DockerEntry, IMAGE_NAME, OCI_INDEX, REF_NAME};
 use super::error::LoadError;
 use crate::compression::{Compression, Decompressor};
@@ -31,18 +31,25 @@ pub struct Loaded {
 }
 
 impl Images {
-    /// Reads an archive (docker's or an OCI layout, plain or compressed) and names what is in it in a scope. Blocks.
+    /// Reads an archive (docker's or an OCI layout, plain or compressed) and names what is in it in a scope. Of its files the
+    /// store keeps those that an image is made of. Blocks.
     ///
     /// # Errors
     /// When the archive is damaged, incomplete or no archive of images. What was named by then stays.
     pub fn load(&self, archive: impl Read, scope: &Scope) -> Result<Vec<Loaded>, LoadError> {
         let mut plain = Decompressor::new(archive, MAX_BYTES).map_err(|source| LoadError::Read { source })?;
-        let contents = Contents::read(&self.store, &mut plain)?;
+        let batch = self
+            .store
+            .begin_batch()
+            .map_err(|source| LoadError::Store { source })?;
+        let contents = Contents::read(&batch, &mut plain)?;
         plain.finish().map_err(|source| LoadError::Read { source })?;
-        let loader = Loader {
+        let mut loader = Loader {
             store: &self.store,
             scope,
+            batch: &batch,
             contents: &contents,
+            committed: BTreeSet::new(),
         };
         let loaded = loader.load()?;
         if loaded.is_empty() {
@@ -56,11 +63,14 @@ impl Images {
 struct Loader<'a> {
     store: &'a Store,
     scope: &'a Scope,
+    batch: &'a Batch,
     contents: &'a Contents,
+    /// What became a blob: images of one archive share layers.
+    committed: BTreeSet<Digest>,
 }
 
 impl Loader<'_> {
-    fn load(&self) -> Result<Vec<Loaded>, LoadError> {
+    fn load(&mut self) -> Result<Vec<Loaded>, LoadError> {
         let docker: Vec<DockerEntry> = match &self.contents.docker {
             Some(bytes) => serde_json::from_slice(bytes).map_err(|source| LoadError::Document {
                 document: DOCKER_MANIFEST.into(),
@@ -82,14 +92,14 @@ impl Loader<'_> {
         };
         let known: BTreeSet<Digest> = loaded.iter().map(|loaded| loaded.image.id.clone()).collect();
         for entry in &docker {
-            if !known.contains(&self.contents.file(DOCKER_MANIFEST, &entry.config)?.digest) {
+            if !known.contains(self.contents.file(DOCKER_MANIFEST, &entry.config)?.digest()) {
                 loaded.push(self.load_docker(entry)?);
             }
         }
         Ok(loaded)
     }
 
-    fn load_index(&self, bytes: &[u8], docker: &[DockerEntry]) -> Result<Vec<Loaded>, LoadError> {
+    fn load_index(&mut self, bytes: &[u8], docker: &[DockerEntry]) -> Result<Vec<Loaded>, LoadError> {
         let index = match Manifest::parse(Some(media_type::OCI_INDEX), bytes) {
             Ok(Manifest::Index(index)) => index,
             Ok(Manifest::Image(_)) => return Ok(Vec::new()),
@@ -123,14 +133,14 @@ impl Loader<'_> {
             let names_of_docker = docker.iter().filter(|docker| {
                 self.contents
                     .file(DOCKER_MANIFEST, &docker.config)
-                    .is_ok_and(|file| file.digest == manifest.config.digest)
+                    .is_ok_and(|file| *file.digest() == manifest.config.digest)
             });
             references.extend(
                 names_of_docker
                     .flat_map(|docker| &docker.repo_tags)
                     .filter_map(|name| Reference::parse(name).ok()),
             );
-            self.check_blobs(&digest, &manifest)?;
+            self.keep_blobs(&digest, &manifest)?;
             let image = self.put(&Manifest::Image(manifest), Some(&digest), &references)?;
             let entry = loaded.entry(digest).or_insert_with(|| Loaded {
                 image,
@@ -163,7 +173,7 @@ impl Loader<'_> {
 
     /// Archives of a many-platform image may hold only some of its platforms.
     fn choose<'a>(&self, index: &'a ImageIndex) -> Option<&'a Descriptor> {
-        let there = |entry: &&Descriptor| self.contents.has_blob(&entry.digest);
+        let there = |entry: &&Descriptor| self.contents.blob(&entry.digest).is_some();
         let chosen = index.select(&Platform::host()).filter(there);
         let is_image = |entry: &&Descriptor| {
             entry
@@ -176,40 +186,61 @@ impl Loader<'_> {
 
     fn manifest(&self, entry: &Descriptor) -> Result<Manifest, LoadError> {
         let path = blob_path(&entry.digest);
-        if !self.contents.has_blob(&entry.digest) {
-            return Err(LoadError::Missing {
-                document: OCI_INDEX.into(),
-                path,
-            });
-        }
-        let bytes = self
-            .store
-            .read_blob(&entry.digest, MAX_MANIFEST_BYTES as u64)
-            .map_err(|source| LoadError::Store { source })?;
+        let bytes = self.manifest_bytes(OCI_INDEX, &entry.digest)?;
         Manifest::parse(Some(&entry.media_type), &bytes).map_err(|source| LoadError::Manifest {
             document: path,
             source,
         })
     }
 
-    /// Every blob must come from this archive: one that only happens to be in the store may be a stranger's.
-    fn check_blobs(&self, digest: &Digest, manifest: &ImageManifest) -> Result<(), LoadError> {
-        let mut blobs = std::iter::once(&manifest.config).chain(&manifest.layers);
-        match blobs.find(|blob| !self.contents.has_blob(&blob.digest) && !blob.is_nondistributable()) {
-            Some(missing) => Err(LoadError::Missing {
-                document: digest.to_string(),
-                path: blob_path(&missing.digest),
-            }),
-            None => Ok(()),
-        }
+    fn manifest_bytes(&self, document: &str, digest: &Digest) -> Result<Vec<u8>, LoadError> {
+        self.read(self.blob(document, digest)?, MAX_MANIFEST_BYTES)
     }
 
-    fn load_docker(&self, entry: &DockerEntry) -> Result<Loaded, LoadError> {
+    fn blob(&self, document: &str, digest: &Digest) -> Result<&Kept, LoadError> {
+        self.contents.blob(digest).ok_or_else(|| LoadError::Missing {
+            document: document.to_owned(),
+            path: blob_path(digest),
+        })
+    }
+
+    fn read(&self, file: &Kept, limit: usize) -> Result<Vec<u8>, LoadError> {
+        self.batch
+            .read(&file.staged, limit as u64)
+            .map_err(|source| LoadError::Store { source })
+    }
+
+    /// Every blob must come from this archive: one that only happens to be in the store may be a stranger's.
+    fn keep_blobs(&mut self, digest: &Digest, manifest: &ImageManifest) -> Result<(), LoadError> {
+        let document = digest.to_string();
+        for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+            match self.contents.blob(&blob.digest) {
+                Some(file) => self.keep(&blob_path(&blob.digest), file)?,
+                None if blob.is_nondistributable() => {}
+                None => return self.blob(&document, &blob.digest).map(drop),
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, path: &str, file: &Kept) -> Result<(), LoadError> {
+        if self.committed.contains(file.digest()) {
+            return Ok(());
+        }
+        let blob = self
+            .batch
+            .commit(&file.staged)
+            .map_err(|source| LoadError::Commit {
+                path: path.to_owned(),
+                source,
+            })?;
+        self.committed.insert(blob.digest);
+        Ok(())
+    }
+
+    fn load_docker(&mut self, entry: &DockerEntry) -> Result<Loaded, LoadError> {
         let config_file = self.contents.file(DOCKER_MANIFEST, &entry.config)?;
-        let bytes = self
-            .store
-            .read_blob(&config_file.digest, MAX_CONFIG_BYTES as u64)
-            .map_err(|source| LoadError::Store { source })?;
+        let bytes = self.read(config_file, MAX_CONFIG_BYTES)?;
         let config = ImageConfig::parse(&bytes).map_err(|source| LoadError::Config {
             path: entry.config.clone(),
             source,
@@ -226,8 +257,8 @@ impl Loader<'_> {
         for (path, expected) in entry.layers.iter().zip(&config.rootfs.diff_ids) {
             let file = self.contents.file(DOCKER_MANIFEST, path)?;
             // A compressed layer is checked when it is unpacked; the digest of a plain one is at hand.
-            if file.compression == Compression::None && file.digest != *expected {
-                let (expected, found) = (expected.clone(), file.digest.clone());
+            if file.compression == Compression::None && file.digest() != expected {
+                let (expected, found) = (expected.clone(), file.digest().clone());
                 return Err(LoadError::DiffId {
                     path: path.clone(),
                     expected,
@@ -236,11 +267,16 @@ impl Loader<'_> {
             }
             descriptors.push(file.layer());
         }
+        let config_info = config_file.staged.info();
         let descriptor = Descriptor::new(
             media_type::OCI_CONFIG,
-            config_file.digest.clone(),
-            config_file.size,
+            config_info.digest.clone(),
+            config_info.size,
         );
+        for path in std::iter::once(&entry.config).chain(&entry.layers) {
+            let file = self.contents.file(DOCKER_MANIFEST, path)?;
+            self.keep(path, file)?;
+        }
         let manifest = Manifest::Image(ImageManifest::new(descriptor, descriptors));
         let references: Vec<_> = entry
             .repo_tags
@@ -258,12 +294,8 @@ impl Loader<'_> {
         digest: Option<&Digest>,
         references: &[Reference],
     ) -> Result<Image, LoadError> {
-        let store = |source| LoadError::Store { source };
         let bytes = match digest {
-            Some(digest) => self
-                .store
-                .read_blob(digest, MAX_MANIFEST_BYTES as u64)
-                .map_err(store)?,
+            Some(digest) => self.manifest_bytes(OCI_INDEX, digest)?,
             None => manifest
                 .to_json()
                 .map_err(|source| LoadError::Encode { source })?,

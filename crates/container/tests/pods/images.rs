@@ -19,6 +19,7 @@ tests!(
     images_are_found_by_name_and_id,
     an_archive_brings_everything_back,
     an_old_docker_archive_is_understood,
+    of_an_archive_only_what_its_images_name_is_kept,
     a_damaged_archive_is_refused,
     skopeo_reads_our_archives_and_we_read_its,
     an_import_stands_in_for_an_unreachable_registry_only,
@@ -209,6 +210,54 @@ async fn an_old_docker_archive_is_understood() {
     let pod = house.pod().await;
     assert_eq!(run(&pod, script(&loaded[0].image, "echo ran")).await.1, "ran\n");
     pod.close().await;
+}
+
+/// The archive behind a thousand files that no image is made of, some of them under the names of blobs.
+fn among_strangers(archive: &[u8]) -> Vec<u8> {
+    let mut strangers = Tar::new();
+    for number in 0..1000 {
+        let content = format!("stranger {number}");
+        let path = match number % 2 {
+            0 => format!("stranger-{number}"),
+            _ => format!("blobs/sha256/{}", Digest::sha256(content.as_bytes()).hex()),
+        };
+        strangers = strangers.file(&path, content);
+    }
+    let mut bytes = strangers.bytes();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes.truncate(end.next_multiple_of(512));
+    bytes.extend_from_slice(archive);
+    bytes
+}
+
+async fn of_an_archive_only_what_its_images_name_is_kept() {
+    let (house, maker) = (House::new().await, House::new().await);
+    let root = Tar::new().file("x", "y").bytes();
+    let image = maker.import("a", &root, &[]);
+    let mut layout = Vec::new();
+    let saved = SaveImage {
+        image: image.clone(),
+        references: vec![reference("a")],
+    };
+    maker.runtime.images().save(&[saved], &mut layout).unwrap();
+
+    let (images, store) = (house.runtime.images(), house.runtime.store());
+    let load = |archive: &[u8]| images.load(among_strangers(archive).as_slice(), &Scope::user());
+    assert_eq!(load(&layout).unwrap()[0].image.manifest, image.manifest);
+    // Its configuration and its layer; the manifest is a row.
+    assert_eq!(store.usage().unwrap().blobs, 2);
+
+    let other = Tar::new().file("x", "z").bytes();
+    load(&old_archive(&other, &Digest::sha256(&other))).unwrap();
+    assert_eq!(store.usage().unwrap().blobs, 4, "its layer is there twice");
+
+    // What is refused leaves nothing.
+    let nothing = Digest::sha256(b"another layer");
+    load(&old_archive(b"yet another layer", &nothing)).unwrap_err();
+    load(&Tar::new().file("x", "y").bytes()).unwrap_err();
+    assert_eq!(store.usage().unwrap().blobs, 4);
+    let incoming = std::fs::read_dir(store.directory().join("incoming")).unwrap();
+    assert_eq!(incoming.count(), 0);
 }
 
 async fn a_damaged_archive_is_refused() {

@@ -96,6 +96,65 @@ fn files_of_writers_that_died_are_swept_and_others_are_not() {
 }
 
 #[test]
+fn of_a_batch_only_what_is_committed_stays() {
+    let place = place();
+    let incoming = place.store.directory().join("incoming");
+    let batch = place.store.begin_batch().unwrap();
+    let stage = |bytes: &[u8]| {
+        let mut file = batch.begin(Algorithm::Sha256).unwrap();
+        file.write_all(bytes).unwrap();
+        file.finish(None).unwrap()
+    };
+    let (wanted, unwanted) = (stage(b"wanted"), stage(b"unwanted"));
+    assert_eq!(batch.read(&wanted, 6).unwrap(), b"wanted");
+    assert!(batch.read(&unwanted, 6).is_err(), "it is longer than that");
+    assert_eq!(
+        place.store.usage().unwrap().blobs,
+        0,
+        "nothing is a blob by itself"
+    );
+
+    let mut damaged = batch.begin(Algorithm::Sha256).unwrap();
+    damaged.write_all(b"damaged").unwrap();
+    assert!(matches!(
+        damaged.finish(Some(&Digest::sha256(b"promised"))),
+        Err(CommitError::DigestMismatch { .. })
+    ));
+
+    // It outlives a collection, however long it takes.
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    for entry in std::fs::read_dir(&incoming).unwrap() {
+        let directory = std::fs::File::open(entry.unwrap().path()).unwrap();
+        directory.set_modified(long_ago).unwrap();
+    }
+    collect_now(&place.store);
+    for _ in 0..2 {
+        assert_eq!(batch.commit(&wanted).unwrap(), *wanted.info());
+    }
+    drop(batch);
+    assert_eq!(content(&place.store, &wanted.info().digest), b"wanted");
+    assert_eq!(place.store.usage().unwrap().blobs, 1);
+    assert_eq!(std::fs::read_dir(&incoming).unwrap().count(), 0);
+}
+
+#[test]
+fn a_batch_of_the_dead_is_swept() {
+    let place = place();
+    let left = place.store.directory().join("incoming/left");
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join("file"), b"x").unwrap();
+    collect_now(&place.store);
+    assert!(left.exists(), "it may be between its making and its lock");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    std::fs::File::open(&left)
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    collect_now(&place.store);
+    assert!(!left.exists());
+}
+
+#[test]
 fn the_same_bytes_are_one_file() {
     let place = place();
     let first = place.store.put_blob(b"same").unwrap();
