@@ -10,6 +10,7 @@ use crate::identity;
 use crate::login::Logins;
 use crate::rights::{self, Strangers};
 use crate::token::Signer;
+use crate::witness::{JobWitness, LookUpError};
 use crate::{Action, Principal};
 
 /// Decides who may do what. Clones share what they remember.
@@ -19,6 +20,7 @@ pub struct Access {
     pub(crate) signer: Arc<Signer>,
     pub(crate) logins: Arc<Logins>,
     pub(crate) identity: [u8; 32],
+    pub(crate) witness: Option<Arc<dyn JobWitness>>,
     strangers: Strangers,
 }
 
@@ -48,7 +50,8 @@ pub enum AccessError {
 }
 
 impl Access {
-    /// Decides for a store. Who is not known may do nothing.
+    /// Decides for a store. Who is not known may do nothing; that a job has a token is enough to know it, until there is
+    /// [a witness](Self::with_witness).
     pub fn new(store: Store) -> Result<Self, AccessError> {
         let secret = store.secret("access tokens")?;
         let signer = Signer::new(secret, store.id());
@@ -57,6 +60,7 @@ impl Access {
             signer: Arc::new(signer),
             logins: Arc::new(Logins::new()),
             identity: identity::key(&secret),
+            witness: None,
             strangers: Strangers::Refused,
         })
     }
@@ -70,15 +74,24 @@ impl Access {
         }
     }
 
-    /// Somebody who was known a while ago, with the rights of now; `None` when the user was removed or the job's token
-    /// is no longer valid. A short read.
-    pub fn current(&self, principal: &Principal) -> Result<Option<Principal>, StoreError> {
+    /// The same, but the token of a job whose process is dead is worth nothing.
+    #[must_use]
+    pub fn with_witness(self, witness: Arc<dyn JobWitness>) -> Self {
+        Self {
+            witness: Some(witness),
+            ..self
+        }
+    }
+
+    /// Somebody who was known a while ago, with the rights of now; `None` when the user was removed, the job's token
+    /// is no longer valid or its process is dead. A short read.
+    pub fn current(&self, principal: &Principal) -> Result<Option<Principal>, LookUpError> {
         Ok(match principal {
             Principal::Anonymous => Some(Principal::Anonymous),
-            Principal::Job { project, job } => self
-                .store
-                .job_has_token(project.as_str(), *job)?
-                .then(|| principal.clone()),
+            Principal::Job { project, job } => {
+                let is_known = self.store.job_has_token(project.as_str(), *job)? && self.may_live(*job)?;
+                is_known.then(|| principal.clone())
+            }
             Principal::User { name, .. } => self.store.user(name.as_str())?.map(|user| Principal::User {
                 name: name.clone(),
                 administrator: user.administrator,

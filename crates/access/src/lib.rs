@@ -7,6 +7,8 @@
 //! - *what did we promise them?* [`Access::issue`] and [`Access::verify`]: signed tokens that carry a [`Principal`] and the part of
 //!   what was asked for that it may do, as the registries' token protocol wants it.
 //!
+//! Whether the process of a job lives is not in the store: who knows it is a [`JobWitness`].
+//!
 //! A token only ever narrows: whoever serves a request asks [`Grant::allows`] *and* [`Access::allows`]. So a
 //! right that is taken away is gone at once, whatever tokens say.
 //!
@@ -24,6 +26,7 @@ mod rights;
 mod scope;
 mod secret;
 mod token;
+mod witness;
 
 pub use access::{Access, AccessError};
 pub use accounts::JOB_TOKEN_USER;
@@ -33,3 +36,4 @@ pub use principal::{Action, Principal, UserName, UserNameError};
 pub use scope::{AccessScope, AccessScopeError};
 pub use secret::Secret;
 pub use token::{BearerToken, Grant, VerifyTokenError};
+pub use witness::{JobWitness, LookUpError, NO_JOB};

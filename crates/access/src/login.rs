@@ -13,12 +13,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use shipway_store::{StoreError, UserRecord};
+use shipway_store::UserRecord;
 
 use crate::access::Access;
 use crate::accounts::{JOB_TOKEN_USER, hash_job_token};
 use crate::password::{Checker, LONGEST_PASSWORD};
-use crate::{Principal, Secret, UserName};
+use crate::{LookUpError, Principal, Secret, UserName};
 
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 const MOST_REMEMBERED: usize = 4096;
@@ -44,12 +44,12 @@ pub enum AuthenticateError {
     /// A job's token that is not valid.
     #[error("the job's token is not valid: it ends with its job")]
     JobTokenRefused,
-    /// The store failed.
-    #[error("cannot look up who this is")]
-    Store {
+    /// It cannot be told now.
+    #[error("cannot look up whose credentials these are")]
+    LookUp {
         /// Why not.
         #[from]
-        source: StoreError,
+        source: LookUpError,
     },
 }
 
@@ -148,7 +148,7 @@ impl Access {
     }
 
     /// The user whom the credentials name, whatever the password.
-    fn named(&self, credentials: &Credentials) -> Result<Option<(UserName, UserRecord)>, StoreError> {
+    fn named(&self, credentials: &Credentials) -> Result<Option<(UserName, UserRecord)>, LookUpError> {
         let Ok(name) = credentials.username.parse::<UserName>() else {
             return Ok(None);
         };
@@ -157,8 +157,14 @@ impl Access {
     }
 
     fn authenticate_job(&self, token: &Secret) -> Result<Principal, AuthenticateError> {
-        let record = self.store.job_token(&hash_job_token(token))?;
-        let record = record.ok_or(AuthenticateError::JobTokenRefused)?;
+        let record = self
+            .store
+            .job_token(&hash_job_token(token))
+            .map_err(LookUpError::from)?
+            .ok_or(AuthenticateError::JobTokenRefused)?;
+        if !self.may_live(record.job)? {
+            return Err(AuthenticateError::JobTokenRefused);
+        }
         let project = record
             .project
             .parse()

@@ -11,12 +11,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use shipway_oci::{Digest, RepositoryName};
-use shipway_store::{StoreError, StoreId};
+use shipway_store::StoreId;
 
 use crate::access::{Access, AccessError};
 use crate::hmac::hmac_sha256;
 use crate::secret::same;
-use crate::{AccessScope, Action, Principal};
+use crate::{AccessScope, Action, LookUpError, Principal};
 
 /// Docker clients take anything below a minute for a minute.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -67,12 +67,12 @@ pub enum VerifyTokenError {
     /// Whoever it was given to is not known any more: the user was removed, the job has ended.
     #[error("the token's owner is gone: the user was removed, or the job has ended")]
     OwnerGone,
-    /// The store failed.
+    /// It cannot be told whether the owner is gone.
     #[error("cannot look up the token's owner")]
-    Store {
+    LookUp {
         /// Why not.
         #[from]
-        source: StoreError,
+        source: LookUpError,
     },
 }
 

@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it is")]
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use shipway_access::{Access, AuthenticateError, Credentials, JOB_TOKEN_USER, Principal, Secret};
+use shipway_access::{
+    Access, AuthenticateError, Credentials, JOB_TOKEN_USER, JobWitness, NO_JOB, Principal, Secret,
+    VerifyTokenError,
+};
 use shipway_store::Store;
 
 struct Place {
@@ -108,6 +113,50 @@ fn jobs_log_in_with_their_token_until_it_ends() {
     let ended = access.issue_job_token(&project, 8, Duration::ZERO).unwrap();
     assert!(login(access, JOB_TOKEN_USER, ended.expose()).is_err());
     assert!(login(access, JOB_TOKEN_USER, "").is_err());
+}
+
+/// Says of one job that it lives, of another that it cannot be seen, and of all others that they are dead.
+struct Said {
+    lives: u64,
+    hidden: u64,
+}
+
+impl JobWitness for Said {
+    fn lives(&self, job: u64) -> io::Result<bool> {
+        if job == self.hidden {
+            return Err(io::Error::other("hidden"));
+        }
+        Ok(job == self.lives)
+    }
+}
+
+#[test]
+fn what_a_dead_job_left_is_worth_nothing_though_nobody_has_swept_up() {
+    let place = place();
+    let project = "group/app".parse().unwrap();
+    let [alive, dead, hidden, none] = [7, 8, 9, NO_JOB].map(|job| {
+        let token = place
+            .access
+            .issue_job_token(&project, job, Duration::from_secs(60));
+        let principal = Principal::Job {
+            project: project.clone(),
+            job,
+        };
+        (token.unwrap(), place.access.issue(&principal, &[]).unwrap().token)
+    });
+    let access = place.access.with_witness(Arc::new(Said { lives: 7, hidden: 9 }));
+    let shown = |(password, _): &(Secret, String)| login(&access, JOB_TOKEN_USER, password.expose());
+    for known in [&alive, &none] {
+        assert!(shown(known).is_ok() && access.verify(&known.1).is_ok());
+    }
+    assert!(matches!(shown(&dead), Err(AuthenticateError::JobTokenRefused)));
+    assert!(matches!(access.verify(&dead.1), Err(VerifyTokenError::OwnerGone)));
+    // Neither taken nor called worthless.
+    assert!(matches!(shown(&hidden), Err(AuthenticateError::LookUp { .. })));
+    assert!(matches!(
+        access.verify(&hidden.1),
+        Err(VerifyTokenError::LookUp { .. })
+    ));
 }
 
 #[test]

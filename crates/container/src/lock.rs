@@ -63,6 +63,25 @@ impl LifeLock {
         }
     }
 
+    /// Whether the owner lives: `false` when it is dead or has ended. Does not wait, and takes nothing over; a sweep that comes in the
+    /// very moment may think that the owner lives.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or locked, for want of descriptors for instance.
+    pub fn is_held(path: &Path) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        // Shared, so that those who look do not see one another.
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// What it stood for is gone with all it had.
     ///
     /// # Errors
@@ -178,11 +197,14 @@ mod tests {
         std::fs::write(directory.path().join("README"), "not a pod").unwrap();
         assert_eq!(pods(directory.path()).unwrap(), std::slice::from_ref(&pod));
         assert!(LifeLock::take_over(&path).unwrap().is_none());
+        assert!(LifeLock::is_held(&path).unwrap());
         drop(lock);
+        assert!(!LifeLock::is_held(&path).unwrap());
         let taken = LifeLock::take_over(&path).unwrap().unwrap();
         assert!(LifeLock::take_over(&path).unwrap().is_none());
         taken.remove().unwrap();
         assert!(LifeLock::take_over(&path).unwrap().is_none());
+        assert!(!LifeLock::is_held(&path).unwrap());
         assert!(pods(directory.path()).unwrap().is_empty());
     }
 }

@@ -18,7 +18,7 @@ mod setup;
 mod state;
 mod workplace;
 
-pub use claim::{DeadJobs, JobClaim, disarm_dead_jobs, forget_dead_jobs};
+pub use claim::{DeadJobs, JobClaim, JobMarks, disarm_dead_jobs, forget_dead_jobs};
 pub use prepare::host_name;
 pub(crate) use workplace::Workplace;
 

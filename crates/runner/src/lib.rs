@@ -45,7 +45,7 @@ pub use cache::{CacheDirectory, CacheStore};
 pub use cancellation::Cancellation;
 pub use context::{Containers, HostCredentials, ImageFreshness, NoContainers, RunnerContext, Substitution};
 pub use engine::is_docker_daemon;
-pub use job::{DeadJobs, JobClaim, JobRun, disarm_dead_jobs, forget_dead_jobs, host_name, run_job};
+pub use job::{DeadJobs, JobClaim, JobMarks, JobRun, disarm_dead_jobs, forget_dead_jobs, host_name, run_job};
 pub use outcome::{FailureReason, JobOutcome, JobStatus};
 pub use sources::{GitError, SourceError, SourceReport, Sources, WorkTree, forget_histories};
 pub use token::JobToken;

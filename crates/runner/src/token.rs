@@ -10,8 +10,8 @@ use crate::JobClaim;
 /// What a token outlives its job's timeout by: preparing and cleaning up count too.
 const MARGIN: Duration = Duration::from_secs(15 * 60);
 
-/// A job token. It is worth nothing once this is dropped, or, if the process dies first, when the dead job is found
-/// ([`crate::forget_dead_jobs`]), at the latest after its lifetime.
+/// A job token. It is worth nothing once this is dropped. If the process dies first, it stays in the store until the dead job is
+/// found ([`crate::forget_dead_jobs`]) or its lifetime is over; who looks at [the marks](crate::JobMarks) takes it no more.
 pub struct JobToken {
     access: Access,
     secret: Secret,

@@ -16,6 +16,7 @@ use shipway_engine::certificates::CertificateAuthority;
 use shipway_oci::{Reference, RegistryName};
 use shipway_registry::authority::{Authority, PushObserver};
 use shipway_registry::client::{AllowAll, Client, ClientOptions, EgressPolicy, Mirror, RegistryCredentials};
+use shipway_runner::JobMarks;
 use shipway_sandbox::IdMap;
 use shipway_store::{OpenError, Store};
 
@@ -73,7 +74,8 @@ impl Installation {
             other => Failure::caused(FailureKind::Place, "opening the store", &other),
         })?;
         let access = Access::new(store.clone())
-            .map_err(|error| Failure::caused(FailureKind::Internal, "opening the accounts", &error))?;
+            .map_err(|error| Failure::caused(FailureKind::Internal, "opening the accounts", &error))?
+            .with_witness(Arc::new(JobMarks::of(&data)));
         let authority = Authority::new(store.clone(), access.clone());
         let registry_name: RegistryName = settings
             .registry

@@ -54,7 +54,7 @@ impl Authority {
 
 fn unknown(error: AuthenticateError) -> RegistryError {
     match error {
-        AuthenticateError::Store { .. } => RegistryError::internal(error),
+        AuthenticateError::LookUp { .. } => RegistryError::internal(error),
         refused => RegistryError::with_message(ErrorCode::Unauthorized, refused.to_string()),
     }
 }

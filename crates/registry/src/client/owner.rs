@@ -6,13 +6,11 @@
 
 use std::time::Duration;
 
-use shipway_access::{Access, AccessError, Credentials, JOB_TOKEN_USER, Secret};
+use shipway_access::{Access, AccessError, Credentials, JOB_TOKEN_USER, NO_JOB, Secret};
 use shipway_oci::RepositoryName;
 
 /// How long one pull or push may take at most.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// The job that it is said to be for: pipelines count from 1.
-const NO_JOB: u64 = 0;
 
 /// A token for one repository, revoked when it is dropped.
 pub(super) struct OwnerToken {

@@ -130,7 +130,7 @@ impl Inner {
                 grant: Some(grant),
                 token: Some(digest),
             }),
-            Err(failure @ VerifyTokenError::Store { .. }) => Err(RegistryError::internal(failure).into()),
+            Err(failure @ VerifyTokenError::LookUp { .. }) => Err(RegistryError::internal(failure).into()),
             Err(error) => {
                 if let (VerifyTokenError::Expired, Route::Upload(_, id)) = (&error, route)
                     && let Some(principal) = self.sessions.owner(id, &digest)

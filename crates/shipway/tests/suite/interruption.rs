@@ -1,4 +1,5 @@
-//! Ctrl-C and kill -9 in the middle of a job: nothing stays behind, and the store opens again.
+//! Ctrl-C and kill -9 in the middle of a job: nothing stays behind, nothing that the job was given goes on working, and the store
+//! opens again.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -8,15 +9,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use shipway_testkit::{Account, git_repository, wait_for};
+use shipway_testkit::{Account, Peer, git_repository, wait_for};
 
-use crate::harness::{SUITES, User, assert_nothing_left, succeed, text};
+use crate::harness::{Registry, SUITES, User, assert_nothing_left, succeed, text};
 
 /// A job that says when it runs and then never ends by itself.
 const ENDLESS: &str = "\
 endless:
   image: busybox:1.36
   script:
+    # Turned round, since a trace shows no token.
+    - echo \"its token is $(echo \"$CI_REGISTRY_PASSWORD\" | rev)\"
     - echo \"the job runs\"
     - while true; do sleep 1; done
   after_script:
@@ -25,14 +28,14 @@ endless:
 
 /// A run whose job is under way, as the leader of a process group, as shells start programs.
 struct Started {
-    user: User,
     repository: PathBuf,
     process: Child,
     output: std::thread::JoinHandle<String>,
+    /// The job's token for the registry.
+    token: String,
 }
 
-fn started(account: Account) -> Result<Started> {
-    let user = User::with_base_images(account, SUITES[0])?;
+fn started(user: &User, project: &str) -> Result<Started> {
     let files = tempfile::tempdir()?;
     std::fs::write(files.path().join(".gitlab-ci.yml"), ENDLESS)?;
     succeed(
@@ -40,7 +43,7 @@ fn started(account: Account) -> Result<Started> {
             .args(["-R", "a+rX"])
             .arg(files.path()),
     )?;
-    let repository = git_repository(&user.home, files.path(), "group/endless", "main")?;
+    let repository = git_repository(&user.home, files.path(), project, "main")?;
     let mut command = user.shipway(&["run"]);
     let mut process = command
         .current_dir(&repository)
@@ -50,8 +53,14 @@ fn started(account: Account) -> Result<Started> {
         .process_group(0)
         .spawn()?;
     let mut lines = BufReader::new(process.stdout.take().context("standard output")?).lines();
+    let mut token = None;
     loop {
         let line = lines.next().context("the run ended before its job started")??;
+        if let Some((_, turned)) = line.split_once("its token is ")
+            && !line.contains("echo")
+        {
+            token = Some(turned.trim().chars().rev().collect());
+        }
         // The echo of the command itself holds the words as well, behind a dollar sign.
         if line.contains("the job runs") && !line.contains("echo") {
             break;
@@ -60,10 +69,10 @@ fn started(account: Account) -> Result<Started> {
     // Whoever reads no further must not stop the run: keep draining.
     let output = std::thread::spawn(move || lines.map_while(|line| line.ok()).collect::<Vec<_>>().join("\n"));
     Ok(Started {
-        user,
         repository,
         process,
         output,
+        token: token.context("the job showed no token")?,
     })
 }
 
@@ -82,12 +91,10 @@ fn end(process: &mut Child) -> Result<Option<i32>> {
 #[test]
 fn control_c_ends_the_job_and_leaves_nothing() -> Result<()> {
     for account in Account::all() {
+        let user = User::with_base_images(account, SUITES[0])?;
         let Started {
-            user,
-            mut process,
-            output,
-            ..
-        } = started(account)?;
+            mut process, output, ..
+        } = started(&user, "group/endless")?;
         // A terminal's Ctrl-C reaches everybody in the group, and the pods' processes must not be among them.
         kill_process_group(pid(&process)?, Signal::INT)?;
         let code = end(&mut process)?;
@@ -122,12 +129,12 @@ fn control_c_ends_the_job_and_leaves_nothing() -> Result<()> {
 #[test]
 fn kill_9_leaves_no_process_and_the_next_run_sweeps_up() -> Result<()> {
     for account in Account::all() {
+        let user = User::with_base_images(account, SUITES[0])?;
         let Started {
-            user,
             repository,
             mut process,
             ..
-        } = started(account)?;
+        } = started(&user, "group/endless")?;
         kill_process(pid(&process)?, Signal::KILL)?;
         end(&mut process)?;
         assert_nothing_left(&user.home)?;
@@ -152,5 +159,91 @@ fn kill_9_leaves_no_process_and_the_next_run_sweeps_up() -> Result<()> {
             account.name()
         );
     }
+    Ok(())
+}
+
+/// What a registry answers to somebody with a job's token, and with the bearer token that it gave for that one: the status and the
+/// body.
+struct Shown<'a> {
+    user: &'a User,
+    registry: &'a Registry,
+    curl: &'a Peer,
+}
+
+impl Shown<'_> {
+    fn ask(&self, arguments: &[&str], path: &str) -> Result<(String, String)> {
+        let mut curl = self.user.home.command(self.curl.path());
+        curl.args(["--silent", "--show-error", "--write-out", "\n%{http_code}"]);
+        curl.args(arguments)
+            .arg(format!("http://{}{path}", self.registry.address));
+        let output = String::from_utf8(succeed(&mut curl)?.stdout)?;
+        let (body, status) = output.rsplit_once('\n').context("a status")?;
+        Ok((status.to_owned(), body.to_owned()))
+    }
+
+    fn password(&self, token: &str) -> Result<(String, String)> {
+        let pair = format!("gitlab-ci-token:{token}");
+        self.ask(
+            &["--user", &pair],
+            "/v2/token?scope=repository:group/endless:push",
+        )
+    }
+
+    fn bearer(&self, bearer: &str) -> Result<(String, String)> {
+        let header = format!("Authorization: Bearer {bearer}");
+        self.ask(&["--header", &header], "/v2/")
+    }
+
+    fn bearer_of(&self, token: &str) -> Result<String> {
+        let (status, body) = self.password(token)?;
+        ensure!(status == "200", "a living job's token: {status} {body}");
+        let answer: serde_json::Value = serde_json::from_str(&body)?;
+        Ok(answer["token"].as_str().context("a token")?.to_owned())
+    }
+}
+
+#[test]
+fn the_token_of_a_killed_job_is_refused_by_the_registry_that_runs() -> Result<()> {
+    let Some(curl) = Peer::find("curl") else {
+        return Ok(());
+    };
+    let user = User::with_base_images(Account::Caller, SUITES[0])?;
+    let registry = user.serve()?;
+    let shown = Shown {
+        user: &user,
+        registry: &registry,
+        curl: &curl,
+    };
+    let mut dead = started(&user, "group/endless")?;
+    let mut alive = started(&user, "group/other")?;
+    let bearers = [shown.bearer_of(&dead.token)?, shown.bearer_of(&alive.token)?];
+    for bearer in &bearers {
+        let (status, body) = shown.bearer(bearer)?;
+        ensure!(status == "200", "a living job's bearer token: {status} {body}");
+    }
+
+    kill_process(pid(&dead.process)?, Signal::KILL)?;
+    end(&mut dead.process)?;
+    let by_password = shown.password(&dead.token)?;
+    ensure!(by_password.0 == "401", "a dead job's token: {by_password:?}");
+    ensure!(by_password.1.contains("it ends with its job"), "{by_password:?}");
+    let by_bearer = shown.bearer(&bearers[0])?;
+    ensure!(by_bearer.0 == "401", "a dead job's bearer token: {by_bearer:?}");
+    ensure!(by_bearer.1.contains("the job has ended"), "{by_bearer:?}");
+    ensure!(
+        std::fs::read_dir(user.home.data().join("jobs"))?.count() == 2,
+        "somebody has swept up, so this shows nothing"
+    );
+    shown.bearer_of(&alive.token)?;
+    let (status, body) = shown.bearer(&bearers[1])?;
+    ensure!(status == "200", "a living job's bearer token: {status} {body}");
+
+    kill_process_group(pid(&alive.process)?, Signal::INT)?;
+    end(&mut alive.process)?;
+    let (status, body) = shown.password(&alive.token)?;
+    ensure!(
+        status == "401",
+        "the token of a job that has ended: {status} {body}"
+    );
     Ok(())
 }
