@@ -4,6 +4,7 @@
 //! Handlers live beside what they handle; here is only what they share. Everything an engine made ends with
 //! [`Engine::close`], or with its pod.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -12,6 +13,7 @@ use http::Request;
 use hyper::body::Incoming;
 use shipway_build::Builder;
 use shipway_container::{Container, Images, Pod, Runtime};
+use shipway_oci::Reference;
 use shipway_registry::Client;
 use shipway_store::Scope;
 use tokio::net::{TcpListener, UnixListener};
@@ -91,6 +93,8 @@ pub(crate) struct Inner {
     view: RwLock<HostPaths>,
     networks: Mutex<Networks>,
     volumes: Mutex<Volumes>,
+    /// Imports that a client of this engine removed, for this engine.
+    removed_imports: Mutex<BTreeSet<Reference>>,
     /// Builds wait here for their turn.
     pub(crate) builds: Semaphore,
     descriptions: Arc<Semaphore>,
@@ -127,6 +131,7 @@ impl Engine {
                 view: RwLock::new(options.host_paths),
                 networks: Mutex::new(Networks::new()),
                 volumes: Mutex::new(Volumes::default()),
+                removed_imports: Mutex::default(),
                 builds: Semaphore::new(MOST_BUILDS),
                 descriptions: Arc::new(Semaphore::new(MOST_DESCRIPTIONS)),
                 closed: CancellationToken::new(),
@@ -233,5 +238,11 @@ impl Inner {
 
     pub(crate) fn volumes(&self) -> MutexGuard<'_, Volumes> {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn removed_imports(&self) -> MutexGuard<'_, BTreeSet<Reference>> {
+        self.removed_imports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

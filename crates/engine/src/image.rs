@@ -3,6 +3,7 @@
 //! An image's id is its configuration's digest. Sizes are those of the layers as stored: what unpacked ones take is
 //! nobody's to know before they are unpacked.
 
+mod known;
 mod listing;
 mod progress;
 mod pull;
@@ -10,6 +11,7 @@ mod push;
 mod removal;
 mod transfer;
 
+pub(crate) use known::Origin;
 pub(crate) use progress::Progress;
 
 use std::sync::Arc;
@@ -18,7 +20,6 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use shipway_container::{Image, ListedImage};
 use shipway_oci::{Reference, RegistryName, RepositoryName};
-use shipway_store::Scope;
 
 use crate::engine::Inner;
 use crate::event::EventKind;
@@ -28,14 +29,6 @@ use crate::reply::{self, Reply};
 use crate::version::ApiVersion;
 
 impl Inner {
-    /// All images of the engine's scope, newest first.
-    pub(crate) async fn listed_images(&self) -> Result<Vec<ListedImage>, Failure> {
-        self.images
-            .list(&self.scope)
-            .await
-            .map_err(|error| Failure::internal(told(&error)))
-    }
-
     pub(crate) async fn image_count(&self) -> Result<usize, Failure> {
         Ok(self.listed_images().await?.len())
     }
@@ -144,12 +137,18 @@ impl Inner {
                 "refusing to create a tag with a digest reference",
             ));
         }
-        let image = match self.find_imported(asked).await? {
-            Some(image) => image,
-            None => self.find_image(asked).await?,
-        };
-        let tagged = self.images.tag(&self.scope, &image.manifest, &reference).await;
-        tagged.map_err(|error| Failure::internal(told(&error)))?;
+        let (image, origin) = self.find_with_origin(asked).await?;
+        let failed = |error: &(dyn std::error::Error + 'static)| Failure::internal(told(error));
+        match origin {
+            Origin::Scope => {
+                let tagged = self.images.tag(&self.scope, &image.manifest, &reference).await;
+                tagged.map_err(|error| failed(&error))?;
+            }
+            Origin::Import => {
+                let adopted = self.images.adopt(&self.scope, &reference, image.clone()).await;
+                adopted.map_err(|error| failed(&error))?;
+            }
+        }
         self.events.tell(
             EventKind::Image,
             "tag",
@@ -157,31 +156,6 @@ impl Inner {
             [("name", reference.familiar())],
         );
         Ok(reply::empty(StatusCode::CREATED))
-    }
-
-    /// An image of this name that was imported and not used yet: then nothing pulls it, as `run` would.
-    async fn find_imported(&self, asked: &str) -> Result<Option<Image>, Failure> {
-        let Ok(reference) = Reference::parse(asked) else {
-            return Ok(None);
-        };
-        let (images, failed) = (&self.images, |error| Failure::internal(told(&error)));
-        if images
-            .find(&self.scope, &reference)
-            .await
-            .map_err(failed)?
-            .is_some()
-        {
-            return Ok(None);
-        }
-        let Some(image) = images
-            .find(&Scope::imported(), &reference)
-            .await
-            .map_err(failed)?
-        else {
-            return Ok(None);
-        };
-        let adopted = images.adopt(&self.scope, &reference, image).await;
-        adopted.map(Some).map_err(|error| Failure::internal(told(&error)))
     }
 
     /// The containers that stand on an image.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use shipway_container::{Container, ContainerOptions, CreateError, Image, Network, VolumeMount};
+use shipway_container::{Container, ContainerOptions, CreateError, Network, VolumeMount};
 use shipway_sandbox::{Mount, MountSource};
 
 use super::record::{MountShown, NewRecord, Record};
@@ -15,6 +15,7 @@ use crate::dispatch::Call;
 use crate::engine::{HostPaths, Inner};
 use crate::event::EventKind;
 use crate::failure::{Failure, told};
+use crate::image::Origin;
 use crate::intake;
 use crate::model::create::CreateBody;
 use crate::name::{ResourceName, identifier};
@@ -40,7 +41,7 @@ impl Inner {
             Failure::bad_request(format!("the request body is not what it should be: {error}"))
         })?;
         let host_config = raw.get("HostConfig").cloned().unwrap_or(Value::Null);
-        let image = self.find_image(&body.image).await?;
+        let (image, origin) = self.find_with_origin(&body.image).await?;
         let config = &image.config.config;
         let exposed: Vec<Exposed> = config
             .exposed_ports
@@ -110,7 +111,13 @@ impl Inner {
         }
         reservation.fill(Arc::clone(&record));
         self.tell(&record, "create", []);
-        let warnings = plan.warnings;
+        let mut warnings = plan.warnings;
+        if origin == Origin::Import {
+            let name = &record.body.image;
+            warnings.push(format!(
+                "{name} is the imported image: `docker pull {name}` asks its registry"
+            ));
+        }
         Ok(reply::json(
             StatusCode::CREATED,
             &json!({ "Id": record.id, "Warnings": warnings }),
@@ -352,14 +359,6 @@ impl Inner {
             }
         }
     }
-
-    /// An image by name or id; what is missing is a 404, which makes the CLI pull.
-    pub(crate) async fn find_image(&self, asked: &str) -> Result<Image, Failure> {
-        let found = self.images.resolve(&self.scope, asked).await;
-        found
-            .map_err(|error| Failure::internal(told(&error)))?
-            .ok_or_else(|| Failure::no_such_image(&with_tag(asked)))
-    }
 }
 
 fn create_failure(error: &CreateError) -> Failure {
@@ -378,11 +377,6 @@ fn names(name: &ResourceName, networks: &BTreeMap<String, Vec<String>>) -> Vec<S
         }
     }
     names
-}
-
-/// As Docker names a missing image: with the tag that was meant.
-fn with_tag(asked: &str) -> String {
-    shipway_oci::Reference::parse(asked).map_or_else(|_| asked.to_owned(), |reference| reference.familiar())
 }
 
 /// How long a value is as JSON; what cannot be written is too long for everything.

@@ -45,14 +45,9 @@ impl Inner {
             policy: PullPolicy::Always,
             ..PullOptions::default()
         };
-        let images = &self.images;
         // What cannot be used any more counts as not there: the pull brings a whole one.
-        let before = images
-            .find(&self.scope, &reference)
-            .await
-            .ok()
-            .flatten()
-            .map(|image| image.manifest);
+        let before = self.find_by_name(&reference).await.ok().flatten();
+        let before = before.map(|(image, _)| image.manifest);
         let (writer, answer) = reply::channel(JSON);
         let selector = reference.digest.as_ref().map(ToString::to_string);
         let selector = selector

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use shipway_container::ListedImage;
 use shipway_oci::Reference;
 
+use super::known::lookup_failure;
 use crate::dispatch::Call;
 use crate::engine::Inner;
 use crate::event::EventKind;
-use crate::failure::{Failure, told};
+use crate::failure::Failure;
 use crate::filter::Filters;
 use crate::name::short;
 use crate::query::Query;
@@ -58,8 +59,7 @@ impl Inner {
                 &format!("remove repository reference \"{}\"", reference.familiar()),
             )?;
         }
-        let untagged = self.images.untag(&self.scope, reference).await;
-        if !untagged.map_err(|error| Failure::internal(told(&error)))? {
+        if !self.forget_name(reference).await? {
             return Err(Failure::no_such_image(&reference.familiar()));
         }
         let id = listed.image.id.to_string();
@@ -75,10 +75,24 @@ impl Inner {
 
     async fn delete(&self, listed: &ListedImage, force: bool) -> Result<Vec<Value>, Failure> {
         self.refuse_in_use(listed, force, &format!("delete {}", listed.image.id.short()))?;
-        let removed = self.images.remove(&self.scope, &listed.image.manifest).await;
-        if !removed.map_err(|error| Failure::internal(told(&error)))? {
+        let mut removed = false;
+        for reference in &listed.references {
+            removed |= self.forget_name(reference).await?;
+        }
+        removed |= self.remove_own(listed).await?;
+        if !removed {
             return Err(Failure::no_such_image(listed.image.id.as_ref()));
         }
+        Ok(self.tell_deleted(listed))
+    }
+
+    /// From the scope, with all names that it has there.
+    async fn remove_own(&self, listed: &ListedImage) -> Result<bool, Failure> {
+        let removed = self.images.remove(&self.scope, &listed.image.manifest).await;
+        removed.map_err(|error| lookup_failure(&error))
+    }
+
+    fn tell_deleted(&self, listed: &ListedImage) -> Vec<Value> {
         let id = listed.image.id.to_string();
         self.events.tell(EventKind::Image, "delete", &id, []);
         let mut done: Vec<Value> = listed
@@ -87,7 +101,7 @@ impl Inner {
             .map(|reference| json!({ "Untagged": reference.familiar() }))
             .collect();
         done.push(json!({ "Deleted": id }));
-        Ok(done)
+        done
     }
 
     fn refuse_in_use(&self, listed: &ListedImage, force: bool, action: &str) -> Result<(), Failure> {
@@ -108,18 +122,19 @@ impl Inner {
         }
     }
 
-    /// Without names, or with `dangling=false` all that no container stands on.
+    /// Without names, or with `dangling=false` all that no container stands on. What was imported stays: no registry brings it back.
     pub(crate) async fn prune_images(&self, call: &Call) -> Result<Reply, Failure> {
         let filters = Filters::from_query(&call.query, &["dangling", "label", "label!", "until"])?;
         let all = filters.truth("dangling") == Some(false);
         let (mut deleted, mut reclaimed) = (Vec::new(), 0u64);
-        for listed in self.listed_images().await? {
+        for listed in self.own_images().await? {
             let wanted = (all || listed.references.is_empty())
                 && self.users_of(&listed.image).is_empty()
                 && filters.admits_labels(&listed.image.config.config.labels)
                 && filters.admits_moment(listed.created.into());
             if wanted {
-                deleted.extend(self.delete(&listed, true).await?);
+                self.remove_own(&listed).await?;
+                deleted.extend(self.tell_deleted(&listed));
                 reclaimed = reclaimed.saturating_add(listed.image.compressed_size());
             }
         }

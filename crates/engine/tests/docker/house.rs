@@ -28,6 +28,7 @@ pub(crate) struct House {
     pub(crate) engine: Engine,
     pub(crate) pod: Pod,
     pub(crate) runtime: Runtime,
+    client: Client,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -76,23 +77,13 @@ impl House {
             })
             .await
             .unwrap();
-        let scope: Scope = "job/1".parse().unwrap();
-        let engine = Engine::new(EngineOptions {
-            runtime: runtime.clone(),
-            pod: pod.clone(),
-            client: client.clone(),
-            builder: Builder::new(runtime.clone(), store, client),
-            scope: scope.clone(),
-            cache_scope: scope,
-            host_paths,
-            name: "job-1".to_owned(),
-            address: None,
-        });
+        let engine = engine(&runtime, &pod, &client, "job/1", host_paths);
         let house = House {
             docker,
             engine,
             pod,
             runtime,
+            client,
             directory,
         };
         tokio::spawn(house.engine.serve_unix(&house.socket(), 0o600).unwrap());
@@ -123,6 +114,14 @@ impl House {
             .images()
             .import(busybox_root().bytes().as_slice(), options)
             .unwrap();
+    }
+
+    /// The engine of another job, in the same pod for want of more; where it is reached.
+    pub(crate) fn another_engine(&self, scope: &str) -> PathBuf {
+        let engine = engine(&self.runtime, &self.pod, &self.client, scope, HostPaths::Unset);
+        let socket = self.path("another.sock");
+        tokio::spawn(engine.serve_unix(&socket, 0o600).unwrap());
+        socket
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -178,10 +177,35 @@ impl House {
         said.stdout.trim_end().to_owned()
     }
 
+    /// The same at another engine.
+    pub(crate) async fn ok_at(&self, socket: &Path, arguments: &[&str]) -> String {
+        let host = format!("unix://{}", socket.display());
+        let child = self.command(arguments).env("DOCKER_HOST", host).spawn().unwrap();
+        let said = finish(child, arguments).await;
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.stdout.trim_end().to_owned()
+    }
+
     pub(crate) async fn close(self) {
         self.engine.close().await;
         self.pod.close().await;
     }
+}
+
+/// An engine with these names and paths.
+fn engine(runtime: &Runtime, pod: &Pod, client: &Client, scope: &str, host_paths: HostPaths) -> Engine {
+    let scope: Scope = scope.parse().unwrap();
+    Engine::new(EngineOptions {
+        runtime: runtime.clone(),
+        pod: pod.clone(),
+        client: client.clone(),
+        builder: Builder::new(runtime.clone(), runtime.store().clone(), client.clone()),
+        scope: scope.clone(),
+        cache_scope: scope,
+        host_paths,
+        name: "job-1".to_owned(),
+        address: None,
+    })
 }
 
 impl Said {

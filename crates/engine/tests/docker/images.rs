@@ -7,6 +7,8 @@ use crate::house::{House, PASSWORD, REGISTRY};
 
 tests![
     an_imported_name_stands_in_for_an_unreachable_registry,
+    an_import_is_an_image_of_a_job_s_engine_from_the_start,
+    an_import_is_an_image_of_an_engine_of_one_s_own,
     pull_failures_are_exit_codes,
     tag_list_and_remove,
     inspect_and_history,
@@ -25,18 +27,64 @@ async fn an_imported_name_stands_in_for_an_unreachable_registry(docker: Peer) {
         pulled.stdout.contains("WARNING") && pulled.stdout.contains("Digest: sha256:"),
         "{pulled:?}"
     );
-    // A missing image is pulled by run on its own.
-    house.import("imported", "nowhere.invalid/other:1");
-    assert_eq!(
-        house
-            .ok(&["run", "--rm", "nowhere.invalid/other:1", "echo", "hi"])
-            .await,
-        "hi"
-    );
-    // To name one anew nothing is pulled.
-    house.import("imported", "nowhere.invalid/third:1");
-    house.ok(&["tag", "nowhere.invalid/third:1", "team/app:1"]).await;
+    house.close().await;
+}
+
+const NAMES: &[&str] = &["images", "--format", "{{.Repository}}:{{.Tag}}"];
+
+async fn an_import_is_an_image_of_a_job_s_engine_from_the_start(docker: Peer) {
+    let house = House::new(docker).await;
+    let name = "nowhere.invalid/base:1";
+    house.import("imported", name);
+    assert_eq!(house.ok(NAMES).await, name);
+    let id = house.ok(&["images", "-q"]).await;
+    let inspected = ["image", "inspect", "--format", "{{index .RepoTags 0}}"];
+    assert_eq!(house.ok(&[&inspected[..], &[name]].concat()).await, name);
+    assert_eq!(house.ok(&[&inspected[..], &[&id]].concat()).await, name);
+    assert!(!house.ok(&["history", "-q", name]).await.is_empty());
+
+    // Nothing is pulled, and whoever runs it hears that.
+    let ran = house
+        .docker(&["run", "--rm", "--pull", "never", name, "echo", "hi"])
+        .await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "hi\n"), "{ran:?}");
+    assert!(ran.stderr.contains("is the imported image"), "{ran:?}");
+    house.ok(&["tag", name, "team/app:1"]).await;
     assert_eq!(house.ok(&["run", "--rm", "team/app:1", "echo", "hi"]).await, "hi");
+    assert_eq!(
+        house.ok(&["images", "--format", "{{.Tag}}", "team/app"]).await,
+        "1"
+    );
+
+    // A job tidies up: for this engine it is gone, for others it is not; its own name goes with it.
+    house.ok(&["rmi", "-f", &id]).await;
+    assert_eq!(house.ok(NAMES).await, "");
+    house
+        .docker(&["image", "inspect", name])
+        .await
+        .failed(1, "No such image");
+    house.docker(&["rmi", name]).await.failed(1, "No such image");
+    let other = house.another_engine("job/2");
+    assert_eq!(house.ok_at(&other, NAMES).await, name);
+    house.ok(&["pull", name]).await;
+    assert_eq!(house.ok(NAMES).await, name, "a pull brings it back");
+    house.ok_at(&other, &["system", "prune", "-a", "-f"]).await;
+    assert_eq!(house.ok_at(&other, NAMES).await, name, "nothing brings it back");
+    house.close().await;
+}
+
+async fn an_import_is_an_image_of_an_engine_of_one_s_own(docker: Peer) {
+    let house = House::of_machine_with_busybox(docker).await;
+    house.import("imported", "nowhere.invalid/base:1");
+    let listed = house.ok(NAMES).await;
+    assert!(listed.contains("nowhere.invalid/base:1"), "{listed}");
+    house.ok(&["rmi", "nowhere.invalid/base:1"]).await;
+    let other = house.another_engine("job/2");
+    assert_eq!(
+        house.ok_at(&other, NAMES).await,
+        "",
+        "it is removed for everybody"
+    );
     house.close().await;
 }
 

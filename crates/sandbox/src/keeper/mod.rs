@@ -30,6 +30,7 @@ use crate::net;
 use crate::protocol::{Answer, Envelope, Reply, Request};
 use crate::requests::ArchiveRoot;
 use crate::spec::{ExitStatus, NetworkPlan};
+use crate::start;
 use crate::sys;
 use crate::wire;
 
@@ -226,7 +227,7 @@ impl<'socket> Server<'socket> {
                 let process = ProcessId(self.number());
                 let others = self.processes.inits();
                 self.processes.start_container(container, process);
-                let job = Job::Start {
+                let job = Job::Start(start::Order {
                     container,
                     process,
                     spec,
@@ -234,7 +235,7 @@ impl<'socket> Server<'socket> {
                     cloned,
                     others,
                     pod: self.network,
-                };
+                });
                 self.employ(id, Some(Starts::Container(container, process)), job, fds)?;
             }
             Request::Exec {

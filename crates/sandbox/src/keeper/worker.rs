@@ -13,7 +13,7 @@ use crate::ids::{ContainerId, ProcessId};
 use crate::inspect;
 use crate::probe;
 use crate::protocol::{Answer, ApplyPlan, ArchivePlan, Reply, Request, Streams};
-use crate::spec::{ContainerSpec, NetworkPlan, ProcessSpec};
+use crate::spec::ProcessSpec;
 use crate::start;
 use crate::sys::{self, Fork};
 use crate::wire;
@@ -32,15 +32,7 @@ pub(super) enum Job {
         plan: ArchivePlan,
         inside: Option<Pid>,
     },
-    Start {
-        container: ContainerId,
-        process: ProcessId,
-        spec: Box<ContainerSpec>,
-        streams: Streams,
-        cloned: Vec<bool>,
-        others: Vec<(ContainerId, Pid)>,
-        pod: Option<NetworkPlan>,
-    },
+    Start(start::Order),
     Exec {
         container: ContainerId,
         init: Pid,
@@ -164,26 +156,7 @@ impl Workshop {
 
 fn work(place: &Workplace<'_>, job: Job, fds: Vec<OwnedFd>) -> Result<(Answer, Vec<OwnedFd>)> {
     match job {
-        Job::Start {
-            container,
-            process,
-            spec,
-            streams,
-            cloned,
-            others,
-            pod,
-        } => {
-            let order = start::Order {
-                container,
-                process,
-                spec,
-                streams,
-                cloned,
-                others,
-                pod,
-            };
-            start::container(place, order, fds)
-        }
+        Job::Start(order) => start::container(place, order, fds),
         Job::Exec {
             container,
             init,
