@@ -124,6 +124,13 @@ impl Reports {
         id
     }
 
+    /// The name of the file of a place.
+    pub(crate) fn file_name(&self, span: Span) -> &str {
+        self.files
+            .get(usize::from(span.file.0))
+            .map_or("", |file| file.name.as_str())
+    }
+
     pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) {
         self.push(Severity::Error, span, message.into(), None);
     }

@@ -16,6 +16,7 @@ mod compile;
 mod diagnostic;
 pub mod expression;
 pub mod job;
+mod left_out;
 mod name;
 mod pipeline;
 pub mod schedule;
@@ -26,6 +27,7 @@ mod yaml;
 
 pub use compile::{Compiled, DurationError, Options, compile, parse_duration};
 pub use diagnostic::{Diagnostic, Severity};
+pub use left_out::{Exclusion, LeftOut};
 pub use name::{JobName, NameError, StageName};
 pub use pipeline::{
     AllowFailure, Artifacts, Cache, CacheKey, Environment, Image, Job, KeepWhen, Need, Node, OnJobFailure,

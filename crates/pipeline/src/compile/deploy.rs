@@ -11,6 +11,9 @@ use crate::{
     yaml::{Node, Value},
 };
 
+/// GitLab's bound on the name and the address of an environment, in characters.
+const LONGEST: usize = 255;
+
 /// GitLab's bound on tries.
 const RETRIES: i64 = 2;
 
@@ -47,7 +50,7 @@ pub(super) fn environment(context: &mut Context<'_>, node: &Node) -> Option<Envi
         ("other", "other"),
     ];
     let Value::Mapping(mapping) = &node.value else {
-        return context.text(node, "environment").map(|name| Environment {
+        return environment_name(context, node).map(|name| Environment {
             name,
             ..Environment::default()
         });
@@ -58,8 +61,12 @@ pub(super) fn environment(context: &mut Context<'_>, node: &Node) -> Option<Envi
         return None;
     };
     Some(Environment {
-        name: context.text(name, "name")?,
-        url: given(mapping, "url").and_then(|node| context.text(node, "url")),
+        name: environment_name(context, name)?,
+        url: given(mapping, "url").and_then(|node| {
+            let url = context.text(node, "url")?;
+            bounded(context, node, "url", &url);
+            Some(url)
+        }),
         action: given(mapping, "action")
             .and_then(|node| context.word(node, "action", ACTIONS))
             .map(str::to_owned),
@@ -73,6 +80,25 @@ pub(super) fn environment(context: &mut Context<'_>, node: &Node) -> Option<Envi
             None => None,
         },
     })
+}
+
+fn environment_name(context: &mut Context<'_>, node: &Node) -> Option<String> {
+    let name = context.text(node, "environment:name")?;
+    bounded(context, node, "name", &name);
+    let known = |character: char| character.is_ascii_alphanumeric() || "-_/${}. ".contains(character);
+    if !name.chars().all(known) || name.starts_with('/') || name.ends_with('/') {
+        let message = "environment name can contain only letters, digits, '-', '_', '/', '$', '{', '}', '.', and spaces, \
+                       but it cannot start or end with '/'";
+        context.reports.error(node.span, message);
+    }
+    Some(name)
+}
+
+fn bounded(context: &mut Context<'_>, node: &Node, what: &str, text: &str) {
+    if text.chars().count() > LONGEST {
+        let message = format!("environment {what} is too long (maximum is {LONGEST} characters)");
+        context.reports.error(node.span, message);
+    }
 }
 
 pub(super) fn retry(context: &mut Context<'_>, node: &Node) -> Retry {

@@ -17,14 +17,18 @@ use super::{
 };
 use crate::{
     diagnostic::Span,
+    left_out::{Exclusion, LeftOut},
     name::{JobName, StageName},
-    pipeline::{AllowFailure, Job, Retry, When},
+    pipeline::{AllowFailure, Environment, Job, Retry, When},
     variables::{self, Variable, expand, predefined},
     yaml::{Entry, Mapping, Node},
 };
 
 /// Jobs of one pipeline; GitLab leaves the bound to the administrator.
 const JOBS: usize = 10_000;
+
+/// Jobs that the files may describe, copies and what rules leave out included: each is looked at.
+const DESCRIBED: usize = 2 * JOBS;
 
 /// GitLab's bound on tags.
 const TAGS: usize = 50;
@@ -44,10 +48,16 @@ pub(super) struct Drafts {
     pub(super) declared: HashMap<String, Declared>,
     /// The name of every copy, with the job of the file that it is a copy of.
     pub(super) copies: HashMap<String, String>,
+    /// Jobs that do not run, [`JOBS`] at most.
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 pub(super) struct Declared {
     pub(super) stage: usize,
+    /// As it is written.
+    pub(super) environment: Option<Environment>,
+    /// Where its `on_stop` stands.
+    pub(super) on_stop: Option<Span>,
 }
 
 pub(super) fn compile(context: &mut Context<'_>, root: &Root) -> Drafts {
@@ -55,6 +65,7 @@ pub(super) fn compile(context: &mut Context<'_>, root: &Root) -> Drafts {
         jobs: Vec::new(),
         declared: HashMap::new(),
         copies: HashMap::new(),
+        left_out: Vec::new(),
     };
     for entry in &root.jobs {
         job(context, root, entry, &mut drafts);
@@ -91,8 +102,20 @@ fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Draft
         .iter()
         .position(|stage| *stage == template.stage.as_str())
         .unwrap_or(0);
+    let weight = weight(&template);
 
     for copy in copies {
+        if !context.budget.take(weight) {
+            context.too_large(span);
+            return;
+        }
+        if drafts.copies.len() >= DESCRIBED {
+            context.reports.error(
+                entry.key_span,
+                format!("the configuration describes more than {DESCRIBED} jobs"),
+            );
+            return;
+        }
         let name = format!(
             "{}{}",
             template.group,
@@ -132,9 +155,22 @@ fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Draft
             needs: raw_needs.clone(),
             dependencies: dependencies.clone(),
         };
-        let included = selected(context, root, &mapping, &mut draft);
+        let excluded = selected(context, root, &mapping, &mut draft);
         if context.reports.is_full() {
             return;
+        }
+        let included = excluded.is_none();
+        if let Some((by, span)) = excluded
+            && drafts.left_out.len() < JOBS
+        {
+            let span = span.unwrap_or(entry.key_span);
+            drafts.left_out.push(LeftOut {
+                name: draft.job.name.clone(),
+                group: draft.job.group.clone(),
+                by,
+                file: context.reports.file_name(span).to_owned(),
+                line: span.line,
+            });
         }
         if included && drafts.jobs.len() >= JOBS {
             context
@@ -147,7 +183,27 @@ fn job(context: &mut Context<'_>, root: &Root, entry: &Entry, drafts: &mut Draft
             drafts.jobs.push(draft);
         }
     }
-    drafts.declared.insert(template.group, Declared { stage });
+    let on_stop = given(&mapping, "environment")
+        .and_then(Node::as_mapping)
+        .and_then(|environment| given(environment, "on_stop"))
+        .map(|node| node.span);
+    drafts.declared.insert(
+        template.group,
+        Declared {
+            stage,
+            environment: template.environment,
+            on_stop,
+        },
+    );
+}
+
+/// What a copy of a job takes of the budget: its variables, its lines, and its text.
+fn weight(job: &Job) -> usize {
+    const BYTES: usize = 64;
+    let lines = [&job.before_script, &job.script, &job.after_script];
+    let lines = lines.into_iter().flatten().map(|line| 1 + line.len() / BYTES);
+    let variables = job.variables.iter().map(|one| 1 + one.value.len() / BYTES);
+    1 + lines.chain(variables).sum::<usize>()
 }
 
 /// The job's keys with the defaults it inherits.
@@ -403,8 +459,13 @@ fn visible(context: &Context<'_>, root: &Root, job: &Job) -> Vec<Variable> {
     all
 }
 
-/// Whether the job is part of the pipeline; applies the rule that holds.
-fn selected(context: &mut Context<'_>, root: &Root, mapping: &Mapping, draft: &mut Draft) -> bool {
+/// What keeps the job out of the pipeline, and where that stands, if anything does; otherwise applies the rule that holds.
+fn selected(
+    context: &mut Context<'_>,
+    root: &Root,
+    mapping: &Mapping,
+    draft: &mut Draft,
+) -> Option<(Exclusion, Option<Span>)> {
     let all = visible(context, root, &draft.job);
     let values = variables::values(&all);
     if let Some(found) = entry(mapping, "rules") {
@@ -414,23 +475,30 @@ fn selected(context: &mut Context<'_>, root: &Root, mapping: &Mapping, draft: &m
             }
         }
         return match rules::evaluate(context, &found.value, Place::Rule, &values, &all) {
-            Verdict::Matched(rule) if !rule.never => {
+            Verdict::Matched(rule) if rule.never => Some((Exclusion::Never, rule.span)),
+            Verdict::Matched(rule) => {
                 apply(context, draft, *rule);
-                true
+                None
             }
-            Verdict::Empty => true,
-            Verdict::Matched(_) | Verdict::NoMatch => false,
+            Verdict::Empty => None,
+            Verdict::NoMatch => Some((Exclusion::NoRule, Some(found.key_span))),
         };
     }
-    let mut included = match given(mapping, "only") {
-        Some(node) => only::only(context, node, &values, &all),
+    let only = entry(mapping, "only");
+    let let_in = match only {
+        Some(found) => only::only(context, &found.value, &values, &all),
         // With `workflow:rules` it is they who decide.
         None => root.has_workflow_rules || only::by_default(context.situation),
     };
-    if let Some(node) = given(mapping, "except") {
-        included &= !only::except(context, node, &values, &all);
+    // Looked at in any case, so that every error is found.
+    let except = entry(mapping, "except");
+    let kept_out = except.is_some_and(|found| only::except(context, &found.value, &values, &all));
+    match (let_in, only) {
+        (false, Some(found)) => Some((Exclusion::Only, Some(found.key_span))),
+        (false, None) => Some((Exclusion::Unasked, None)),
+        (true, _) if kept_out => Some((Exclusion::Except, except.map(|found| found.key_span))),
+        (true, _) => None,
     }
-    included
 }
 
 fn apply(context: &mut Context<'_>, draft: &mut Draft, rule: Rule) {

@@ -22,11 +22,13 @@ mod read;
 mod reference;
 mod root;
 mod rules;
+mod stop;
 mod variables;
 
 use crate::{
     diagnostic::{Diagnostic, Reports, Severity, Span},
     expression::Effort,
+    left_out::LeftOut,
     pipeline::Pipeline,
     situation::Situation,
     source::FileSource,
@@ -48,6 +50,8 @@ pub struct Compiled {
     pub pipeline: Pipeline,
     /// Warnings only.
     pub warnings: Vec<Diagnostic>,
+    /// Jobs of the files that are not in the pipeline, in the order of the files; of more than 10 000 the first.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Work left, in nodes copied or visited: `extends` and `!reference` can multiply a small file.
@@ -137,13 +141,14 @@ pub fn compile(
         said_spent: false,
         files: files::Known::default(),
     };
-    let pipeline = stages(&mut context, config_path);
+    let compiled = stages(&mut context, config_path);
     let failed = context.reports.has_errors();
     let mut diagnostics = context.reports.into_diagnostics();
-    match pipeline {
-        Some(pipeline) if !failed => Ok(Compiled {
+    match compiled {
+        Some((pipeline, left_out)) if !failed => Ok(Compiled {
             pipeline,
             warnings: diagnostics,
+            left_out,
         }),
         _ => {
             if diagnostics
@@ -166,14 +171,16 @@ pub fn compile(
     }
 }
 
-fn stages(context: &mut Context<'_>, config_path: &str) -> Option<Pipeline> {
+fn stages(context: &mut Context<'_>, config_path: &str) -> Option<(Pipeline, Vec<LeftOut>)> {
     let loaded = include::load(context, config_path)?;
     let extended = extends::resolve(context, &loaded)?;
     let resolved = reference::resolve(context, &extended)?;
     let root = root::read(context, &resolved, config_path)?;
-    let jobs = job::compile(context, &root);
+    let mut jobs = job::compile(context, &root);
+    stop::check(context, &root, &jobs);
     if context.reports.has_errors() {
         return None;
     }
-    finish::finish(context, root, jobs)
+    let left_out = std::mem::take(&mut jobs.left_out);
+    Some((finish::finish(context, root, jobs)?, left_out))
 }

@@ -22,6 +22,7 @@ const GLOBS: usize = 50;
 /// What the rule that holds asks for.
 #[derive(Debug, Default)]
 pub(super) struct Rule {
+    pub(super) span: Option<Span>,
     pub(super) never: bool,
     pub(super) when: Option<When>,
     pub(super) start_in: Option<Duration>,
@@ -70,7 +71,10 @@ pub(super) fn evaluate(
             mapping,
         );
         let holds = holds(context, mapping, values, all);
-        let rule = read(context, mapping, place);
+        let rule = Rule {
+            span: Some(item.span),
+            ..read(context, mapping, place)
+        };
         if holds && matches!(verdict, Verdict::NoMatch) {
             verdict = Verdict::Matched(Box::new(rule));
         }

@@ -174,7 +174,9 @@ fn merge_request(list: &mut List, situation: &Situation, request: &MergeRequestF
     list.add("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "");
     list.add_some("CI_MERGE_REQUEST_DIFF_BASE_SHA", &request.diff_base_sha);
     list.add_raw("CI_MERGE_REQUEST_TITLE", &request.title);
-    list.add_raw("CI_MERGE_REQUEST_DESCRIPTION", &request.description);
+    let (description, truncated) = cut_description(&request.description);
+    list.add_raw("CI_MERGE_REQUEST_DESCRIPTION", description);
+    list.add("CI_MERGE_REQUEST_DESCRIPTION_IS_TRUNCATED", truncated.to_string());
     list.add(
         "CI_MERGE_REQUEST_DRAFT",
         request.title.starts_with("Draft:").to_string(),
@@ -183,17 +185,35 @@ fn merge_request(list: &mut List, situation: &Situation, request: &MergeRequestF
     list.add_raw("CI_OPEN_MERGE_REQUESTS", format!("{path}!{iid}"));
 }
 
-/// Title and description, as GitLab divides a message: at the first line, or at the first empty one when the first line is
-/// long.
+/// GitLab's bound on what of a merge request's description gets into a variable, in characters, with [`CUT`] at its end.
+const LONGEST_DESCRIPTION: usize = 2700;
+
+/// What stands for the rest.
+const CUT: &str = "...";
+
+fn cut_description(text: &str) -> (String, bool) {
+    if text.chars().count() <= LONGEST_DESCRIPTION {
+        return (text.to_owned(), false);
+    }
+    let kept = text.chars().take(LONGEST_DESCRIPTION - CUT.len());
+    (kept.chain(CUT.chars()).collect(), true)
+}
+
+/// Title and description, as GitLab divides a message: the first line and the lines after it, the empty one between them
+/// included; of a long first line the description is the whole message.
 fn message_parts(message: &str) -> (&str, &str) {
-    let trimmed = message.trim_end();
-    let (title, rest) = trimmed.split_once('\n').unwrap_or((trimmed, ""));
-    let description = if title.chars().count() < 100 {
-        rest
-    } else {
-        trimmed
-    };
-    (title.trim(), description.trim_start_matches('\n'))
+    let title = message.split(['\r', '\n']).next().unwrap_or("");
+    if title.chars().count() >= 100 {
+        return (title, message);
+    }
+    let rest = message.split_once('\n').map_or("", |(_, rest)| rest);
+    (title, chomp(rest))
+}
+
+/// Without the end of the last line.
+fn chomp(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
 }
 
 fn project(list: &mut List, situation: &Situation) {
@@ -308,4 +328,35 @@ pub(crate) fn environment(environment: &Environment, name: &str) -> Vec<Variable
         tier.unwrap_or_else(|| environment_tier(name)),
     );
     list.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cut_description, message_parts};
+
+    #[test]
+    fn a_message_is_divided_as_gitlab_divides_it() {
+        let long = "x".repeat(100);
+        let whole = format!("{long}\nmore\n");
+        for (message, title, description) in [
+            ("Add a thing", "Add a thing", ""),
+            ("Add a thing\n", "Add a thing", ""),
+            ("Add a thing\n\nBecause.\n", "Add a thing", "\nBecause."),
+            ("Add a thing\r\nBecause.\r\n", "Add a thing", "Because."),
+            ("one\ntwo\n\n", "one", "two\n"),
+            (&whole, &long, &whole),
+            ("", "", ""),
+        ] {
+            assert_eq!(message_parts(message), (title, description), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_description_is_cut_in_characters_and_says_so() {
+        let fits = "ä".repeat(2700);
+        assert_eq!(cut_description(&fits), (fits.clone(), false));
+        let (cut, truncated) = cut_description(&format!("{fits}ä"));
+        assert_eq!(cut, format!("{}...", "ä".repeat(2697)));
+        assert!(truncated);
+    }
 }

@@ -22,6 +22,9 @@ pub(crate) fn compiled(compiled: &Compiled) -> String {
     for job in &pipeline.jobs {
         text.push_str(&one_job(job));
     }
+    for job in &compiled.left_out {
+        writeln!(text, "\nleft out: {}: {job}", job.name).unwrap();
+    }
     text
 }
 

@@ -241,11 +241,19 @@ fn files_made_to_hurt_are_answered() {
             )
         })
         .collect();
+    let many_copies: String = (0..200)
+        .map(|number| format!("j{number}: {{script: x, parallel: 200, rules: [{{when: never}}]}}\n"))
+        .collect();
+    let long_copies: String = (0..50)
+        .map(|number| format!("j{number}: {{extends: .long, parallel: 200}}\n"))
+        .collect();
     let deep: String = (0..30)
         .map(|level| format!(".e{level}: {{extends: .e{}}}\n", level + 1))
         .collect();
     for text in [
         many_jobs,
+        many_copies,
+        format!(".long: {{script: {}}}\n{long_copies}", "x".repeat(500_000)),
         format!(
             ".a:\n  script: x\n  variables:\n  {}\n{many_extends}",
             wide.replace("\n  ", "\n    ")

@@ -104,6 +104,7 @@ fn document(file: &str, compiled: &Compiled) -> Result<Value, Failure> {
         "source": situation.source,
         "stages": pipeline.stages,
         "jobs": jobs.collect::<Result<Vec<_>, _>>()?,
+        "left_out": compiled.left_out,
     }))
 }
 

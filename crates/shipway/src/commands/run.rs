@@ -122,7 +122,7 @@ pub(crate) async fn execute(
     let facts = WorkTreeFacts::read(&directory)?;
     let number = numbers::take(&installation.data, 1)?;
     let compiled = plan(&arguments, &facts, number, &installation.registry_name)?;
-    let selection = Selection::of(compiled.pipeline, &arguments.jobs)?;
+    let selection = Selection::of(compiled, &arguments.jobs)?;
     for warning in selection.warnings().chain(facts.doubt()) {
         screen::warning(&warning);
     }

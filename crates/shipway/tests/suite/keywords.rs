@@ -196,7 +196,11 @@ fn hands_over(events: &Events) -> Result<()> {
     events.expect("depends", "colour <green>, files kept.txt\n")?;
     events.expect("needs", "colour <>, files arm.txt\n")?;
     events.expect("deploys", "review/main at https://review-main-")?;
-    events.expect("deploys", ".example.com to start")
+    events.expect("deploys", ".example.com to start")?;
+    events.expect(
+        "deploys where a report says",
+        "preview at https://green.example.com/preview\n",
+    )
 }
 
 #[test]
@@ -212,5 +216,20 @@ fn situations_have_their_own_jobs() -> Result<()> {
     for arguments in [&["--web", "for tags"][..], &["--schedule", "for merge requests"]] {
         project.run(arguments, 2)?;
     }
+    project.run(&["stops"], 0)?.expect("stops", "preview to stop")?;
+    let refused = finish(
+        project
+            .user
+            .shipway(&["run", "not today"])
+            .current_dir(&project.repository),
+    )?;
+    let said = text(&refused);
+    let reason =
+        "the job `not today` is not in this pipeline: the first of its rules that holds, at .gitlab-ci.yml:";
+    ensure!(
+        refused.status.code() == Some(2) && said.contains(reason),
+        "{:?}: {said}",
+        refused.status.code()
+    );
     assert_nothing_left(&project.user.home)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shipway_pipeline::{JobName, Pipeline, When};
+use shipway_pipeline::{Compiled, JobName, LeftOut, Pipeline, When};
 
 use crate::failure::{Failure, FailureKind};
 
@@ -18,7 +18,12 @@ impl Selection {
     /// All jobs when none is named; else those named, and what their `needs` name, and so on.
     ///
     /// A manual or delayed job that is named runs at once: naming it is what starts it.
-    pub(super) fn of(mut pipeline: Pipeline, named: &[String]) -> Result<Self, Failure> {
+    pub(super) fn of(compiled: Compiled, named: &[String]) -> Result<Self, Failure> {
+        let Compiled {
+            mut pipeline,
+            left_out: kept_out,
+            ..
+        } = compiled;
         if named.is_empty() {
             return Ok(Self {
                 pipeline,
@@ -33,7 +38,7 @@ impl Selection {
                 .filter(|job| job.name.as_str() == name || job.group == *name)
                 .collect();
             if found.is_empty() {
-                return Err(unknown(&pipeline, name));
+                return Err(absent(&pipeline, &kept_out, name));
             }
             wanted.extend(found.into_iter().map(|job| job.name.clone()));
         }
@@ -106,7 +111,17 @@ fn left_out(pipeline: &Pipeline, name: &JobName, kept: &BTreeSet<JobName>) -> Ve
     missing.cloned().collect()
 }
 
-fn unknown(pipeline: &Pipeline, name: &str) -> Failure {
+/// A job that is not in the pipeline is either kept out of this one, which is said with the reason, or of no file.
+fn absent(pipeline: &Pipeline, kept_out: &[LeftOut], name: &str) -> Failure {
+    let found = kept_out
+        .iter()
+        .find(|job| job.name.as_str() == name || job.group == name);
+    if let Some(job) = found {
+        let message = format!("the job `{name}` is not in this pipeline: {job}");
+        return Failure::new(FailureKind::Use, message).hint(
+            "--tag, --merge-request, --schedule, --web and --variable make pipelines for which other jobs are meant",
+        );
+    }
     let names: Vec<&str> = pipeline.jobs.iter().map(|job| job.name.as_str()).collect();
     Failure::new(FailureKind::Use, format!("this pipeline has no job `{name}`"))
         .hint(format!("its jobs are: {}", names.join(", ")))

@@ -2,7 +2,8 @@
 //!
 //! Within a pipeline the schedule sees to it; here a lock on a file stands for the group, which the kernel lets go of when
 //! its process dies, however it dies. Nobody queues: who comes first when the turn is free has it, as with GitLab's
-//! default, `unordered`.
+//! default process mode, `unordered`. The other modes (`oldest_first`, `newest_first`, `newest_ready_first`) order jobs
+//! by their pipelines; GitLab keeps them with the group, where its API sets them and no keyword of a configuration does.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
