@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
-
-use crate::Home;
+use crate::{Home, succeed};
 
 /// Copies a folder into a home as a git repository on `branch`, with one commit and a remote that names the project.
 ///
@@ -12,10 +10,10 @@ use crate::Home;
 /// When copying or git fails; git's own words are in the error.
 pub fn git_repository(home: &Home, files: &Path, project: &str, branch: &str) -> anyhow::Result<PathBuf> {
     let repository = home.work().join(project.replace('/', "-"));
-    run(
-        home,
-        &["cp", "-a", "--no-preserve=ownership"],
-        &[files, &repository],
+    let mut copy = home.command("cp");
+    succeed(
+        copy.args(["-a", "--no-preserve=ownership"])
+            .args([files, &repository]),
     )?;
     let git = |arguments: &[&str]| -> anyhow::Result<()> {
         let mut command = home.command("git");
@@ -23,13 +21,7 @@ pub fn git_repository(home: &Home, files: &Path, project: &str, branch: &str) ->
             .arg("-C")
             .arg(&repository)
             .args(["-c", "user.name=Test", "-c", "user.email=test@localhost"]);
-        let output = command.args(arguments).output().context("git")?;
-        ensure!(
-            output.status.success(),
-            "git {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(())
+        succeed(command.args(arguments)).map(drop)
     };
     git(&["init", "--quiet", "--initial-branch", branch])?;
     git(&["add", "--all", "--force"])?;
@@ -41,20 +33,4 @@ pub fn git_repository(home: &Home, files: &Path, project: &str, branch: &str) ->
         &format!("https://gitlab.example.com/{project}.git"),
     ])?;
     Ok(repository)
-}
-
-fn run(home: &Home, program: &[&str], paths: &[&Path]) -> anyhow::Result<()> {
-    let (name, arguments) = program.split_first().context("a program")?;
-    let output = home
-        .command(name)
-        .args(arguments)
-        .args(paths)
-        .output()
-        .context("starting a copy")?;
-    ensure!(
-        output.status.success(),
-        "{program:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }
