@@ -5,6 +5,9 @@
 //! is removed. When the second step does not happen because this process dies, the pod's lock is free and the next
 //! start of any process sweeps it.
 //!
+//! A keeper can be stopped (SIGSTOP) and go on. One that is stopped while its pod ends is killed: by us when it does not answer,
+//! by its launcher when we are gone. If the launcher was stopped as well, both stay until somebody ends them.
+//!
 //! A keeper can be killed under a living pod. What ran is dead then, and [`Pod::revive`] starts another one over the same
 //! directory.
 //!
@@ -24,6 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use shipway_oci::{Descriptor, Digest};
 use shipway_sandbox::{Keeper, KeeperError, LaunchError};
@@ -44,6 +48,9 @@ use crate::subnet::AddressPool;
 pub use network::NetworkError;
 pub(crate) use volume::Filling;
 pub use volume::{Volume, VolumeError};
+
+/// How long the keeper of a pod that is ending may say nothing. It answers in microseconds, also while its workers work.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a pod is started.
 #[derive(Debug, Clone)]
@@ -411,6 +418,12 @@ impl Pod {
         }
     }
 
+    /// Says that the pod is about to end: from now on a keeper that does not answer for 10 s, because somebody stopped it, is
+    /// killed, so that what is asked of the pod until [`Pod::close`] ends as well.
+    pub fn expect_end(&self) {
+        self.inner.keeper().insist(PATIENCE);
+    }
+
     /// Ends the pod: kills what runs in it, removes what it has. A second call finds nothing to do.
     pub async fn close(&self) {
         let inner = Arc::clone(&self.inner);
@@ -433,6 +446,8 @@ impl PodInner {
     }
 
     fn end(&self) {
+        // Before anything that waits for who asks the keeper now.
+        self.keeper().insist(PATIENCE);
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = Gate::Closed;
         self.closing.cancel();
         // Held to the end: who closes it a second time returns when it is closed.
@@ -468,6 +483,7 @@ impl Drop for PodInner {
         let (keeper, directory, id) = (self.keeper(), self.directory.clone(), self.id.clone());
         let containers = std::mem::take(&mut self.containers);
         let ended = std::thread::Builder::new().name("pod-end".into()).spawn(move || {
+            keeper.insist(PATIENCE);
             stop_all(&keeper, &containers);
             let removed = keeper.remove_tree(&directory);
             keeper.close();

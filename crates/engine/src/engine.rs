@@ -180,6 +180,7 @@ impl Engine {
     /// Ends its listeners and removes its containers; image names stay in their scope. A second call does nothing.
     pub async fn close(&self) {
         self.inner.closed.cancel();
+        self.inner.pod.expect_end();
         self.inner.remove_all_containers().await;
     }
 }

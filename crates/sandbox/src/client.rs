@@ -11,6 +11,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::mount::OpenTreeFlags;
 
@@ -35,6 +37,7 @@ pub struct Keeper {
 #[derive(Debug)]
 struct Handle {
     connection: Arc<Connection>,
+    insisting: AtomicBool,
 }
 
 impl Drop for Handle {
@@ -64,7 +67,10 @@ impl Keeper {
                 },
             })?;
         Ok(Self {
-            handle: Arc::new(Handle { connection }),
+            handle: Arc::new(Handle {
+                connection,
+                insisting: AtomicBool::new(false),
+            }),
         })
     }
 
@@ -76,6 +82,21 @@ impl Keeper {
     /// Process id of the launcher on this machine, for diagnostics.
     pub fn launcher_id(&self) -> u32 {
         self.handle.connection.launcher
+    }
+
+    /// From now on the keeper has to answer: one that says nothing for `patience`, because somebody stopped it, is killed, and
+    /// all calls get [`KeeperError::Gone`]. For whoever ends a pod, which is asked much before it is closed. Not undone; a second
+    /// call does nothing.
+    pub fn insist(&self, patience: Duration) {
+        if self.handle.insisting.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let connection = Arc::clone(&self.handle.connection);
+        let watch = move || connection.insist(patience);
+        // Without a thread the end is as it would be without this call.
+        let _ = std::thread::Builder::new()
+            .name("keeper-insist".into())
+            .spawn(watch);
     }
 
     /// Ends the keeper and everything it started; returns when all of it is gone.

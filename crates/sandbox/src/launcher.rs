@@ -2,7 +2,7 @@
 //!
 //! Two processes, because a pid namespace begins with the child of the process that asked for it. The launcher then
 //! only waits: the calling process has it as its child and so learns of the keeper's end; the keeper has asked the
-//! kernel to be killed with it. Both have one thread, which is what makes that parent-death signal sound (it fires
+//! kernel to be killed with it. When the calling process ends and the keeper, being stopped, does not, it is killed. Both have one thread, which is what makes that parent-death signal sound (it fires
 //! when the thread that forked ends).
 //!
 //! Failure: every step that fails is sent to the calling process, and this process ends.
@@ -10,11 +10,13 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
-use rustix::process::{DumpableBehavior, PidfdFlags, Signal, WaitOptions, pidfd_open};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, pidfd_open};
 use rustix::thread::UnshareFlags;
 
 use crate::error::{Doing as _, KeeperError, Result};
@@ -27,6 +29,9 @@ use crate::wire;
 
 /// The name under which the binary is the keeper.
 pub(crate) const KEEPER_NAME: &str = "shipway-keeper";
+
+/// How long a keeper may outlive whoever started its pod before it is killed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Becomes a pod's keeper if this process was started as one; otherwise returns at once.
 ///
@@ -63,6 +68,7 @@ fn take_socket() -> std::result::Result<OwnedFd, Errno> {
 }
 
 fn launch(socket: &OwnedFd) -> Result<i32> {
+    let owner = rustix::process::getppid();
     let Some((plan, _)) = wire::receive::<LaunchPlan>(socket)? else {
         return Ok(0);
     };
@@ -93,15 +99,42 @@ fn launch(socket: &OwnedFd) -> Result<i32> {
         Fork::Parent(keeper) => {
             // The keeper's end must be the end of the connection, so this process may not hold it.
             close_socket(socket)?;
-            let waited =
-                rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(keeper), WaitOptions::empty()));
-            Ok(waited
-                .ok()
-                .flatten()
-                .and_then(|(_, status)| status.exit_status())
-                .unwrap_or(1))
+            attend(keeper, owner)
         }
     }
+}
+
+/// Waits for the keeper's end, and sees to it once whoever started the pod is gone.
+///
+/// The keeper then ends by itself, with its connection; one that was stopped (SIGSTOP) does not see that and is killed.
+fn attend(keeper: Pid, owner: Option<Pid>) -> Result<i32> {
+    let open = |pid| pidfd_open(pid, PidfdFlags::empty());
+    let keeper_ended = open(keeper).doing(|| "open the keeper's pidfd".into())?;
+    // Opened only now, so that the keeper never has it: it leads out of the pod. A parent that is another one by now has ended.
+    let owner = owner.filter(|owner| rustix::process::getppid() == Some(*owner));
+    if let Some(owner_ended) = owner.and_then(|owner| open(owner).ok()) {
+        wait_for_any(&[&keeper_ended, &owner_ended], None);
+    }
+    if !wait_for_any(&[&keeper_ended], Some(PATIENCE)) {
+        // Fails only if it ended in the meantime.
+        let _ = rustix::process::kill_process(keeper, Signal::KILL);
+    }
+    let waited = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(keeper), WaitOptions::empty()));
+    Ok(waited
+        .ok()
+        .flatten()
+        .and_then(|(_, status)| status.exit_status())
+        .unwrap_or(1))
+}
+
+/// Waits until one of the processes has ended; false when the time is over before.
+fn wait_for_any(ended: &[&OwnedFd], time: Option<Duration>) -> bool {
+    let time = time.map(|time| Timespec {
+        tv_sec: time.as_secs().cast_signed(),
+        tv_nsec: time.subsec_nanos().into(),
+    });
+    let mut ready: Vec<_> = ended.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
+    rustix::io::retry_on_intr(|| poll(&mut ready, time.as_ref())).is_ok_and(|count| count > 0)
 }
 
 /// Replaces the socket by `/dev/null`: the descriptor is borrowed, its number stays taken.

@@ -128,6 +128,8 @@ pub(crate) enum Request {
     },
     Stop(ContainerId),
     Probe(Question),
+    /// Nothing: whether the keeper still answers.
+    Ping,
 }
 
 /// What is to be applied without its stream.

@@ -8,7 +8,10 @@ use shipway_container::{Egress, ExcessSignal, PodOptions, Swept};
 use crate::harness::tests;
 use crate::house::{House, eventually, open, script, until};
 
-tests!(the_next_start_removes_what_a_killed_process_left);
+tests!(
+    the_next_start_removes_what_a_killed_process_left,
+    a_pod_ends_though_its_keeper_was_stopped,
+);
 
 const FLAG: &str = "--die-with-a-pod-in";
 
@@ -81,4 +84,31 @@ async fn the_next_start_removes_what_a_killed_process_left() {
     );
     assert_eq!(next.sweep().await, Swept::default());
     living.close().await;
+}
+
+async fn a_pod_ends_though_its_keeper_was_stopped() {
+    let house = House::new().await;
+    let pod = house.pod().await;
+    let container = pod
+        .create(script(&house.busybox(), "echo up; sleep 1000"))
+        .await
+        .unwrap();
+    container.start().await.unwrap();
+    until(&mut container.logs(true), "up").await;
+    let launcher = pod.keeper().launcher_id();
+    let children = std::fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).unwrap();
+    let keeper = rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(keeper, rustix::process::Signal::STOP).unwrap();
+
+    // What is asked before the end is said waits; then it fails.
+    let asking = tokio::spawn({
+        let container = container.clone();
+        async move { container.kill(shipway_container::Signal::TERM).await }
+    });
+    tokio::time::timeout(std::time::Duration::from_secs(60), pod.close())
+        .await
+        .expect("the end of the pod");
+    assert!(asking.await.unwrap().is_err());
+    assert!(!Path::new(&format!("/proc/{launcher}")).exists());
+    assert!(!house.keeper().join(pod.directory()).exists());
 }

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use rustix::event::Timespec;
 
 use crate::error::{KeeperError, Result};
 use crate::ids::ProcessId;
@@ -60,6 +62,13 @@ impl Connection {
 
     /// Sends a request with its descriptors and waits for the answer with those that it brings.
     pub(super) fn ask(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<(Answer, Vec<OwnedFd>)> {
+        let receiver = self.send(request, fds)?;
+        let (body, fds) = receiver.recv().map_err(|_| KeeperError::Gone)?;
+        Ok((body?, fds))
+    }
+
+    /// Sends a request; its answer, or nothing if the connection ends first, comes out of what is returned.
+    fn send(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<Receiver<Delivery>> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = sync_channel(1);
         match &mut *self.lock() {
@@ -72,8 +81,33 @@ impl Connection {
             }
             return Err(error);
         }
-        let (body, fds) = receiver.recv().map_err(|_| KeeperError::Gone)?;
-        Ok((body?, fds))
+        Ok(receiver)
+    }
+
+    /// Asks again and again whether the keeper is there, until the connection ends; ends it, and with it the keeper, when it does
+    /// not answer within `patience`.
+    pub(super) fn insist(&self, patience: Duration) {
+        while self.answers(patience) {
+            let state = self.lock();
+            let goes_on = |state: &mut State| !matches!(state, State::Ended);
+            let waited = self.ended.wait_timeout_while(state, patience, goes_on);
+            if matches!(*waited.unwrap_or_else(PoisonError::into_inner).0, State::Ended) {
+                return;
+            }
+        }
+        self.shut();
+    }
+
+    fn answers(&self, patience: Duration) -> bool {
+        use rustix::event::{PollFd, PollFlags, poll};
+        // Whoever does not read either has its requests pile up until nothing more can be sent.
+        let mut ready = [PollFd::new(&self.socket, PollFlags::OUT)];
+        let writable = rustix::io::retry_on_intr(|| poll(&mut ready, Some(&timespec(patience))));
+        if !writable.is_ok_and(|count| count > 0) {
+            return false;
+        }
+        self.send(Request::Ping, &[])
+            .is_ok_and(|answer| answer.recv_timeout(patience).is_ok())
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -119,12 +153,8 @@ impl Connection {
 fn reap(launcher: &mut Child, keeper: &OwnedFd) {
     use rustix::event::{PollFd, PollFlags, poll};
     let ends_in_time = || {
-        let patience = rustix::time::Timespec {
-            tv_sec: PATIENCE.as_secs().cast_signed(),
-            tv_nsec: 0,
-        };
         let mut ready = [PollFd::new(keeper, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut ready, Some(&patience))).is_ok_and(|count| count > 0)
+        rustix::io::retry_on_intr(|| poll(&mut ready, Some(&timespec(PATIENCE)))).is_ok_and(|count| count > 0)
     };
     if !ends_in_time() {
         // Fails only if it ended in the meantime.
@@ -133,4 +163,11 @@ fn reap(launcher: &mut Child, keeper: &OwnedFd) {
     }
     // Fails only if somebody else reaped it, which is as good.
     let _ = launcher.wait();
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: time.as_secs().cast_signed(),
+        tv_nsec: time.subsec_nanos().into(),
+    }
 }

@@ -26,6 +26,7 @@ pub(super) enum Outcome {
 /// Answers `request` if it is quick.
 pub(super) fn answer(directory: &OwnedFd, request: Request, fds: Vec<OwnedFd>) -> Result<Outcome> {
     let given = match request {
+        Request::Ping => Vec::new(),
         Request::AddAddress(address) => {
             net::add_address(address)?;
             Vec::new()

@@ -1,7 +1,7 @@
 //! Whatever is killed, nothing stays behind.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,18 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("mortality::closing_ends_everything", closing_ends_everything),
     ("mortality::dropping_ends_everything", dropping_ends_everything),
+    (
+        "mortality::a_stopped_keeper_ends_with_its_pod",
+        a_stopped_keeper_ends_with_its_pod,
+    ),
+    (
+        "mortality::a_keeper_that_answers_is_not_given_up",
+        a_keeper_that_answers_is_not_given_up,
+    ),
+    (
+        "mortality::a_stopped_keeper_ends_with_who_started_it",
+        a_stopped_keeper_ends_with_who_started_it,
+    ),
     (
         "mortality::a_hundred_containers_leak_nothing",
         a_hundred_containers_leak_nothing,
@@ -97,7 +109,11 @@ fn settled_family(house: &House) -> Vec<u32> {
 }
 
 fn kill(pid: u32) {
-    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
 }
 
 fn assert_gone(house: &House, family: &[u32]) {
@@ -186,6 +202,73 @@ fn dropping_ends_everything() {
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).unwrap();
     assert_eq!(text, "");
+}
+
+/// The owner asks a keeper for something before it closes it: that must not hang for ever.
+fn a_stopped_keeper_ends_with_its_pod() {
+    let house = House::with_busybox();
+    busy(&house);
+    let family = settled_family(&house);
+    signal(family[1], Signal::STOP);
+    house.keeper.insist(Duration::from_millis(300));
+    assert_eq!(
+        house.keeper.remove_tree(Path::new("busy")),
+        Err(KeeperError::Gone)
+    );
+    house.keeper.close();
+    assert_gone(&house, &family);
+}
+
+fn a_keeper_that_answers_is_not_given_up() {
+    let house = House::with_busybox();
+    house.keeper.insist(Duration::from_millis(100));
+    house.keeper.insist(Duration::from_millis(100));
+    // Many times its patience, of which the keeper's own thread spends nothing.
+    assert_eq!(house.script("long", "sleep 1; exit 3").0, ExitStatus::Code(3));
+    assert!(house.keeper.is_alive());
+}
+
+/// This very test, in a process of its own: starts a pod, says who is in it, and waits to be killed.
+const OWNER: &str = "SHIPWAY_TEST_OWNER";
+
+fn a_stopped_keeper_ends_with_who_started_it() {
+    if std::env::var_os(OWNER).is_some() {
+        let house = House::with_busybox();
+        busy(&house);
+        println!("family {:?}", settled_family(&house));
+        loop {
+            std::thread::park();
+        }
+    }
+    // What it leaves goes with this.
+    let place = tempfile::tempdir().unwrap();
+    let mut owner = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "mortality::a_stopped_keeper_ends_with_who_started_it"])
+        .env(OWNER, "1")
+        .env("TMPDIR", place.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(owner.stdout.take().unwrap());
+    let family: Vec<u32> = output
+        .lines()
+        .find_map(|line| {
+            let line = line.unwrap();
+            let list = line.strip_prefix("family [")?.strip_suffix("]")?.to_owned();
+            Some(list.split(", ").map(|pid| pid.parse().unwrap()).collect())
+        })
+        .unwrap();
+    signal(family[1], Signal::STOP);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while family.iter().any(|pid| is_alive(*pid)) {
+        assert!(
+            Instant::now() < deadline,
+            "it outlives who started it: {family:?}"
+        );
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }
 
 /// Listens to what it is told, and never answers.
