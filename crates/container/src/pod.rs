@@ -15,6 +15,7 @@
 //! without it ends as well, but in the background.
 
 mod kept;
+pub(crate) mod lent;
 mod memory;
 mod network;
 mod volume;
@@ -159,6 +160,8 @@ pub(crate) struct PodInner {
     excess: ExcessSignal,
     _watched: Sender<Infallible>,
     spools: Mutex<Vec<Footprint>>,
+    /// Manifests of images that its containers stand on, and how many do.
+    lent: Mutex<BTreeMap<Digest, usize>>,
 }
 
 /// Whether this place tells how much memory a pod uses.
@@ -238,6 +241,7 @@ impl Pod {
             excess: options.excess,
             _watched: watched,
             spools: Mutex::default(),
+            lent: Mutex::default(),
         };
         let inner = Arc::new(inner);
         watch::begin(&inner, dropped).map_err(|source| StartPodError::Watch { source })?;
@@ -462,6 +466,7 @@ impl PodInner {
         keeper.close();
         match removed {
             Ok(()) => {
+                lent::give_back_all(self.runtime.store(), &self.id, &self.lent);
                 if let Err(error) = locks.pod.remove() {
                     tracing::warn!(%error, pod = %self.id, "the lock of a pod that has ended stays");
                 }
@@ -482,11 +487,14 @@ impl Drop for PodInner {
         };
         let (keeper, directory, id) = (self.keeper(), self.directory.clone(), self.id.clone());
         let containers = std::mem::take(&mut self.containers);
+        let borrowed = std::mem::take(&mut self.lent);
+        let runtime = self.runtime.clone();
         let ended = std::thread::Builder::new().name("pod-end".into()).spawn(move || {
             keeper.insist(PATIENCE);
             stop_all(&keeper, &containers);
             let removed = keeper.remove_tree(&directory);
             keeper.close();
+            lent::give_back_all(runtime.store(), &id, &borrowed);
             if removed.is_err() || locks.pod.remove().is_err() {
                 tracing::warn!(pod = %id, "the directory of a dropped pod stays until the next start");
             }

@@ -17,7 +17,7 @@ use crate::images::Images;
 use crate::layers::{Boot, Layers};
 use crate::limits::PodLimits;
 use crate::lock::{self, LayersLock, LifeLock};
-use crate::pod::{Pod, PodOptions, StartPodError};
+use crate::pod::{Pod, PodOptions, StartPodError, lent};
 
 /// What a runtime is made of.
 pub struct RuntimeOptions {
@@ -357,7 +357,7 @@ impl Runtime {
                     continue;
                 }
             };
-            match self.sweep_pod(&mut keeper, &Path::new("pods").join(pod.as_str()), leftover) {
+            match self.sweep_pod(&mut keeper, &pod, leftover) {
                 Ok(()) => swept.pods += 1,
                 Err(error) => {
                     tracing::warn!(error = &*error, %pod, "leftovers of a dead pod stay");
@@ -390,9 +390,11 @@ impl Runtime {
     fn sweep_pod(
         &self,
         keeper: &mut Option<Keeper>,
-        directory: &Path,
+        pod: &PodId,
         leftover: LifeLock,
     ) -> Result<(), Box<dyn std::error::Error>> {
+        let directory = &Path::new("pods").join(pod.as_str());
+        lent::forget(&self.inner.store, pod)?;
         if self.inner.directory.join(directory).exists() {
             let keeper = match keeper {
                 Some(keeper) => keeper,

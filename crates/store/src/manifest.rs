@@ -8,7 +8,7 @@ use shipway_oci::{Descriptor, Digest, Manifest, ManifestError, References, Repos
 
 use crate::database::{change, exists, now, parsed, row, rows, size};
 use crate::space::{REPOSITORY, SCOPE, Space};
-use crate::untagged::tag_leaves;
+use crate::unnamed::name_leaves;
 use crate::{Result, Store, StoreError};
 
 const TO_BLOB: i64 = 0;
@@ -119,7 +119,6 @@ impl Store {
             let space = Space::from(repository).ensure(db)?;
             let manifest = hold(db, REPOSITORY, space, write)?;
             for tag in &write.tags {
-                tag_leaves(db, space, tag.as_str())?;
                 name(db, space, tag.as_str(), manifest)?;
             }
             Ok(())
@@ -284,8 +283,7 @@ pub(crate) fn hold(
     let sql =
         "INSERT INTO held_manifests (space, manifest, media_type, subject, artifact_type, annotations, held)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-        ON CONFLICT (space, manifest) DO UPDATE SET media_type = excluded.media_type,
-            held = CASE WHEN ?8 THEN excluded.held ELSE held END";
+        ON CONFLICT (space, manifest) DO UPDATE SET media_type = excluded.media_type, held = excluded.held";
     let parameters = (
         space,
         manifest,
@@ -293,9 +291,8 @@ pub(crate) fn hold(
         references.subject.as_ref().map(Digest::as_str),
         references.artifact_type.as_deref(),
         annotations,
+        // Since when nothing may name it; put again, that begins anew.
         now(),
-        // For a repository it says since when the manifest may be untagged; pushed again, that begins anew.
-        kind == REPOSITORY,
     );
     change(db, sql, parameters)?;
     Ok(manifest)
@@ -323,6 +320,7 @@ pub(crate) fn held(db: &Connection, space: i64, digest: &Digest) -> rusqlite::Re
 
 /// Points a name to a manifest that the space holds.
 pub(crate) fn name(db: &Connection, space: i64, name: &str, manifest: i64) -> rusqlite::Result<()> {
+    name_leaves(db, space, name)?;
     let sql = "INSERT INTO names (space, name, manifest, changed) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT (space, name) DO UPDATE SET manifest = excluded.manifest, changed = excluded.changed";
     change(db, sql, (space, name, manifest, now()))?;

@@ -6,7 +6,7 @@ use shipway_oci::{Digest, RepositoryName, Tag};
 use crate::blob::LEASE_STEP;
 use crate::database::{change, exists, now, parsed, row, rows, size};
 use crate::space::{REPOSITORY, Space};
-use crate::untagged::tag_leaves;
+use crate::unnamed::name_leaves;
 use crate::{BlobInfo, Result, Store};
 
 /// Lets a space read a blob, or extends that it does.
@@ -139,7 +139,7 @@ impl Store {
             let Some(space) = Space::from(repository).find(db)? else {
                 return Ok(false);
             };
-            tag_leaves(db, space, tag.as_str())?;
+            name_leaves(db, space, tag.as_str())?;
             Ok(change(
                 db,
                 "DELETE FROM names WHERE space = ?1 AND name = ?2",

@@ -14,6 +14,9 @@ use crate::database::row;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope(Box<str>);
 
+const JOB: &str = "job/";
+const LENT: &str = "lent/";
+const PROJECT: &str = "project/";
 const PULLED: &str = "pulled/";
 
 /// A text that cannot name a scope.
@@ -37,7 +40,23 @@ impl Scope {
 
     /// The images of one job.
     pub fn job(job: u64) -> Self {
-        Self(format!("job/{job}").into())
+        Self(format!("{JOB}{job}").into())
+    }
+
+    /// The images of whatever scope that the containers of one pod stand on: they are kept for it while it lives.
+    ///
+    /// # Errors
+    /// When a scope cannot be named after the pod.
+    pub fn lent(pod: &str) -> Result<Self, ScopeError> {
+        format!("{LENT}{pod}").parse()
+    }
+
+    /// What jobs of a project build from one to the next, names and cache.
+    ///
+    /// # Errors
+    /// When the path is none that a scope can be named after.
+    pub fn project(project: &str) -> Result<Self, ScopeError> {
+        format!("{PROJECT}{project}").parse()
     }
 
     /// What jobs of a project brought here from registries: names are no other project's, bytes are everybody's.
@@ -51,6 +70,16 @@ impl Scope {
     /// The project whose jobs brought these images here; nothing for any other scope.
     pub fn pulled_for(&self) -> Option<&str> {
         self.0.strip_prefix(PULLED)
+    }
+
+    /// The project whose jobs build these images; nothing for any other scope.
+    pub fn built_for(&self) -> Option<&str> {
+        self.0.strip_prefix(PROJECT)
+    }
+
+    /// Whether it lasts: what is of a job goes with the job, what is lent with the pod.
+    pub fn is_lasting(&self) -> bool {
+        !self.0.starts_with(JOB) && !self.0.starts_with(LENT)
     }
 
     /// The text.

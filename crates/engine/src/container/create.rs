@@ -81,11 +81,15 @@ impl Inner {
         options.stdin_stays_open = !body.stdin_once;
         options.terminal = body.tty;
 
-        let container = self
-            .pod
-            .create(options)
-            .await
-            .map_err(|error| create_failure(&error))?;
+        let borrowed = self.pod.borrow_image(&self.scope, &image.manifest).await;
+        borrowed.map_err(|error| Failure::internal(told(&error)))?;
+        let container = match self.pod.create(options).await {
+            Ok(container) => container,
+            Err(error) => {
+                self.pod.give_back_image(&image.manifest).await;
+                return Err(create_failure(&error));
+            }
+        };
         let short = container.id().short().to_owned();
         self.pod_name(&container, &short);
         let record = Arc::new(Record::new(NewRecord {
@@ -102,11 +106,9 @@ impl Inner {
         if let Err(failure) = self.enlist(&record, &mounts.anonymous, &mounts.named, &networks) {
             self.volumes().forget_container(&record.id);
             self.networks().forget_container(&record.id);
-            record
-                .container
-                .remove(true)
-                .await
-                .map_err(|error| Failure::internal(told(&error)))?;
+            let removed = record.container.remove(true).await;
+            removed.map_err(|error| Failure::internal(told(&error)))?;
+            self.pod.give_back_image(&record.image.manifest).await;
             return Err(failure);
         }
         reservation.fill(Arc::clone(&record));

@@ -71,6 +71,7 @@ impl Inner {
                 told(&error)
             ))
         })?;
+        self.pod.give_back_image(&record.image.manifest).await;
         self.containers.remove(record);
         self.execs.forget_container(&record.id);
         self.networks().forget_container(&record.id);

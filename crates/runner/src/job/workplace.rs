@@ -323,9 +323,7 @@ pub(super) fn choose_builder(variables: &mut Variables) -> bool {
 /// Where a project keeps images and build steps from job to job. What unprotected branches write, protected ones do not
 /// read.
 pub(super) fn kept_scope(payload: &JobPayload) -> Result<Scope, JobError> {
-    format!("project/{}", project_class(payload))
-        .parse()
-        .doing(NAMING)
+    Scope::project(&project_class(payload)).doing(NAMING)
 }
 
 /// The project, apart for protected branches and tags and for others.

@@ -1,6 +1,7 @@
 //! `shipway image`: the images of this machine, and their way in and out.
 
 mod list;
+mod remove;
 mod transfer;
 
 use std::path::PathBuf;
@@ -17,10 +18,16 @@ use crate::screen;
 pub(crate) enum ImageCommand {
     /// List the images of this machine
     Ls {
+        /// Also list images without a name
+        #[arg(short, long)]
+        all: bool,
+        /// List only images without a name: a newer one took their last, or they never had one
+        #[arg(long, conflicts_with = "all")]
+        dangling: bool,
         /// List what the registry holds instead
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["all", "dangling"])]
         registry: bool,
-        /// Print a line of JSON for each image
+        /// Print a line of JSON for each image, one for each project that has it
         #[arg(long)]
         json: bool,
     },
@@ -57,9 +64,9 @@ pub(crate) enum ImageCommand {
     },
     /// Remove a name, and the image when it was its last
     Rm {
-        /// Names
-        #[arg(required = true)]
-        references: Vec<String>,
+        /// Names, or the beginnings of ids or digests of images with one name or none
+        #[arg(required = true, value_name = "IMAGE")]
+        images: Vec<String>,
     },
     /// Make an image from the tar of a root file system; it stands in for its registry when that cannot be reached
     Import {
@@ -107,11 +114,12 @@ impl ImageCommand {
 
 pub(crate) async fn execute(command: ImageCommand, installation: Installation) -> Result<ExitCode, Failure> {
     match command {
-        ImageCommand::Ls { registry: true, json } => list::registry(&installation, json)?,
         ImageCommand::Ls {
-            registry: false,
-            json,
-        } => list::local(&installation, json).await?,
+            registry: true, json, ..
+        } => list::registry(&installation, json)?,
+        ImageCommand::Ls {
+            all, dangling, json, ..
+        } => list::local(&installation, Which::of(all, dangling), json).await?,
         ImageCommand::Inspect { image } => list::inspect(&installation, &image).await?,
         ImageCommand::Pull {
             reference,
@@ -122,7 +130,7 @@ pub(crate) async fn execute(command: ImageCommand, installation: Installation) -
         }
         ImageCommand::Push { reference, quiet } => transfer::push(&installation, &reference, quiet).await?,
         ImageCommand::Tag { image, reference } => list::tag(&installation, &image, &reference).await?,
-        ImageCommand::Rm { references } => list::remove(&installation, &references).await?,
+        ImageCommand::Rm { images } => remove::remove(&installation, &images).await?,
         ImageCommand::Import {
             reference,
             tar,
@@ -140,6 +148,27 @@ pub(crate) async fn execute(command: ImageCommand, installation: Installation) -
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which of the local images are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those with a name.
+    Named,
+    /// Those without.
+    Nameless,
+    /// All.
+    Both,
+}
+
+impl Which {
+    fn of(all: bool, dangling: bool) -> Self {
+        match (all, dangling) {
+            (true, _) => Self::Both,
+            (false, true) => Self::Nameless,
+            (false, false) => Self::Named,
+        }
+    }
 }
 
 /// An error of looking images up: the store is broken or the question is ambiguous.

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(3600);
 /// A day: whoever pushes by digest first and tags at the end has had time for it.
 const DEFAULT_UNTAGGED: &str = "24h";
 
-/// Show what the data directory holds and remove what nothing refers to
+/// Show what the data directory holds and remove what nothing refers to, images without a name included
 #[derive(Debug, Args)]
 pub(crate) struct PruneArguments {
     /// Also remove the build cache, unpacked layers, the images that jobs pulled, copies of work trees' histories, and what
@@ -77,6 +77,10 @@ pub(crate) async fn prune(
     if !arguments.dry_run {
         forget_dead_jobs(&installation.data, &installation.store);
     }
+    let nameless = installation.store.expire_nameless(GRACE, arguments.dry_run);
+    let nameless = nameless
+        .map_err(|error| broken("removing images without a name", &error))?
+        .len();
     if arguments.all && !arguments.dry_run {
         installation
             .store
@@ -96,11 +100,18 @@ pub(crate) async fn prune(
         .store
         .collect(&options)
         .map_err(|error| broken("removing blobs", &error))?;
+    let left = installation.store.nameless_images();
+    let left = left.map_err(|error| broken("reading the store", &error))?.len();
+    let kept = if arguments.dry_run {
+        left - nameless.min(left)
+    } else {
+        left
+    };
     if arguments.json {
         let removed = layers.as_ref().map_or(0, Layers::removed);
         let figures = serde_json::json!({
             "blobs": usage.blobs, "blob_bytes": usage.blob_bytes, "repositories": usage.repositories,
-            "bytes_on_disk": whole, "removed_blobs": report.blobs, "removed_bytes": report.bytes, "removed_layers": removed,
+            "bytes_on_disk": whole, "removed_images": nameless, "kept_nameless_images": kept, "removed_blobs": report.blobs, "removed_bytes": report.bytes, "removed_layers": removed,
             "layers_in_use": matches!(layers, Ok(Layers::InUse)), "dry_run": arguments.dry_run,
         });
         screen::document(&figures.to_string());
@@ -116,6 +127,12 @@ pub(crate) async fn prune(
     } else {
         "removed"
     };
+    screen::line(&format!("{nameless} images without a name {verb}"));
+    if kept > 0 {
+        screen::line(&format!(
+            "{kept} images without a name stay: they are younger than an hour, or containers of an engine stand on them"
+        ));
+    }
     screen::line(&format!(
         "{} in {} blobs {verb}",
         screen::size(report.bytes),

@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use shipway_oci::Reference;
 use shipway_store::{ManifestWrite, Scope, Store};
-use shipway_testkit::Account;
+use shipway_testkit::{Account, Peer};
 
-use crate::harness::{SUITES, User, succeed, text};
+use crate::harness::{RunningEngine, SUITES, User, succeed, text};
 
 #[test]
 fn an_imported_image_can_be_tagged_before_anything_used_it() -> Result<()> {
@@ -50,14 +50,27 @@ fn images_of_projects_are_listed_with_their_project_and_go_by_name_or_all_at_onc
     succeed(&mut user.shipway(&["image", "tag", "busybox:1.36", "mine:1"]))?;
     let before = listed()?;
     for (name, origin) in [
-        ("alpine:3", "pulled for group/one:protected"),
-        ("alpine:3", "pulled for group/one:unprotected"),
-        ("alpine:3", "pulled for group/two:protected"),
+        ("alpine:3", "pulled for 2 projects"),
         ("debian:12", "pulled for group/two:protected"),
         ("busybox:1.36", "imported"),
         ("mine:1", "built or pulled"),
     ] {
         ensure!(line(&before, name, origin), "{name} {origin}: {before}");
+    }
+    ensure!(
+        before.matches("alpine:3").count() == 1,
+        "a line for each image: {before}"
+    );
+    let json = text(&succeed(&mut user.shipway(&["image", "ls", "--json"]))?);
+    for origin in [
+        "group/one:protected",
+        "group/one:unprotected",
+        "group/two:protected",
+    ] {
+        ensure!(
+            line(&json, "alpine:3", &format!("pulled for {origin}")),
+            "programs are told all: {json}"
+        );
     }
 
     succeed(&mut user.shipway(&["image", "rm", "alpine:3"]))?;
@@ -79,5 +92,126 @@ fn images_of_projects_are_listed_with_their_project_and_go_by_name_or_all_at_onc
     let left = listed()?;
     ensure!(!left.contains("debian"), "{left}");
     ensure!(left.contains("mine:1") && left.contains("busybox:1.36"), "{left}");
+    Ok(())
+}
+
+/// A day goes by for what the images of a data directory are kept for.
+fn age(user: &User) -> Result<()> {
+    let store = rusqlite::Connection::open(user.home.data().join("store/store.sqlite"))?;
+    store.execute_batch(
+        "UPDATE held_manifests SET held = held - 86400000; UPDATE blobs SET touched = touched - 86400000;",
+    )?;
+    Ok(())
+}
+
+/// What a build without a name made on an image.
+fn built(user: &User, base: &str, mark: &str) -> Result<String> {
+    let context = user.home.work().join("context");
+    std::fs::create_dir_all(&context)?;
+    std::fs::write(
+        context.join("Dockerfile"),
+        format!("FROM {base}\nCOPY Dockerfile /\nLABEL mark={mark}\n"),
+    )?;
+    user.home.account().own(&context)?;
+    let built = succeed(user.shipway(&["build", "--quiet"]).arg(&context))?;
+    Ok(String::from_utf8(built.stdout)?.trim().to_owned())
+}
+
+#[test]
+fn images_without_a_name_are_listed_and_go_by_digest_or_in_time() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let listed = |arguments: &[&str]| -> Result<String> {
+        let command = [&["image", "ls"], arguments].concat();
+        Ok(text(&succeed(&mut user.shipway(&command))?))
+    };
+    let (one, two) = (built(&user, "scratch", "one")?, built(&user, "scratch", "two")?);
+    let hex = |id: &str| id.trim_start_matches("sha256:").to_owned();
+    ensure!(!listed(&[])?.contains("<none>"), "docker lists them when asked");
+    for flag in ["--dangling", "--all"] {
+        let shown = listed(&[flag])?;
+        ensure!(
+            shown.matches("<none>").count() == 2 && shown.contains(&hex(&one)[..12]),
+            "{flag}: {shown}"
+        );
+    }
+    let json = listed(&["--dangling", "--json"])?;
+    ensure!(json.contains(&one) && json.contains("\"name\":null"), "{json}");
+
+    // An id of an image with one name goes as docker has it; one with several names is asked about.
+    succeed(&mut user.shipway(&["image", "tag", &one, "mine:1"]))?;
+    succeed(&mut user.shipway(&["image", "tag", &one, "mine:2"]))?;
+    let refused = user.shipway(&["image", "rm", &hex(&one)[..12]]).output()?;
+    ensure!(
+        refused.status.code() == Some(2) && text(&refused).contains("mine:1, mine:2"),
+        "{}",
+        text(&refused)
+    );
+    succeed(&mut user.shipway(&["image", "rm", "mine:1"]))?;
+    for id in [&hex(&one)[..12], two.as_str()] {
+        succeed(&mut user.shipway(&["image", "rm", id]))?;
+    }
+    ensure!(
+        listed(&["--all"])?.lines().count() == 1,
+        "{}",
+        listed(&["--all"])?
+    );
+    let gone = user.shipway(&["image", "rm", &hex(&two)]).output()?;
+    ensure!(gone.status.code() == Some(2), "{}", text(&gone));
+
+    built(&user, "scratch", "three")?;
+    let said = text(&succeed(&mut user.shipway(&["prune"]))?);
+    ensure!(said.contains("1 images without a name stay"), "{said}");
+    age(&user)?;
+    let said = text(&succeed(&mut user.shipway(&["prune", "--dry-run"]))?);
+    ensure!(
+        said.contains("1 images without a name could be removed"),
+        "{said}"
+    );
+    let said = text(&succeed(&mut user.shipway(&["prune"]))?);
+    ensure!(said.contains("1 images without a name removed"), "{said}");
+    ensure!(
+        listed(&["--all"])?.lines().count() == 1,
+        "{}",
+        listed(&["--all"])?
+    );
+    Ok(())
+}
+
+/// Docker leaves alone what a container stands on, and so does who frees space beside an engine.
+#[test]
+fn the_image_of_a_container_stays_while_its_engine_lives() -> Result<()> {
+    let Some(docker) = Peer::find("docker") else {
+        return Ok(());
+    };
+    let user = User::with_base_images(Account::Caller, SUITES[0])?;
+    let engine = RunningEngine::start(&user)?;
+    let run = |arguments: &[&str]| -> Result<String> {
+        let mut docker = std::process::Command::new(docker.path());
+        docker.env("DOCKER_HOST", &engine.host).args(arguments);
+        Ok(text(&succeed(&mut docker)?).trim().to_owned())
+    };
+    let mine = built(&user, "busybox:1.36", "mine")?;
+    succeed(&mut user.shipway(&["image", "tag", &mine, "mine:1"]))?;
+    let container = run(&["create", "mine:1", "true"])?;
+    let id = run(&["inspect", "--format", "{{.Image}}", &container])?;
+    ensure!(id == mine, "{id}");
+    // Its name goes to another one.
+    let other = built(&user, "scratch", "other")?;
+    succeed(&mut user.shipway(&["image", "tag", &other, "mine:1"]))?;
+    age(&user)?;
+    let said = text(&succeed(&mut user.shipway(&["prune"]))?);
+    ensure!(said.contains("1 images without a name stay"), "{said}");
+    let refused = user.shipway(&["image", "rm", &id]).output()?;
+    ensure!(
+        refused.status.code() == Some(2) && text(&refused).contains("stands on"),
+        "{}",
+        text(&refused)
+    );
+    run(&["start", "--attach", &container])?;
+    run(&["image", "inspect", &id])?;
+    run(&["rm", &container])?;
+    let said = text(&succeed(&mut user.shipway(&["prune"]))?);
+    ensure!(said.contains("1 images without a name removed"), "{said}");
+    engine.end()?;
     Ok(())
 }

@@ -7,6 +7,7 @@ mod collection;
 mod crash;
 mod images;
 mod model;
+mod nameless;
 mod opening;
 mod registry;
 mod support;
