@@ -5,7 +5,9 @@
 
 use super::error::{DockerfileError, Position, SourceText};
 use super::heredoc::Heredoc;
+use super::json::{JsonForm, json_form};
 use super::limits;
+use super::split::leading_flags;
 
 /// One instruction's text.
 #[derive(Debug, Clone)]
@@ -205,14 +207,16 @@ fn opens_heredocs(text: &str) -> bool {
     if !text.contains("<<") {
         return false;
     }
-    let mut words = text.split_whitespace().map(str::to_ascii_lowercase);
-    let mut keyword = words.next();
-    if keyword.as_deref() == Some("onbuild") {
-        keyword = words.next();
+    let first_word = |text: &str| {
+        let text = text.trim_start();
+        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        (text[..end].to_ascii_lowercase(), text[end..].to_owned())
+    };
+    let (mut keyword, mut rest) = first_word(text);
+    if keyword == "onbuild" {
+        (keyword, rest) = first_word(&rest);
     }
-    let takes = matches!(keyword.as_deref(), Some("run" | "copy" | "add"));
-    takes
-        && !words
-            .find(|word| !word.starts_with("--"))
-            .is_some_and(|word| word.starts_with('['))
+    let (_, arguments) = leading_flags(&rest);
+    matches!(keyword.as_str(), "run" | "copy" | "add")
+        && matches!(json_form(&rest[arguments..]), JsonForm::Text)
 }

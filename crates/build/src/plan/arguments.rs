@@ -122,19 +122,40 @@ fn platform_arguments(target: &Platform, target_stage: Option<&str>) -> BTreeMap
     arguments
 }
 
+/// An ARG of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Declaration {
+    value: Option<String>,
+    /// Whether it is newer than the variable of its name: what was said last counts, though documentation has it that
+    /// ENV does always.
+    over_variable: bool,
+}
+
+/// What the ARG lines of a stage say, for the stages that are based on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Declarations(BTreeMap<String, Declaration>);
+
 /// The arguments in effect in one stage.
 #[derive(Debug, Clone)]
 pub(crate) struct Arguments<'a> {
     global: &'a GlobalArguments,
-    declared: BTreeMap<String, Option<String>>,
+    declared: Declarations,
 }
 
 impl<'a> Arguments<'a> {
-    pub(crate) fn new(global: &'a GlobalArguments) -> Self {
+    /// A stage begins with the arguments of the stage that it is based on, below the variables of its image.
+    pub(crate) fn new(global: &'a GlobalArguments, mut inherited: Declarations) -> Self {
+        for declaration in inherited.0.values_mut() {
+            declaration.over_variable = false;
+        }
         Self {
             global,
-            declared: BTreeMap::new(),
+            declared: inherited,
         }
+    }
+
+    pub(crate) fn declarations(&self) -> &Declarations {
+        &self.declared
     }
 
     /// An ARG of the stage; `default` is already expanded.
@@ -148,12 +169,29 @@ impl<'a> Arguments<'a> {
             .or(default)
             .or_else(global)
             .or_else(|| self.global.platform.get(name).cloned());
-        self.declared.insert(name.to_owned(), value);
+        let declaration = Declaration {
+            over_variable: value.is_some(),
+            value,
+        };
+        self.declared.0.insert(name.to_owned(), declaration);
+    }
+
+    /// An ENV of that name.
+    pub(crate) fn variable_set(&mut self, name: &str) {
+        if let Some(declaration) = self.declared.0.get_mut(name) {
+            declaration.over_variable = false;
+        }
+    }
+
+    /// The argument that hides the variable of its name.
+    pub(crate) fn over_variable(&self, name: &str) -> Option<&str> {
+        let declaration = self.declared.0.get(name)?;
+        declaration.value.as_deref().filter(|_| declaration.over_variable)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<String> {
-        match self.declared.get(name) {
-            Some(value) => value.clone(),
+        match self.declared.0.get(name) {
+            Some(declaration) => declaration.value.clone(),
             None if is_proxy(name) => self.global.given.get(name).cloned(),
             None => None,
         }
@@ -162,8 +200,9 @@ impl<'a> Arguments<'a> {
     /// What a RUN gets in its environment and what its key holds: every declared argument with a value.
     pub(crate) fn keyed(&self) -> BTreeMap<String, String> {
         self.declared
+            .0
             .iter()
-            .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+            .filter_map(|(name, declaration)| Some((name.clone(), declaration.value.clone()?)))
             .collect()
     }
 
@@ -172,7 +211,7 @@ impl<'a> Arguments<'a> {
         self.global
             .given
             .iter()
-            .filter(|(name, _)| is_proxy(name) && !self.declared.contains_key(*name))
+            .filter(|(name, _)| is_proxy(name) && !self.declared.0.contains_key(*name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     }
@@ -199,7 +238,7 @@ mod tests {
         assert_eq!(global.lookup("TARGETARCH").as_deref(), Some("arm64"));
         assert_eq!(global.lookup("Z"), None);
         assert_eq!(global.unused(&file), ["Z"]);
-        let mut stage = Arguments::new(&global);
+        let mut stage = Arguments::new(&global, Declarations::default());
         assert_eq!(stage.get("A"), None);
         stage.declare("A", None);
         stage.declare("TARGETOS", None);
@@ -209,5 +248,11 @@ mod tests {
         assert_eq!(stage.get("HTTP_PROXY").as_deref(), Some("p"));
         assert_eq!(stage.keyed().keys().collect::<Vec<_>>(), ["A", "TARGETOS", "Z"]);
         assert_eq!(stage.unkeyed().keys().collect::<Vec<_>>(), ["HTTP_PROXY"]);
+        assert_eq!(stage.over_variable("A"), Some("1"));
+        stage.variable_set("A");
+        assert_eq!(stage.over_variable("A"), None);
+        let child = Arguments::new(&global, stage.declarations().clone());
+        assert_eq!(child.get("Z").as_deref(), Some("z"));
+        assert_eq!(child.over_variable("Z"), None);
     }
 }

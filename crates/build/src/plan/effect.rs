@@ -33,8 +33,11 @@ impl<'a> Effects<'a> {
         &mut self.config.config
     }
 
-    /// A variable as a Dockerfile sees it: the environment wins over arguments.
+    /// A variable as a Dockerfile sees it: of an ENV and an ARG the later one, the base's environment being the earliest.
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        if let Some(value) = self.arguments.over_variable(name) {
+            return Some(value.to_owned());
+        }
         let prefix = |entry: &&String| entry.split_once('=').is_some_and(|(found, _)| found == name);
         let set = self.config.config.env.iter().rev().find(prefix);
         match set.and_then(|entry| entry.split_once('=')) {
@@ -116,6 +119,7 @@ impl<'a> Effects<'a> {
                     text.push(' ');
                     text.push_str(&entry);
                     set_variable(&mut self.execution().env, &name, entry);
+                    self.arguments.variable_set(&name);
                 }
                 text
             }

@@ -9,10 +9,10 @@
 //!
 //! - RUN: the argument vector, the environment sorted by name (arguments that are declared included), user, working
 //!   directory, network, mounts, the text of a heredoc script.
-//! - COPY, ADD: destination, `--chown`, `--chmod`, and for every file its name at the destination, kind, mode (as git
-//!   keeps it) and content hash or link target; for another stage or image its chain id and the paths; for a URL the
+//! - COPY, ADD: destination and whether it is a directory in any case, `--chown`, `--chmod`, and for every file its name at
+//!   the destination, kind, mode (as git keeps it) and content hash or link target; for another stage or image its chain id and the paths; for a URL the
 //!   content's hash.
-//! - WORKDIR: the directory.
+//! - WORKDIR: the directory and the user whom it is made for.
 //!
 //! In no key: names and tags of images, labels and other configuration that a step cannot see, paths on this machine,
 //! the owner and times of context files, proxy settings that no ARG declares, secrets, the clock, the number of
@@ -26,10 +26,10 @@ use std::fmt;
 
 use shipway_oci::{Digest, Platform};
 
-use super::transfer::{Item, ItemKind};
+use super::transfer::{Destination, Item, ItemKind};
 
 /// Changes when the meaning of any field changes, or what a step does with it.
-const VERSION: &[u8] = b"shipway build 2";
+const VERSION: &[u8] = b"shipway build 3";
 
 /// The name of a step's result.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,8 +138,10 @@ pub(crate) struct CopyInputs<'a> {
     pub(crate) parent: Option<&'a Digest>,
     pub(crate) platform: &'a Platform,
     pub(crate) epoch: i64,
-    /// Absolute, with its trailing slash if it had one.
-    pub(crate) destination: &'a str,
+    /// What the sources make of it: one that is a directory holds `name`, where another may become the file itself.
+    pub(crate) destination: &'a Destination,
+    /// As it is written: absolute, with its trailing slash if it had one.
+    pub(crate) destination_text: &'a str,
     pub(crate) chown: &'a str,
     pub(crate) chmod: &'a str,
     pub(crate) sources: &'a [CopySource<'a>],
@@ -167,7 +169,12 @@ pub(crate) enum CopySource<'a> {
 
 pub(crate) fn copy_key(inputs: &CopyInputs<'_>) -> CacheKey {
     let mut key = Framed::new("copy", inputs.parent, inputs.platform, inputs.epoch);
-    key.field("destination", inputs.destination.as_bytes());
+    let (kind, path) = match inputs.destination {
+        Destination::Directory(path) => ("directory", path),
+        Destination::FileOrDirectory(path) => ("file or directory", path),
+    };
+    key.field(kind, path.as_bytes());
+    key.field("destination", inputs.destination_text.as_bytes());
     key.field("chown", inputs.chown.as_bytes());
     key.field("chmod", inputs.chmod.as_bytes());
     key.field("sources", &(inputs.sources.len() as u64).to_le_bytes());
@@ -218,9 +225,11 @@ pub(crate) fn workdir_key(
     platform: &Platform,
     epoch: i64,
     directory: &str,
+    user: &str,
 ) -> CacheKey {
     let mut key = Framed::new("workdir", parent, platform, epoch);
     key.field("directory", directory.as_bytes());
+    key.field("user", user.as_bytes());
     key.finish()
 }
 

@@ -11,7 +11,7 @@ mod shell;
 mod stages;
 mod transfer;
 
-pub(crate) use arguments::{Arguments, GlobalArguments};
+pub(crate) use arguments::{Arguments, Declarations, GlobalArguments};
 pub(crate) use effect::{Effects, join_path};
 pub(crate) use key::{CacheKey, CopyInputs, CopySource, RunInputs, copy_key, run_key, workdir_key};
 pub(crate) use shell::{Invocation, invocation};

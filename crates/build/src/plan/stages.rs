@@ -122,13 +122,13 @@ fn find_target(file: &Dockerfile, name: &str) -> Result<usize, DockerfileError> 
     })
 }
 
-/// The stage that `--from=` or `from=` names: a name, or a number of an earlier stage.
+/// The stage that `--from=` or `from=` names: a name, the last stage that has it, or a number of an earlier stage.
 pub(crate) fn from_stage(file: &Dockerfile, current: usize, name: &str) -> Result<Option<usize>, String> {
     let lower = name.to_ascii_lowercase();
     if let Some(index) = file
         .stages
         .iter()
-        .position(|stage| stage.name.as_deref() == Some(&lower))
+        .rposition(|stage| stage.name.as_deref() == Some(&lower))
     {
         return Ok(Some(index));
     }
@@ -278,6 +278,20 @@ mod tests {
             plan(text, Some("nope"))
                 .expect_err("unknown")
                 .contains("one, unused, three, later")
+        );
+    }
+
+    #[test]
+    fn of_stages_with_one_name_a_base_is_the_one_before_and_a_source_the_last() {
+        let text = "FROM a AS x\nFROM x AS x\nFROM scratch\nCOPY --from=x /a /a";
+        let stages = plan(text, None).expect("a plan");
+        assert_eq!(
+            stages,
+            [
+                (0, Base::Image("a".to_owned())),
+                (1, Base::Stage(0)),
+                (2, Base::Scratch)
+            ]
         );
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use shipway_container::{Egress, Images, PullOptions, PullPolicy, PullSource, Runtime};
+use shipway_container::{DEFAULT_PATH, Egress, Images, PullOptions, PullPolicy, PullSource, Runtime};
 use shipway_oci::{ImageConfig, Platform, Reference};
 use shipway_registry::{Client, EgressPolicy};
 use shipway_store::Store;
@@ -343,11 +343,12 @@ impl Build<'_> {
             })?,
             None => self.platform.clone(),
         };
-        let base = match &planned.base {
-            Base::Scratch => Snapshot::of(ImageConfig::new(&platform), Vec::new()),
+        let mut base = match &planned.base {
+            Base::Scratch => nothing(&platform),
             Base::Stage(index) => (*self.finished(*index).ok_or(BuildError::Interrupted)?).clone(),
             Base::Image(text) => self.image(text, &platform).await.map_err(failed)?,
         };
+        give_path(&mut base.config.config.env);
         let mut stage = Stage::new(self, planned.index, name.clone(), &base, platform);
         self.events.step_finished(&info, &stage.id());
         stage.run_triggers(first, source.location.line).await?;
@@ -395,6 +396,20 @@ impl Build<'_> {
             ));
         }
         Ok(Snapshot::of(pulled.image.config, pulled.image.layers))
+    }
+}
+
+/// What `FROM scratch` begins with.
+fn nothing(platform: &Platform) -> Snapshot {
+    let mut config = ImageConfig::new(platform);
+    config.config.working_dir = "/".to_owned();
+    Snapshot::of(config, Vec::new())
+}
+
+/// Every image has a `PATH`, so that `ENV PATH=/own:$PATH` adds to the usual one and does not replace it.
+fn give_path(env: &mut Vec<String>) {
+    if !env.iter().any(|entry| entry.starts_with("PATH=")) {
+        env.push(format!("PATH={DEFAULT_PATH}"));
     }
 }
 

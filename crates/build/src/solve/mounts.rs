@@ -204,11 +204,14 @@ impl Stage<'_> {
                                 .then(|| placement.items.first().map(|item| item.to.clone()))
                                 .flatten();
                             let hashes = hashes(&view, &placement.items)?;
+                            // A file is mounted itself, a folder with what is in it.
+                            let whole = Destination::of("/source", placement.matches, placement.folder);
                             let content = copy_key(&CopyInputs {
                                 parent: None,
                                 platform: &platform,
                                 epoch: 0,
-                                destination: "/",
+                                destination: &whole,
+                                destination_text: "",
                                 chown: "",
                                 chmod: "",
                                 sources: &[CopySource::Files {

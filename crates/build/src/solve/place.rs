@@ -71,15 +71,15 @@ impl Placing {
         }
     }
 
-    /// WORKDIR: the directory and those above it, for root.
-    pub(super) fn make_directory(&self, directory: &str) -> Result<Wrote, StepError> {
+    /// WORKDIR: the directory and those above it that are missing, for the user of the stage.
+    pub(super) fn make_directory(&self, directory: &str, user: &str) -> Result<Wrote, StepError> {
         if !self.layers.is_empty() && self.below().is_directory(Path::new(directory))? {
             return Ok(Wrote::Nothing);
         }
         let target = Target {
             directory: directory.into(),
             name: None,
-            owner: None,
+            owner: Some(self.below().owner_or_root(user)?),
             mode: None,
             conflict: Conflict::Refuse,
         };

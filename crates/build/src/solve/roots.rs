@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use shipway_sandbox::{FileKind, FileStatus, Keeper, RootSpec, rooted};
+use shipway_sandbox::{FileKind, FileStatus, Keeper, KeeperError, RootSpec, rooted};
 
 use crate::error::StepError;
 
@@ -79,6 +79,21 @@ impl Roots<'_> {
                 action: "match a pattern below the step",
                 source,
             })
+    }
+
+    /// As [`Self::owner`], but a name that the root does not know is root, as it is for BuildKit where nobody asked for an
+    /// owner.
+    pub(super) fn owner_or_root(&self, text: &str) -> Result<(u32, u32), StepError> {
+        if self.root.layers.is_empty() && !text.starts_with(|first: char| first.is_ascii_digit()) {
+            return Ok((0, 0));
+        }
+        match self.owner(text) {
+            Err(StepError::Keeper {
+                source: KeeperError::UnknownUser { .. } | KeeperError::UnknownGroup { .. },
+                ..
+            }) => Ok((0, 0)),
+            found => found,
+        }
     }
 
     /// `uid[:gid]` without a look, names by the root's own files. A user without a group gets the group of its number.

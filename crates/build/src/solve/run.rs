@@ -82,11 +82,14 @@ impl Stage<'_> {
         }
     }
 
-    /// The variables of the stage: ENV over ARG. Proxy settings that nobody declared come later, past the key.
+    /// The variables of the stage: of an ENV and an ARG the later one. Proxy settings that nobody declared come later, past
+    /// the key.
     fn environment(&self) -> BTreeMap<String, String> {
         let mut env = self.effects.arguments.keyed();
         for entry in &self.effects.config.config.env {
-            if let Some((name, value)) = entry.split_once('=') {
+            if let Some((name, value)) = entry.split_once('=')
+                && self.effects.arguments.over_variable(name).is_none()
+            {
                 env.insert(name.to_owned(), value.to_owned());
             }
         }

@@ -12,13 +12,15 @@ use super::site::{Scratch, blocking};
 use crate::dockerfile::{Instruction, Step, parse_trigger};
 use crate::error::{BuildError, StepError};
 use crate::events;
-use crate::plan::{Arguments, CacheKey, Effects, workdir_key};
+use crate::plan::{Arguments, CacheKey, Declarations, Effects, workdir_key};
 
 /// A file system and how to run it: what a stage starts from and ends as.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) config: ImageConfig,
     pub(crate) layers: Vec<LayerBlob>,
+    /// The build arguments that a stage declared; of an image none.
+    pub(crate) arguments: Declarations,
 }
 
 impl Snapshot {
@@ -28,7 +30,11 @@ impl Snapshot {
             .into_iter()
             .map(|layer| LayerBlob::There(Box::new(layer)))
             .collect();
-        Self { config, layers }
+        Self {
+            config,
+            layers,
+            arguments: Declarations::default(),
+        }
     }
 
     /// Its layers, bottom first, once all are in the store.
@@ -71,7 +77,7 @@ impl<'a> Stage<'a> {
         base: &Snapshot,
         platform: Platform,
     ) -> Self {
-        let arguments = Arguments::new(&build.global);
+        let arguments = Arguments::new(&build.global, base.arguments.clone());
         let effects = Effects::new(
             &build.file.name,
             build.file.escape,
@@ -92,6 +98,7 @@ impl<'a> Stage<'a> {
         Snapshot {
             config: self.effects.config.clone(),
             layers: self.layers.clone(),
+            arguments: self.effects.arguments.declarations().clone(),
         }
     }
 
@@ -151,19 +158,21 @@ impl<'a> Stage<'a> {
             self.record(text, None);
             return Ok(());
         }
+        let user = self.effects.config.config.user.clone();
         let parent = self.snapshot().chain();
         let key = workdir_key(
             parent.as_ref(),
             &self.platform,
             self.build.committer.epoch,
             &directory,
+            &user,
         );
         if let Some(known) = self.find(info, step, &key).await? {
             self.record(text, known);
             return Ok(());
         }
         let layer = self
-            .in_upper(&key, move |placing| placing.make_directory(&directory))
+            .in_upper(&key, move |placing| placing.make_directory(&directory, &user))
             .await
             .map_err(|source| self.failed(step, source))?;
         let layer = self.keep(step, &key, layer);

@@ -12,6 +12,8 @@ shipway_testkit::tests!(
     a_changed_line_with_the_same_result_keeps_what_follows,
     scopes_do_not_share,
     arguments_count_when_declared,
+    a_folder_with_one_file_is_not_that_file,
+    a_directory_is_made_for_its_user,
 );
 
 const DOCKERFILE: &str = "FROM busybox AS one\n\
@@ -95,4 +97,50 @@ async fn arguments_count_when_declared() {
     let (second, witness) = house.built(with("2", "p")).await;
     assert_eq!(witness.cached(), 0);
     assert_eq!(house.file(&house.image(&second), "a").unwrap(), b"2 p\n");
+}
+
+async fn a_folder_with_one_file_is_not_that_file() {
+    let house = House::new().await;
+    let (folder, files) = context(&[("x", "content")]);
+    let text = "FROM busybox\nCOPY x /to\nRUN --mount=type=bind,source=x,target=/m test -f /m && echo file > /kind || echo folder > /kind\n";
+    let (built, _) = house.built(request(files.clone(), text)).await;
+    let image = house.image(&built);
+    assert_eq!(house.file(&image, "to").unwrap(), b"content");
+    assert_eq!(house.file(&image, "kind").unwrap(), b"file\n");
+    std::fs::remove_file(folder.path().join("x")).unwrap();
+    std::fs::create_dir(folder.path().join("x")).unwrap();
+    std::fs::write(folder.path().join("x/x"), "content").unwrap();
+    let (built, _) = house.built(request(files.clone(), text)).await;
+    let image = house.image(&built);
+    assert_eq!(house.file(&image, "to/x").unwrap(), b"content");
+    assert_eq!(house.file(&image, "kind").unwrap(), b"folder\n");
+    // What is mounted counts by itself: here nothing before it tells the two apart.
+    let mounted = "FROM busybox\nRUN --mount=type=bind,source=y,target=/m test -f /m && echo file > /kind || echo folder > /kind\n";
+    for (made, kind) in [("y", "file\n"), ("y/y", "folder\n")] {
+        let _ = std::fs::remove_file(folder.path().join("y"));
+        let path = folder.path().join(made);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "content").unwrap();
+        let (built, _) = house.built(request(files.clone(), mounted)).await;
+        assert_eq!(house.file(&house.image(&built), "kind").unwrap(), kind.as_bytes());
+    }
+}
+
+async fn a_directory_is_made_for_its_user() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[]);
+    for (user, owner) in [
+        ("ann", "1000:1001"),
+        ("7", "7:7"),
+        ("nobody-knows", "0:0"),
+        ("root", "0:0"),
+    ] {
+        let text = format!("FROM busybox\nUSER {user}\nWORKDIR /made/here\n");
+        let (built, witness) = house.built(request(files.clone(), &text)).await;
+        let image = house.image(&built);
+        assert_eq!(witness.cached(), 0, "{user} is in the key");
+        let entries = house.layer(&image.layers.last().unwrap().digest);
+        let wanted = ["made/", "made/here/"].map(|name| format!("d0755 {owner}   0 {name}"));
+        assert_eq!(entries, wanted, "{user}");
+    }
 }

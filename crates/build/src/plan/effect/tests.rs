@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use shipway_oci::Platform;
 
-use super::super::arguments::GlobalArguments;
+use super::super::arguments::{Declarations, GlobalArguments};
 use super::*;
 use crate::dockerfile::parse;
 
@@ -15,7 +15,12 @@ fn applied(text: &str) -> Result<(ImageConfig, Vec<String>), String> {
     let mut config = ImageConfig::new(&platform);
     config.config.env = vec!["PATH=/bin".to_owned(), "B=base".to_owned()];
     config.config.cmd = Some(vec!["base".to_owned()]);
-    let mut effects = Effects::new("Dockerfile", '\\', config, Arguments::new(&global));
+    let mut effects = Effects::new(
+        "Dockerfile",
+        '\\',
+        config,
+        Arguments::new(&global, Declarations::default()),
+    );
     let mut history = Vec::new();
     for step in &file.stages[0].steps {
         history.extend(effects.apply(step).map_err(|error| error.message)?);
@@ -32,6 +37,16 @@ fn env_and_args() {
         ["PATH=/bin:/x", "B=x", "C=a b", "D=base", "A=env", "E=env"]
     );
     assert_eq!(history[0], "ARG A=x");
+}
+
+#[test]
+fn of_an_env_and_an_arg_the_later_counts() {
+    let (config, _) = applied("ARG B=arg\nENV C=$B\nENV B=env\nENV D=$B\nARG B\nENV E=$B").expect("valid");
+    assert_eq!(
+        config.config.env,
+        ["PATH=/bin", "B=env", "C=arg", "D=env", "E=env"],
+        "an ARG without a value says nothing"
+    );
 }
 
 #[test]

@@ -72,12 +72,12 @@ fn each_input_counts_and_frames_hold() {
     assert_eq!(keys.len(), count);
 }
 
-const PINNED: &str = "ddadc07ad233196150ddb59d15149d212cdcabcbb71918bc362e29ef06efc818";
+const PINNED: &str = "9c1a433602616e045e6223c7113829fa52ff76a08bd81039ac24e92619fd7905";
 
 #[test]
 fn a_files_name_mode_and_content_count() {
     let platform = Platform::new("linux", "amd64");
-    let key = |to: &str, mode, hash: u8, chown: &str, destination: &str| {
+    let key = |to: &str, mode, hash: u8, chown: &str, destination: Destination| {
         let kind = ItemKind::File {
             from: "where/it/lies".into(),
             size: 1,
@@ -95,22 +95,26 @@ fn a_files_name_mode_and_content_count() {
             parent: None,
             platform: &platform,
             epoch: 0,
-            destination,
+            destination: &destination,
+            destination_text: "/x",
             chown,
             chmod: "",
             sources: &sources,
         };
         *copy_key(&inputs).as_bytes()
     };
+    let into = |path: &str| Destination::Directory(path.to_owned());
     let mut keys = vec![
-        key("a", 0o644, 1, "", "/"),
-        key("b", 0o644, 1, "", "/"),
-        key("a", 0o755, 1, "", "/"),
-        key("a", 0o644, 2, "", "/"),
-        key("a", 0o644, 1, "1:1", "/"),
-        key("a", 0o644, 1, "", "/x"),
+        key("a", 0o644, 1, "", into("/")),
+        key("b", 0o644, 1, "", into("/")),
+        key("a", 0o755, 1, "", into("/")),
+        key("a", 0o644, 2, "", into("/")),
+        key("a", 0o644, 1, "1:1", into("/")),
+        key("a", 0o644, 1, "", into("/x")),
+        // A file `a` copied to `/x`, where the line above copies a folder that holds nothing but an `a`.
+        key("a", 0o644, 1, "", Destination::FileOrDirectory("/x".to_owned())),
     ];
     keys.sort_unstable();
     keys.dedup();
-    assert_eq!(keys.len(), 6);
+    assert_eq!(keys.len(), 7);
 }
