@@ -2,7 +2,8 @@
 //!
 //! Administrators have this file already, so it means here what it means there. It is apart from the rest because it is
 //! a language of its own: [`Configuration::read`] turns text into types that carry the rules, and a list of
-//! [`Finding`]s with their places in the file, and touches nothing else.
+//! [`Finding`]s with their places in the file, and touches nothing else. [`KnownRunners`] are the same sections as GitLab
+//! knows them.
 //!
 //! Contract: a file that gitlab-runner takes is never refused as a whole. What is wrong in a `[[runners]]` section, and
 //! what it asks for that cannot be had here (another executor, the host's network), refuses that section alone, when it
@@ -16,20 +17,24 @@ mod document;
 mod entry;
 mod finding;
 mod gaps;
+mod known;
 mod kubernetes;
 mod volume;
 
 pub use docker::{DockerSettings, ServiceSettings};
 pub use entry::{Executor, RunnerEntry, RunnerSettings};
 pub use finding::{Finding, Place, Severity};
+pub use known::{KnownRunner, KnownRunners};
 pub use volume::VolumeSetting;
 
 use document::Section;
 use finding::{Findings, Origin};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// A file larger than this is no configuration.
-const LARGEST_FILE: usize = 1 << 20;
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// What a `config.toml` says.
 #[derive(Clone, Debug)]
@@ -95,40 +100,26 @@ impl Configuration {
     /// # Errors
     /// When it cannot be read or is wrong; see [`ConfigurationError`].
     pub fn load(file: &Path) -> Result<Self, ConfigurationError> {
-        let text = std::fs::read_to_string(file).map_err(|source| ConfigurationError::Read {
-            file: file.to_owned(),
-            source,
-        })?;
-        Self::read(file, &text)
+        Self::read(file, &text(file)?)
     }
 
     /// Reads the text of a file; one whose name says YAML holds the values of GitLab's Helm chart.
     ///
     /// # Errors
-    /// When it is not TOML (or YAML around it), a value outside of `[[runners]]` has the wrong type, or it is larger than
-    /// 1 MiB.
+    /// When it is not TOML (or YAML around it), or a value outside of `[[runners]]` has the wrong type.
     pub fn read(file: &Path, text: &str) -> Result<Self, ConfigurationError> {
-        if text.len() > LARGEST_FILE {
-            return Err(ConfigurationError::TooLarge {
-                file: file.to_owned(),
-            });
-        }
-        let values = match chart::is_values(file) {
-            true => {
-                Some(chart::read(file, text).map_err(|finding| ConfigurationError::Wrong(vec![finding]))?)
-            }
-            false => None,
-        };
-        let (text, origin) = match &values {
-            Some(values) => (values.text.as_str(), values.origin),
-            None => (text, Origin::default()),
-        };
-        let findings = Findings::new(file, text, origin);
-        let text = gaps::without_gaps(text, &findings);
-        let table = document::parse(&text, &findings);
-        let mut root = Section::new(table.get_ref(), 0..0, String::new(), &findings);
-        let usual = values.as_ref().map_or(1, |values| values.concurrent);
-        let concurrent = root.number("concurrent").unwrap_or(usual).max(1);
+        let (concurrent, runners, findings) = document(file, text, Self::outside, entry::read)?;
+        Ok(Self {
+            file: file.to_owned(),
+            concurrent: usize::try_from(concurrent).unwrap_or(usize::MAX),
+            runners,
+            findings,
+        })
+    }
+
+    /// What stands outside of `[[runners]]`: how many jobs run at once.
+    fn outside(root: &mut Section<'_>, usual_concurrency: u64) -> u64 {
+        let concurrent = root.number("concurrent").unwrap_or(usual_concurrency).max(1);
         // No job is asked for.
         root.know("check_interval");
         root.without_meaning(&[
@@ -141,21 +132,7 @@ impl Configuration {
             ("session_server", "there are no interactive web terminals"),
             ("experimental", "no experiment of gitlab-runner is known"),
         ]);
-        let sections = root.tables("runners");
-        let wrong = findings.first_error_after(0).is_some();
-        let runners = sections.into_iter().map(entry::read).collect();
-        root.finish();
-        let mut findings = findings.into_inner();
-        if wrong {
-            findings.retain(|finding| finding.severity == Severity::Error);
-            return Err(ConfigurationError::Wrong(findings));
-        }
-        Ok(Self {
-            file: file.to_owned(),
-            concurrent: usize::try_from(concurrent).unwrap_or(usize::MAX),
-            runners,
-            findings,
-        })
+        concurrent
     }
 
     /// The section to work by: the one of that name, or the only one.
@@ -198,6 +175,58 @@ impl Configuration {
             }),
         }
     }
+}
+
+/// The text of a file, as far as a configuration may go.
+fn text(file: &Path) -> Result<String, ConfigurationError> {
+    let unreadable = |source| ConfigurationError::Read {
+        file: file.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    let opened = File::open(file).map_err(unreadable)?;
+    let mut most = opened.take(LARGEST_FILE + 1);
+    most.read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(ConfigurationError::TooLarge {
+            file: file.to_owned(),
+        });
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text")))
+}
+
+/// Reads the text of a file by what stands outside of `[[runners]]`, with the chart's idea of how many jobs run at once, and
+/// by each section: the one judgement about what can be read, whoever asks and for what.
+fn document<Root, Runner>(
+    file: &Path,
+    text: &str,
+    read_root: impl FnOnce(&mut Section<'_>, u64) -> Root,
+    read_section: impl Fn(Section<'_>) -> Runner,
+) -> Result<(Root, Vec<Runner>, Vec<Finding>), ConfigurationError> {
+    let values = match chart::is_values(file) {
+        true => Some(chart::read(file, text).map_err(|finding| ConfigurationError::Wrong(vec![finding]))?),
+        false => None,
+    };
+    let (text, origin, usual_concurrency) = match &values {
+        Some(values) => (values.text.as_str(), values.origin, values.concurrent),
+        None => (text, Origin::default(), 1),
+    };
+    let findings = Findings::new(file, text, origin);
+    let text = gaps::without_gaps(text, &findings);
+    let table = document::parse(&text, &findings);
+    let mut root = Section::new(table.get_ref(), 0..0, String::new(), &findings);
+    let outside = read_root(&mut root, usual_concurrency);
+    let sections = root.tables("runners");
+    let wrong = findings.first_error_after(0).is_some();
+    let runners = sections.into_iter().map(read_section).collect();
+    root.finish();
+    let mut findings = findings.into_inner();
+    if wrong {
+        findings.retain(|finding| finding.severity == Severity::Error);
+        return Err(ConfigurationError::Wrong(findings));
+    }
+    Ok((outside, runners, findings))
 }
 
 #[cfg(test)]

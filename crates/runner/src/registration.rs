@@ -6,12 +6,10 @@
 
 mod file;
 mod gitlab;
-mod known;
 mod section;
 
 pub use file::{ConfigurationFile, WriteError};
 pub use gitlab::{GitLab, RegistrationError};
-pub use known::KnownRunner;
 pub use section::{DockerSection, NewExecutor, NewRunner};
 
 use serde::Serialize;

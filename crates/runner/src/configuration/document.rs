@@ -45,6 +45,15 @@ fn is_placeholder(text: &str) -> bool {
     text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
+/// A text, also one that the parser took for a half of `true` although [`parse`] has called it text.
+fn as_text(value: &Spanned<DeValue<'_>>, findings: &Findings) -> Option<String> {
+    let word = || {
+        let word = findings.text_at(&value.span());
+        (value.get_ref().is_bool() && is_placeholder(word)).then_some(word)
+    };
+    value.get_ref().as_str().or_else(word).map(str::to_owned)
+}
+
 /// A value with its place.
 #[derive(Clone, Debug)]
 pub(super) struct Placed<T> {
@@ -93,6 +102,13 @@ impl<'d> Section<'d> {
         self.asked.insert(key.to_ascii_lowercase());
     }
 
+    /// Every key is known: what it means is not this reader's business.
+    pub(super) fn know_all(&mut self) {
+        let keys = self.table.keys();
+        self.asked
+            .extend(keys.map(|key| key.get_ref().to_ascii_lowercase()));
+    }
+
     /// Whether a key is there.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table
@@ -112,10 +128,10 @@ impl<'d> Section<'d> {
         &mut self,
         key: &str,
         expected: &str,
-        read: impl FnOnce(&'d DeValue<'d>) -> Option<T>,
+        read: impl FnOnce(&'d Spanned<DeValue<'d>>) -> Option<T>,
     ) -> Option<Placed<T>> {
         let found = self.value(key)?;
-        let value = read(found.get_ref());
+        let value = read(found);
         if value.is_none() {
             let message = format!("`{key}` is {expected}, not {}", found.get_ref().type_str());
             self.findings.add(Severity::Error, &found.span(), message);
@@ -128,7 +144,8 @@ impl<'d> Section<'d> {
 
     /// A text, with its place.
     pub(super) fn placed_text(&mut self, key: &str) -> Option<Placed<String>> {
-        self.take(key, "a text", |value| value.as_str().map(str::to_owned))
+        let findings = self.findings;
+        self.take(key, "a text", |value| as_text(value, findings))
     }
 
     /// A text; an empty one is none.
@@ -147,7 +164,7 @@ impl<'d> Section<'d> {
     /// A whole number.
     pub(super) fn integer(&mut self, key: &str) -> Option<i64> {
         let number = self.take(key, "a whole number", |value| {
-            let number = value.as_integer()?;
+            let number = value.get_ref().as_integer()?;
             i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
         })?;
         Some(number.value)
@@ -155,36 +172,25 @@ impl<'d> Section<'d> {
 
     /// Yes or no.
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
-        self.take(key, "true or false", DeValue::as_bool)
+        self.take(key, "true or false", |value| value.get_ref().as_bool())
             .map(|flag| flag.value)
     }
 
     /// A list of texts; where gitlab-runner takes a single text too, so does this.
     pub(super) fn texts(&mut self, key: &str) -> Vec<Placed<String>> {
-        let read = |value: &'d DeValue<'d>| match value {
-            DeValue::Array(array) => array
-                .iter()
-                .map(|item| {
-                    Some(Placed {
-                        value: item.get_ref().as_str()?.to_owned(),
-                        span: item.span(),
-                    })
-                })
-                .collect::<Option<Vec<_>>>(),
-            value => Some(vec![Placed {
-                value: value.as_str()?.to_owned(),
-                span: 0..0,
-            }]),
+        let findings = self.findings;
+        let one = |item: &Spanned<DeValue<'_>>| {
+            Some(Placed {
+                value: as_text(item, findings)?,
+                span: item.span(),
+            })
         };
-        let Some(mut texts) = self.take(key, "a list of texts", read) else {
-            return Vec::new();
+        let read = |value: &'d Spanned<DeValue<'d>>| match value.get_ref() {
+            DeValue::Array(array) => array.iter().map(one).collect::<Option<Vec<_>>>(),
+            _ => Some(vec![one(value)?]),
         };
-        for text in &mut texts.value {
-            if text.span == (0..0) {
-                text.span = texts.span.clone();
-            }
-        }
-        texts.value
+        let texts = self.take(key, "a list of texts", read);
+        texts.map(|texts| texts.value).unwrap_or_default()
     }
 
     /// A list of texts whose places do not matter.
@@ -194,7 +200,7 @@ impl<'d> Section<'d> {
 
     /// A table.
     pub(super) fn table(&mut self, key: &str) -> Option<Section<'d>> {
-        let table = self.take(key, "a section", DeValue::as_table)?;
+        let table = self.take(key, "a section", |value| value.get_ref().as_table())?;
         Some(Section::new(
             table.value,
             table.span,
@@ -205,7 +211,8 @@ impl<'d> Section<'d> {
 
     /// A list of tables, `[[key]]`.
     pub(super) fn tables(&mut self, key: &str) -> Vec<Section<'d>> {
-        let read = |value: &'d DeValue<'d>| {
+        let read = |value: &'d Spanned<DeValue<'d>>| {
+            let value = value.get_ref();
             value
                 .as_array()?
                 .iter()
@@ -223,7 +230,8 @@ impl<'d> Section<'d> {
 
     /// Flags by their names, as in `[runners.feature_flags]`.
     pub(super) fn flags(&mut self, key: &str) -> Vec<(String, bool)> {
-        let read = |value: &'d DeValue<'d>| {
+        let read = |value: &'d Spanned<DeValue<'d>>| {
+            let value = value.get_ref();
             value
                 .as_table()?
                 .iter()

@@ -107,6 +107,11 @@ impl Findings {
         self.list.borrow_mut().push((span.start, finding));
     }
 
+    /// What the file has in a place.
+    pub(super) fn text_at(&self, span: &Range<usize>) -> &str {
+        self.text.get(span.clone()).unwrap_or_default()
+    }
+
     /// How many there are by now.
     pub(super) fn count(&self) -> usize {
         self.list.borrow().len()

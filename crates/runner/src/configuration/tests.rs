@@ -279,3 +279,11 @@ fn volumes_without_a_source_are_kept_unless_that_is_switched_off() {
     assert_eq!((kept, all), (0, 2), "as there, they are not made at all");
     assert!(said.iter().any(|line| line.contains("cache_dir")), "{said:?}");
 }
+
+#[test]
+fn a_placeholder_is_text_whatever_it_begins_like() {
+    let text = "[[runners]]\nname = TEAM\nexecutor = \"docker\"\nenvironment = [FLAGS_ONLY]\n[runners.docker]\nimage = TAG\ndisable_cache = true\n";
+    let configuration = read(text);
+    let runner = configuration.choose(Some("TEAM")).unwrap();
+    assert_eq!(runner.settings.docker.image.as_deref(), Some("TAG"));
+}

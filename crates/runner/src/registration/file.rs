@@ -5,14 +5,14 @@
 //! Then it is replaced in one step, behind a symbolic link where there is one. Two who change it at once take
 //! turns, by a lock of the directory, which leaves nothing behind.
 
-use super::known::KnownRunner;
 use super::section::NewRunner;
+use crate::configuration::KnownRunner;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Value};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
 /// What a new file begins with, as gitlab-runner's does.
 const NEW: &str = "concurrent = 1\ncheck_interval = 0\n";
@@ -59,17 +59,6 @@ pub struct ConfigurationFile {
 }
 
 impl ConfigurationFile {
-    /// The runners of a file; none if it is not there. Blocks.
-    ///
-    /// # Errors
-    /// When it cannot be read as TOML.
-    pub fn runners(file: &Path) -> Result<Vec<KnownRunner>, WriteError> {
-        let document = read(&behind_links(file))?;
-        let sections = document.get("runners").and_then(Item::as_array_of_tables);
-        let sections = sections.into_iter().flatten();
-        Ok(sections.map(|section| KnownRunner::read(section)).collect())
-    }
-
     /// Makes ready to change it; the directory is made if it is missing. Blocks.
     ///
     /// # Errors
@@ -121,7 +110,7 @@ impl ConfigurationFile {
     /// As when it was opened; the file is as it was then.
     pub fn remove_sections(self, gone: &[KnownRunner]) -> Result<(), WriteError> {
         self.change(|runners| {
-            runners.retain(|section| !gone.iter().any(|gone| gone.is_same(&KnownRunner::read(section))));
+            runners.retain(|section| !gone.iter().any(|gone| is_of(section, gone)));
         })
     }
 
@@ -146,6 +135,15 @@ impl ConfigurationFile {
         successor.persist(&path).map_err(|failed| io(failed.error))?;
         turn.sync_all().map_err(io)
     }
+}
+
+/// Whether a section is about a runner: a token is one for each GitLab. Keys are compared as where runners are read.
+fn is_of(section: &Table, runner: &KnownRunner) -> bool {
+    let text = |wanted: &str| {
+        let found = section.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted));
+        found.and_then(|(_, item)| item.as_str()).unwrap_or_default()
+    };
+    text("url") == runner.url && text("token") == runner.token.expose()
 }
 
 /// The file at the end of all links, which need not be there.
@@ -206,7 +204,7 @@ fn read(file: &Path) -> Result<DocumentMut, WriteError> {
 #[cfg(test)]
 mod tests {
     use super::{ConfigurationFile, WriteError};
-    use crate::configuration::{Configuration, VolumeSetting};
+    use crate::configuration::{Configuration, KnownRunners, VolumeSetting};
     use crate::registration::{DockerSection, NewExecutor, NewRunner};
     use shipway_oci::with_causes;
     use std::fs::{self, Permissions};
@@ -299,12 +297,11 @@ mod tests {
     fn sections_are_taken_away_and_the_rest_stays() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config.toml");
-        assert!(ConfigurationFile::runners(&file).unwrap().is_empty());
         add(&file, "one").unwrap();
         let text = fs::read_to_string(&file).unwrap();
         let other = "\n# theirs\n[[runners]]\nname = \"other\"\nurl = \"https://other.example\"\ntoken = \"a-token\"\n";
         fs::write(&file, format!("# ours\n{text}{other}")).unwrap();
-        let known = ConfigurationFile::runners(&file).unwrap();
+        let known = KnownRunners::load(&file).unwrap().runners;
         assert_eq!(
             (known[0].name.as_str(), known[0].executor.as_str()),
             ("one", "docker")
@@ -319,7 +316,7 @@ mod tests {
             text.starts_with("# ours\nconcurrent = 1\n") && text.contains("# theirs\n"),
             "{text}"
         );
-        let left = ConfigurationFile::runners(&file).unwrap();
+        let left = KnownRunners::load(&file).unwrap().runners;
         assert_eq!(
             left.iter().map(|runner| runner.name.as_str()).collect::<Vec<_>>(),
             ["other"]

@@ -91,11 +91,12 @@ impl WorkTree {
             &self.root,
             ["for-each-ref", "--format=%(objectname) %(refname)", "refs/tags"],
         )?;
+        let shallow = read_if_there(&self.root.join(shallow))?;
         let name = HistoryName::new(
             &self.root,
             &[
                 place.as_bytes(),
-                &fs::read(self.root.join(shallow)).unwrap_or_default(),
+                &shallow,
                 &tags,
                 &self.depth.to_le_bytes(),
                 self.remote.as_bytes(),
@@ -252,6 +253,17 @@ fn address(root: &Path) -> OsString {
         }
     }
     OsString::from_vec(address)
+}
+
+/// A file of git's that need not be there; empty without.
+fn read_if_there(path: &Path) -> Result<Vec<u8>, SourceError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|source| SourceError::Read {
+            path: path.display().to_string(),
+            source,
+        }),
+    }
 }
 
 fn listed(names: &[String]) -> String {

@@ -4,6 +4,7 @@
 //! the pipeline crate, what a job does in the runner's.
 
 mod cache_keys;
+mod doubt;
 mod drive;
 mod files;
 mod git;
@@ -122,8 +123,14 @@ pub(crate) async fn execute(
     let facts = WorkTreeFacts::read(&directory)?;
     let number = numbers::take(&installation.data, 1)?;
     let compiled = plan(&arguments, &facts, number, &installation.registry_name)?;
+    let doubt = doubt::doubt(&facts, &settings, &compiled.pipeline, |protected| {
+        let compiled = arguments
+            .plan
+            .compile(protected, number, &installation.registry_name);
+        Some(compiled.ok()?.ok()?.pipeline)
+    });
     let selection = Selection::of(compiled, &arguments.jobs)?;
-    for warning in selection.warnings().chain(facts.doubt()) {
+    for warning in selection.warnings().chain(doubt) {
         screen::warning(&warning);
     }
     let manner = Manner {

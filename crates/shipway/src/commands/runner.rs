@@ -2,6 +2,7 @@
 
 mod verify;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use shipway_access::Secret;
 use shipway_container::PullPolicy;
 use shipway_oci::with_causes;
-use shipway_runner::configuration::{Configuration, ConfigurationError};
+use shipway_runner::configuration::{Configuration, ConfigurationError, Finding, Severity};
 use shipway_runner::host_name;
 use shipway_runner::registration::{
     AccessLevel, ConfigurationFile, Description, DockerSection, GitLab, NewExecutor, NewRunner, Registered,
@@ -287,6 +288,33 @@ fn not_written(error: WriteError) -> Failure {
         WriteError::Io { .. } => FailureKind::Place,
     };
     Failure::new(kind, with_causes(&error))
+}
+
+/// A configuration that cannot be read, or not worked by.
+pub(super) fn of_no_use(error: ConfigurationError) -> Failure {
+    let kind = match error {
+        ConfigurationError::Refused(_) => FailureKind::Place,
+        _ => FailureKind::Use,
+    };
+    let failure = Failure::new(kind, with_causes(&error));
+    match error {
+        ConfigurationError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            failure.hint("`shipway runner register` makes one")
+        }
+        _ => failure,
+    }
+}
+
+/// Says what there is to say about a configuration that can be read.
+pub(super) fn tell(findings: &[Finding]) {
+    for finding in findings {
+        match finding.severity {
+            Severity::Note => screen::error_line(&format!("note: {finding}")),
+            Severity::Warning => screen::warning(&finding.to_string()),
+            // Of a section that is not chosen: one that is would have been refused.
+            Severity::Error => screen::warning(&format!("{finding}; that runner is of no use")),
+        }
+    }
 }
 
 /// A runner whose token nobody has would stay in GitLab for ever.

@@ -305,3 +305,46 @@ fn runners_are_listed_and_those_that_gitlab_does_not_know_are_removed_when_asked
     }
     served.join().unwrap();
 }
+
+#[test]
+fn the_list_reads_what_a_run_reads_and_shows_no_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let listed = |arguments: &str, file: &Path| {
+        let output = run(&format!("gitlab-runner list {arguments}"), directory.path(), file);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let missing = directory.path().join("none.toml");
+    let (code, _, said) = listed("", &missing);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("none.toml") && said.contains("`shipway runner register` makes one"),
+        "{said}"
+    );
+
+    let text = "[[runners]]\n  name = \"a\"\n  url = \"me:word@gitlab.example.com\"\n  token = TOKEN\n  executor = \"docker\"\n";
+    std::fs::write(&file, text).unwrap();
+    let (code, shown, said) = listed("", &file);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("config.toml:4:11: the value is not in quotes"),
+        "{said}"
+    );
+    assert!(
+        shown.contains("Executor=docker Token=TO URL=gitlab.example.com") && !shown.contains("word"),
+        "{shown}"
+    );
+    let (_, shown, _) = listed("--json", &file);
+    let row: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let expected =
+        serde_json::json!({"name": "a", "executor": "docker", "token": "TO", "url": "gitlab.example.com"});
+    assert_eq!(row, expected);
+
+    std::fs::write(&file, format!("{text}oops\n")).unwrap();
+    let (code, _, said) = listed("", &file);
+    assert!(
+        code == Some(2) && said.contains("config.toml:6:5: not TOML"),
+        "{said}"
+    );
+}

@@ -166,3 +166,23 @@ fn a_percent_sign_in_the_path_leads_to_no_neighbour() {
     tar::Archive::new(archive.as_slice()).unpack(job.path()).unwrap();
     assert_eq!(git(job.path(), &["log", "--format=%s"]), "p%41");
 }
+
+#[test]
+fn where_the_history_ends_is_read_or_the_work_tree_is_not() {
+    let repository = tempfile::tempdir().unwrap();
+    let root = repository.path();
+    git(root, &["init", "-q"]);
+    git(root, &["commit", "-q", "--allow-empty", "-m", "first"]);
+    let copy = root.join("copy");
+    let address = format!("file://{}", root.display());
+    git(root, &["clone", "-q", "--depth=1", &address, "copy"]);
+    git(root, &["commit", "-q", "--allow-empty", "-m", "second"]);
+    let histories = tempfile::tempdir().unwrap();
+    let tree = || WorkTree::new(&copy, 20, "https://example.com/p.git", histories.path());
+    tree().write(&mut Vec::new()).unwrap();
+    // What git itself passes over, and nobody can read, root included.
+    fs::remove_file(copy.join(".git/shallow")).unwrap();
+    fs::create_dir(copy.join(".git/shallow")).unwrap();
+    let error = tree().write(&mut Vec::new()).unwrap_err();
+    assert!(error.to_string().contains(".git/shallow"), "{error}");
+}

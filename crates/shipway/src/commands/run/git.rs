@@ -103,18 +103,19 @@ impl WorkTreeFacts {
 }
 
 impl WorkTreeFacts {
-    /// What the user should know of a default branch that is only guessed: it does not count as protected.
-    pub(super) fn doubt(&self) -> Option<String> {
-        let guessed = self.protected_branch.is_none()
+    /// Whether the branch is the default one by all that git knows, which is not enough to count as protected.
+    pub(super) fn has_doubt(&self) -> bool {
+        self.protected_branch.is_none()
             && self.ref_kind == RefKind::Branch
-            && self.ref_name == self.default_branch;
-        guessed.then(|| {
-            format!(
-                "`{}` does not count as protected: git does not know which branch of the remote is the default one, and \
-                 `git remote set-head origin --auto` asks it",
-                self.ref_name
-            )
-        })
+            && self.ref_name == self.default_branch
+    }
+
+    /// The same work tree if its branch counted as protected.
+    pub(super) fn if_protected(&self) -> Self {
+        Self {
+            protected_branch: Some(self.ref_name.clone()),
+            ..self.clone()
+        }
     }
 }
 

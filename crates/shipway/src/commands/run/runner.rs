@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use shipway_oci::with_causes;
-use shipway_runner::configuration::{Configuration, ConfigurationError, Executor, RunnerSettings, Severity};
+use shipway_runner::configuration::{Configuration, Executor, RunnerSettings};
 
-use crate::failure::{Failure, FailureKind};
-use crate::screen;
+use crate::commands::runner::{of_no_use, tell};
+use crate::failure::Failure;
 
 /// The executors by gitlab-runner's names.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -34,24 +33,10 @@ pub(super) struct ChosenRunner {
 
 /// Reads the file, says what there is to say about it, and takes the section of that name, or the only one.
 pub(super) fn choose(file: &Path, name: Option<&str>) -> Result<ChosenRunner, Failure> {
-    let failed = |error: ConfigurationError| {
-        let kind = match error {
-            ConfigurationError::Refused(_) => FailureKind::Place,
-            _ => FailureKind::Use,
-        };
-        Failure::new(kind, with_causes(&error))
-    };
-    let configuration = Configuration::load(file).map_err(failed)?;
+    let configuration = Configuration::load(file).map_err(of_no_use)?;
     // A refusal is the one line that counts.
-    let runner = configuration.choose(name).map_err(failed)?;
-    for finding in &configuration.findings {
-        match finding.severity {
-            Severity::Note => screen::error_line(&format!("note: {finding}")),
-            Severity::Warning => screen::warning(&finding.to_string()),
-            // Of another section: this one would have been refused.
-            Severity::Error => screen::warning(&format!("{finding}; that runner is of no use")),
-        }
-    }
+    let runner = configuration.choose(name).map_err(of_no_use)?;
+    tell(&configuration.findings);
     let limit = match usize::try_from(runner.limit) {
         Ok(0) | Err(_) => usize::MAX,
         Ok(limit) => limit,

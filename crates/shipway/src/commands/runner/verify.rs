@@ -3,15 +3,17 @@
 //! A section is given up only by a GitLab that says that it does not know the runner: one that cannot be reached, or
 //! that answers with something else, has said nothing.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use shipway_access::Secret;
 use shipway_oci::with_causes;
-use shipway_runner::registration::{ConfigurationFile, GitLab, KnownRunner, RegistrationError};
+use shipway_runner::configuration::{ConfigurationError, KnownRunner, KnownRunners};
+use shipway_runner::registration::{ConfigurationFile, GitLab, RegistrationError};
 
-use super::{not_written, usual_file};
+use super::{not_written, of_no_use, tell, usual_file};
 use crate::failure::{Failure, FailureKind};
 use crate::screen;
 
@@ -23,6 +25,9 @@ pub(crate) struct ListArguments {
     /// The file [default: ~/.gitlab-runner/config.toml; as root /etc/gitlab-runner/config.toml]
     #[arg(short, long, value_name = "FILE", env = "CONFIG_FILE")]
     config: Option<PathBuf>,
+    /// Print a JSON object for each
+    #[arg(long)]
+    json: bool,
 }
 
 /// Ask each GitLab whether it knows the runners of config.toml; ends with 1 when one is not known
@@ -53,18 +58,49 @@ enum Verdict {
 }
 
 pub(super) fn list(arguments: &ListArguments) -> Result<ExitCode, Failure> {
-    let file = arguments.config.clone().unwrap_or_else(usual_file);
-    for runner in ConfigurationFile::runners(&file).map_err(not_written)? {
+    for runner in &runners(&file(arguments.config.as_deref()), arguments.config.is_some())? {
+        let (token, url) = (runner.short_token(), runner.address());
+        if arguments.json {
+            let row = serde_json::json!({
+                "name": runner.name, "executor": runner.executor, "token": token, "url": url,
+            });
+            screen::document(&row.to_string());
+            continue;
+        }
         let (name, executor) = (screen::phrase(&runner.name), screen::phrase(&runner.executor));
-        let (token, url) = (screen::phrase(&runner.short_token()), address(&runner));
+        let (token, url) = (screen::phrase(&token), screen::phrase(&url));
         screen::line(&format!("{name:<50} Executor={executor} Token={token} URL={url}"));
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn file(named: Option<&Path>) -> PathBuf {
+    named.map_or_else(usual_file, Path::to_owned)
+}
+
+/// The runners of a file. One that nobody named need not be there; that it is not is said.
+fn runners(file: &Path, is_named: bool) -> Result<Vec<KnownRunner>, Failure> {
+    match KnownRunners::load(file) {
+        Ok(known) => {
+            tell(&known.findings);
+            Ok(known.runners)
+        }
+        Err(ConfigurationError::Read { source, .. })
+            if !is_named && source.kind() == io::ErrorKind::NotFound =>
+        {
+            screen::error_line(&format!(
+                "note: there is no `{}`: `shipway runner register` makes one, --config names another",
+                file.display()
+            ));
+            Ok(Vec::new())
+        }
+        Err(error) => Err(of_no_use(error)),
+    }
+}
+
 pub(super) async fn verify(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
-    let file = arguments.config.clone().unwrap_or_else(usual_file);
-    let known = ConfigurationFile::runners(&file).map_err(not_written)?;
+    let file = file(arguments.config.as_deref());
+    let known = runners(&file, arguments.config.is_some())?;
     let chosen: Vec<_> = known.iter().filter(|runner| arguments.chooses(runner)).collect();
     if chosen.is_empty() && arguments.is_choosing() {
         let message = format!("no runner in `{}` is the one to verify", file.display());
@@ -74,7 +110,7 @@ pub(super) async fn verify(arguments: VerifyArguments) -> Result<ExitCode, Failu
     }
     let (mut removed, mut is_sure) = (Vec::new(), true);
     for runner in chosen {
-        let (name, url) = (screen::phrase(&runner.name), address(runner));
+        let (name, url) = (screen::phrase(&runner.name), screen::phrase(&runner.address()));
         match ask(runner).await {
             Verdict::Alive => screen::line(&format!("`{name}` at {url} is alive")),
             Verdict::Removed => {
@@ -133,17 +169,4 @@ fn delete(file: &Path, removed: &[KnownRunner]) -> Result<(), Failure> {
         file.display()
     ));
     Ok(())
-}
-
-/// The address without a password.
-fn address(runner: &KnownRunner) -> String {
-    let shown = match runner.url.split_once("://") {
-        Some((scheme, rest)) => {
-            let host = rest.split('/').next().unwrap_or(rest);
-            let begin = host.rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", rest.get(begin..).unwrap_or_default())
-        }
-        None => runner.url.clone(),
-    };
-    screen::phrase(&shown)
 }

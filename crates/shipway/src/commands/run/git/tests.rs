@@ -1,5 +1,6 @@
 //! Remotes of every form, and the facts of real work trees.
 
+use super::super::doubt::cures;
 use super::{Origin, WorkTreeFacts, git, path_from_name, remote_parts};
 
 #[test]
@@ -112,19 +113,26 @@ fn only_a_default_branch_that_is_known_is_protected() {
     assert_eq!(shallow.protected_branch, None);
     let usual = cloned("usual", &["--depth=1", "--branch=master"]);
     assert_eq!(usual.protected_branch, None, "a name is no proof");
-    let doubt = usual.doubt().unwrap();
-    assert!(doubt.contains("`git remote set-head origin --auto`"), "{doubt}");
+    assert!(usual.has_doubt());
+    let cure = cures(&usual);
+    assert!(cure.contains("`git remote set-head origin --auto`"), "{cure}");
+    let (_, offline) = cure.split_once("`git ").unwrap();
+    let offline: Vec<&str> = offline.split('`').next().unwrap().split(' ').collect();
+    git(&usual.root, &offline);
+    let told = WorkTreeFacts::read(&usual.root).unwrap();
+    assert_eq!(told.protected_branch.as_deref(), Some("master"), "{offline:?}");
     let other = cloned("other", &["--origin=upstream", "--branch=contributed"]);
+    assert!(cures(&other).contains("symbolic-ref"));
     assert_eq!(
         other.protected_branch, None,
         "a remote of another name is one too"
     );
     let whole = cloned("whole", &["--branch=contributed"]);
     assert_eq!(whole.protected_branch.as_deref(), Some("trunk"));
-    assert_eq!(whole.doubt(), None);
+    assert!(!whole.has_doubt());
     let own = WorkTreeFacts::read(&theirs).unwrap();
     assert_eq!(own.protected_branch.as_deref(), Some("master"));
-    assert_eq!(own.doubt(), None);
+    assert!(!own.has_doubt());
 }
 
 #[test]
