@@ -13,7 +13,8 @@ use super::attacks::{Attack, Proof};
 use Proof::{Dropped, Success};
 
 const NO_EXTRACTION: &str =
-    "the engine keeps a context as an index and one unnamed file: there is nothing to take away";
+    "the engine keeps a context as an index and one unnamed file, and unpacks nothing";
+const NO_DEVICES: &str = "a context has no devices, and none is unpacked (as root)";
 const NAMES_AND_ROOT: &str = "names that lead out are refused, and the worker's root is where it unpacks";
 const ROOT: &str = "the worker's root is where it unpacks";
 
@@ -45,7 +46,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "context-device",
-        held_by: NO_EXTRACTION,
+        held_by: NO_DEVICES,
         proof: Success,
         script: "docker build - < attacks/context-device.tar",
     },
@@ -70,7 +71,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "add-device",
-        held_by: "devices are passed over, and the kernel makes none in a user namespace",
+        held_by: "devices are passed over, and the kernel makes none in a user namespace (as root)",
         proof: Success,
         script: r"cp attacks/add-device.tar in.tar
           printf 'FROM busybox:1.36\nADD in.tar /in/\nRUN head -c 1 /in/zero | grep -q .\n' | docker build -f - .",
@@ -98,13 +99,13 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "load-dot-dot",
-        held_by: "what is loaded is read, not unpacked: there is nothing to take away",
+        held_by: "what is loaded is read and not unpacked",
         proof: Dropped,
         script: "docker load < attacks/load-dot-dot.tar",
     },
     Attack {
         name: "load-link",
-        held_by: "what is loaded is read, not unpacked: there is nothing to take away",
+        held_by: "what is loaded is read and not unpacked",
         proof: Dropped,
         script: "docker load < attacks/load-link.tar",
     },
@@ -124,9 +125,11 @@ pub(super) const ATTACKS: &[Attack] = &[
         name: "cp-in-running",
         held_by: "the worker enters the container before it looks at a path",
         proof: Dropped,
-        script: r#"container=$(docker run -d busybox:1.36 sh -c "mkdir -p '$DROP'; ln -s '$DROP' /out; echo up; exec sleep 1000")
+        // The client itself follows a link at the end of the path; one on the way is the engine's to follow.
+        script: r#"container=$(docker run -d busybox:1.36 sh -c \
+            "mkdir -p '$DROP'; ln -s '$(dirname "$DROP")' /up; echo up; exec sleep 1000")
           until docker logs "$container" 2>&1 | grep -q up; do sleep 0.1; done
-          echo dropped > cp-in-running && docker cp cp-in-running "$container:/out/""#,
+          echo dropped > cp-in-running && docker cp cp-in-running "$container:/up/$(basename "$DROP")/""#,
     },
     Attack {
         name: "cp-out-link",

@@ -115,7 +115,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "gateway",
-        held_by: "nothing but what the pod needs listens on its gateway, and nothing dials the machine for it",
+        held_by: "a network namespace for the pod and for each container, in a user namespace (as root)",
         proof: Caller,
         script: r#"for at in 127.0.0.1 localhost "$(ip route | sed -n 's/^default via \([^ ]*\).*/\1/p')"; do
             nc -w 3 "$at" "$PORT" </dev/null
@@ -216,7 +216,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "remote-context",
-        held_by: "the engine fetches no context: there is nothing to take away",
+        held_by: "the engine fetches no context",
         proof: Caller,
         script: r#"wget -q -O - --post-data '' "http://docker:2375/build?remote=http%3A%2F%2F127.0.0.1%3A$PORT%2Fcontext.tar""#,
     },
