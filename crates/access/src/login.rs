@@ -6,9 +6,10 @@
 //!
 //! One check runs at a time (`password.rs`). What needs none (a job's token, a login that is remembered) is told by
 //! [`Access::recognise`] without waiting for those that do.
-//! A name that does not exist costs as much as a wrong password, so that nobody learns which names exist.
+//! A name that does not exist costs as much as a wrong password, so that nobody learns which names exist. A user whose hash cannot
+//! be read cannot log in, which the log says once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use shipway_store::UserRecord;
 
 use crate::access::Access;
 use crate::accounts::{JOB_TOKEN_USER, hash_job_token};
-use crate::password::{Checker, LONGEST_PASSWORD};
+use crate::password::{Checker, LONGEST_PASSWORD, Verdict};
 use crate::{LookUpError, Principal, Secret, UserName};
 
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
@@ -56,13 +57,16 @@ pub enum AuthenticateError {
 /// Logins that were right a moment ago.
 pub(crate) struct Logins {
     right: Mutex<HashMap<[u8; 32], Instant>>,
+    /// Names with hashes of which it was said that they cannot be read.
+    unreadable: Mutex<HashSet<[u8; 32]>>,
     checker: Checker,
 }
 
 impl Logins {
     pub(crate) fn new() -> Self {
         Self {
-            right: Mutex::new(HashMap::new()),
+            right: Mutex::default(),
+            unreadable: Mutex::default(),
             checker: Checker::default(),
         }
     }
@@ -73,13 +77,30 @@ impl Logins {
         if self.remembers(&key, Instant::now()) {
             return true;
         }
-        let is_right = self
+        let verdict = self
             .checker
             .check(password, hash, || self.remembers(&key, Instant::now()));
-        if is_right {
-            self.remember(key, Instant::now());
+        match verdict {
+            Verdict::Right => self.remember(key, Instant::now()),
+            Verdict::Wrong => {}
+            Verdict::Unreadable => {
+                self.say_unreadable(name, hash);
+                // It takes its time all the same.
+                self.checker.check(password, NOBODY, || false);
+            }
         }
-        is_right
+        verdict == Verdict::Right
+    }
+
+    /// Once for each, so that who tries again and again does not fill the log.
+    fn say_unreadable(&self, name: &str, hash: &str) {
+        let mut said = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() < MOST_REMEMBERED && said.insert(key(name, &Secret::from(""), hash)) {
+            tracing::warn!(
+                user = name,
+                "the hash of this user's password cannot be read, so they cannot log in: `shipway user add` gives them a new one"
+            );
+        }
     }
 
     fn remembers(&self, key: &[u8; 32], now: Instant) -> bool {
@@ -215,6 +236,16 @@ mod tests {
         assert!(!logins.remembers(&key("ann", &right, "another hash"), now));
         assert!(!logins.remembers(&key("bob", &right, &hash), now));
         assert!(!logins.remembers(&key("ann", &wrong, &hash), now));
+    }
+
+    #[test]
+    fn a_hash_that_cannot_be_read_is_told_of_once() {
+        let logins = Logins::new();
+        for _ in 0..2 {
+            assert!(!logins.check("ann", &Secret::from("any"), "no hash"));
+        }
+        assert!(!logins.check("bob", &Secret::from("any"), "no hash"));
+        assert_eq!(logins.unreadable.lock().unwrap().len(), 2);
     }
 
     #[test]

@@ -17,6 +17,17 @@ use crate::secret::same;
 /// Longer passwords are wrong without a look.
 pub(crate) const LONGEST_PASSWORD: usize = 4096;
 
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The password belongs to the hash.
+    Right,
+    /// It does not.
+    Wrong,
+    /// The hash is none that we can read: no password belongs to it.
+    Unreadable,
+}
+
 /// Checks passwords, one at a time.
 #[derive(Default)]
 pub(crate) struct Checker {
@@ -24,15 +35,21 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Waits for its turn; then tells, unless `known` already does, whether the password belongs to the hash. A hash that
-    /// cannot be read belongs to no password.
-    pub(crate) fn check(&self, password: &Secret, hash: &str, known: impl FnOnce() -> bool) -> bool {
+    /// Waits for its turn; then tells, unless `known` already does, whether the password belongs to the hash.
+    pub(crate) fn check(&self, password: &Secret, hash: &str, known: impl FnOnce() -> bool) -> Verdict {
         if password.expose().len() > LONGEST_PASSWORD {
-            return false;
+            return Verdict::Wrong;
         }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Of many that came at once with the same password, the first has done it for all.
-        known() || verify(password, hash).unwrap_or(false)
+        if known() {
+            return Verdict::Right;
+        }
+        match verify(password, hash) {
+            Some(true) => Verdict::Right,
+            Some(false) => Verdict::Wrong,
+            None => Verdict::Unreadable,
+        }
     }
 }
 
@@ -88,9 +105,10 @@ mod tests {
     fn a_password_is_right_or_wrong() {
         let checker = Checker::default();
         let hash = hash(&Secret::from("right")).unwrap();
-        assert!(checker.check(&Secret::from("right"), &hash, || false));
-        assert!(!checker.check(&Secret::from("wrong"), &hash, || false));
-        assert!(checker.check(&Secret::from("wrong"), &hash, || true));
+        let check = |password: &str, known| checker.check(&Secret::from(password), &hash, || known);
+        assert_eq!(check("right", false), Verdict::Right);
+        assert_eq!(check("wrong", false), Verdict::Wrong);
+        assert_eq!(check("wrong", true), Verdict::Right);
     }
 
     #[test]
@@ -98,12 +116,14 @@ mod tests {
         let checker = Checker::default();
         let long = Secret::from("x".repeat(LONGEST_PASSWORD + 1));
         let hash = hash(&Secret::from("right")).unwrap();
-        for (password, hash) in [
-            (&long, hash.as_str()),
-            (&Secret::from(""), ""),
-            (&Secret::from("right"), "$argon2id$v=19$m=19456,t=2,p=1"),
+        let right = Secret::from("right");
+        for (password, hash, verdict) in [
+            (&long, hash.as_str(), Verdict::Wrong),
+            (&right, "", Verdict::Unreadable),
+            (&right, "$argon2id$v=19$m=19456,t=2,p=1", Verdict::Unreadable),
+            (&right, "$2b$12$of.another.kind", Verdict::Unreadable),
         ] {
-            assert!(!checker.check(password, hash, || false));
+            assert_eq!(checker.check(password, hash, || false), verdict, "{hash}");
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! An unknown key is an error with its line: a misspelt setting that is silently ignored is worse than none.
 
+mod serve;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use shipway_container::{ByteSize, DiskReserve, EgressException, PodLimits};
 use shipway_oci::{RegistryName, with_causes};
 use shipway_registry::client::MirrorAddress;
 use shipway_sandbox::ProcessLimit;
+
+pub(crate) use serve::ServeLimits;
 
 use crate::failure::{Failure, FailureKind};
 
@@ -67,6 +71,7 @@ pub(crate) struct RegistrySettings {
     pub(crate) mirrors: BTreeMap<RegistryName, Vec<MirrorAddress>>,
     /// Whether anybody may pull without logging in.
     pub(crate) anonymous_pull: bool,
+    pub(crate) limits: ServeLimits,
 }
 
 impl Default for RegistrySettings {
@@ -77,6 +82,7 @@ impl Default for RegistrySettings {
             insecure: Vec::new(),
             mirrors: BTreeMap::new(),
             anonymous_pull: false,
+            limits: ServeLimits::default(),
         }
     }
 }

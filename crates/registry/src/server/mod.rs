@@ -12,6 +12,7 @@
 
 mod blobs;
 mod caller;
+mod front;
 mod listen;
 mod listings;
 mod logins;
@@ -147,7 +148,7 @@ impl Server {
         &self.inner.authority
     }
 
-    /// Answers one request whose path begins with `/v2`. An [`Origin`] among the request's extensions says over which
+    /// Answers one request: of the protocol, below `/v2`, or for what people read at `/`. An [`Origin`] among the request's extensions says over which
     /// scheme it came; without one it counts as plain HTTP.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
@@ -192,6 +193,9 @@ impl Server {
                 return Err(error.answer(writing).into());
             }
         };
+        if route == Route::Front && !writing {
+            return Ok(front::answer(head));
+        }
         let query = Query::parse(head.uri.query().unwrap_or_default());
         if route == Route::Token {
             return token::answer(&self.inner, head, &query, body).await;
@@ -311,7 +315,7 @@ struct Need {
 
 fn need(route: &Route, method: &Method) -> Option<Need> {
     let (repository, action) = match (route, method.as_str()) {
-        (Route::Ping | Route::Token | Route::Catalog, _) => return None,
+        (Route::Front | Route::Ping | Route::Token | Route::Catalog, _) => return None,
         (Route::Uploads(name) | Route::Upload(name, _), _) => (name, Action::Push),
         (Route::Manifest(name, _) | Route::Blob(name, _), "DELETE") => (name, Action::Delete),
         (Route::Manifest(name, _), "PUT") => (name, Action::Push),

@@ -19,6 +19,8 @@ const LONGEST_PATH: usize = 2048;
 /// What a path is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
+    /// `/`, which is no path of the protocol: what people open to see what this is.
+    Front,
     /// `/v2/`: is this a registry, am I logged in?
     Ping,
     /// The token endpoint.
@@ -107,6 +109,7 @@ impl Route {
         }
         let path = &*percent_decode_str(path).decode_utf8_lossy();
         match path {
+            "" | "/" => return Ok(Self::Front),
             "/v2" | "/v2/" => return Ok(Self::Ping),
             TOKEN_PATH | "/v2/token/" => return Ok(Self::Token),
             "/v2/_catalog" => return Ok(Self::Catalog),

@@ -11,6 +11,7 @@ mod client;
 mod connection;
 mod egress;
 mod fixture;
+mod front;
 mod in_process;
 mod lists;
 mod login;

@@ -6,7 +6,7 @@ use clap::Args;
 use shipway_oci::RegistryName;
 use shipway_registry::client::RegistryCredentials;
 
-use crate::commands::user::read_password;
+use crate::commands::user::{PasswordSource, read_password};
 use crate::credentials::DockerCredentials;
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
@@ -38,7 +38,7 @@ pub(crate) async fn login(
 ) -> Result<ExitCode, Failure> {
     let registry = registry_name(arguments.registry.as_deref())?;
     let password = read_password(
-        arguments.password_stdin,
+        &PasswordSource::of(arguments.password_stdin, None),
         &format!("Password for {}: ", arguments.username),
     )?;
     let credentials = RegistryCredentials::new(arguments.username.clone(), password.clone());

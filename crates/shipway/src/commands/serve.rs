@@ -1,14 +1,16 @@
 //! `shipway serve`: the registry over HTTP, on the data that `run` and `build` write.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::process::{Resource, getrlimit};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use shipway_registry::server::{Server, ServerOptions};
+use shipway_registry::server::Server;
 use tokio::net::TcpListener;
 
 use crate::arguments::listen_address;
@@ -63,13 +65,29 @@ pub(crate) async fn execute(
     if arguments.anonymous_pull || installation.settings.registry.anonymous_pull {
         authority = authority.with_anonymous_pull();
     }
+    let limits = &installation.settings.registry.limits;
+    if let Some(warning) = limits.connections.and_then(too_few_descriptors) {
+        screen::warning(&warning);
+    }
     let scheme = if tls.is_some() { "https" } else { "http" };
     screen::line(&format!("registry: {scheme}://{bound}"));
-    Server::new(authority, ServerOptions::default())
+    Server::new(authority, limits.server())
         .serve(listener, tls, stop_signal())
         .await
         .map_err(|error| Failure::caused(FailureKind::Place, "serving the registry", &error))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A connection takes a descriptor, and one more while a blob is sent or comes in.
+fn too_few_descriptors(connections: NonZeroU32) -> Option<String> {
+    let allowed = getrlimit(Resource::Nofile).current?;
+    let needed = 2 * u64::from(connections.get());
+    (allowed < needed).then(|| {
+        format!(
+            "`registry.limits.connections` is {connections}, for which up to {needed} files are open; this place allows \
+             {allowed}: raise `ulimit -n`, or `LimitNOFILE` of the service"
+        )
+    })
 }
 
 /// Resolves at the first Ctrl-C or SIGTERM.

@@ -1,6 +1,8 @@
 //! `shipway user`: who may log in to the registry.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -17,12 +19,22 @@ const LONGEST_PASSWORD: u64 = 4096;
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Add a user, or give one a new password; the first user is the administrator
+    ///
+    /// Asks for the password on a terminal. A script gives it on standard input or in a file;
+    /// there is no argument for it, since others on the machine can read arguments:
+    ///
+    ///     printf '%s\n' "$PASSWORD" | shipway user add NAME --password-stdin
+    ///     shipway user add NAME --password-file /run/secrets/registry
+    #[command(verbatim_doc_comment)]
     Add {
         /// The name to log in with
         name: String,
         /// Read the password from standard input
         #[arg(long)]
         password_stdin: bool,
+        /// Read the password from a file; a line break at its end does not belong to it
+        #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
+        password_file: Option<PathBuf>,
         /// Let this user do everything everywhere
         #[arg(long)]
         administrator: bool,
@@ -45,8 +57,12 @@ pub(crate) fn execute(command: UserCommand, installation: &Installation) -> Resu
         UserCommand::Add {
             name,
             password_stdin,
+            password_file,
             administrator,
-        } => add(installation, &name, password_stdin, administrator),
+        } => {
+            let source = PasswordSource::of(password_stdin, password_file.as_deref());
+            add(installation, &name, &source, administrator)
+        }
         UserCommand::Ls { json } => list(installation, json),
         UserCommand::Rm { name } => remove(installation, &name),
     }
@@ -55,13 +71,13 @@ pub(crate) fn execute(command: UserCommand, installation: &Installation) -> Resu
 fn add(
     installation: &Installation,
     name: &str,
-    from_stdin: bool,
+    source: &PasswordSource<'_>,
     administrator: bool,
 ) -> Result<ExitCode, Failure> {
     let name: UserName = name
         .parse()
         .map_err(|error| Failure::caused(FailureKind::Use, &format!("the name `{name}`"), &error))?;
-    let password = read_new_password(from_stdin, name.as_str())?;
+    let password = read_new_password(source, name.as_str())?;
     let users = installation.store.users().map_err(|error| internal(&error))?;
     let known = users.iter().any(|user| user.name == name.as_str());
     installation
@@ -110,44 +126,86 @@ fn internal(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::caused(FailureKind::Internal, "reading the accounts", error)
 }
 
+/// Where a password comes from.
+pub(crate) enum PasswordSource<'a> {
+    /// Whoever sits at the terminal.
+    Terminal,
+    /// Standard input, for scripts.
+    Stdin,
+    /// A file, for scripts.
+    File(&'a Path),
+}
+
+impl<'a> PasswordSource<'a> {
+    /// As flags name it.
+    pub(crate) fn of(stdin: bool, file: Option<&'a Path>) -> Self {
+        match (file, stdin) {
+            (Some(file), _) => Self::File(file),
+            (None, true) => Self::Stdin,
+            (None, false) => Self::Terminal,
+        }
+    }
+}
+
 /// A password that is to be kept: on a terminal it is asked for twice, since nobody sees what was typed.
-fn read_new_password(from_stdin: bool, name: &str) -> Result<Secret, Failure> {
-    let password = read_password(from_stdin, &format!("Password for {name}: "))?;
-    if !from_stdin && read_password(false, "The same again: ")?.expose() != password.expose() {
+fn read_new_password(source: &PasswordSource<'_>, name: &str) -> Result<Secret, Failure> {
+    let password = read_password(source, &format!("Password for {name}: "))?;
+    if matches!(source, PasswordSource::Terminal)
+        && read_password(source, "The same again: ")?.expose() != password.expose()
+    {
         return Err(Failure::new(FailureKind::Use, "the two passwords differ"));
     }
     Ok(password)
 }
 
-/// A password from standard input, or from the terminal without showing it.
-pub(crate) fn read_password(from_stdin: bool, prompt: &str) -> Result<Secret, Failure> {
-    let unreadable =
-        |error: std::io::Error| Failure::caused(FailureKind::Use, "reading the password", &error);
+/// A password from where it is; a terminal does not show it.
+pub(crate) fn read_password(source: &PasswordSource<'_>, prompt: &str) -> Result<Secret, Failure> {
+    let unreadable = |error: io::Error| Failure::caused(FailureKind::Use, "reading the password", &error);
+    let text = match source {
+        PasswordSource::Stdin => bounded(io::stdin().lock()).map_err(unreadable)?,
+        PasswordSource::File(path) => File::open(path).and_then(bounded).map_err(|error| {
+            let doing = format!("reading the password from `{}`", path.display());
+            Failure::caused(FailureKind::Use, &doing, &error)
+        })?,
+        PasswordSource::Terminal => ask(prompt)?,
+    };
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(Failure::new(FailureKind::Use, "the password is empty"));
+    }
+    if password.len() as u64 > LONGEST_PASSWORD {
+        let problem = format!("the password is longer than {LONGEST_PASSWORD} bytes");
+        return Err(Failure::new(FailureKind::Use, problem));
+    }
+    Ok(Secret::from(password.to_owned()))
+}
+
+/// All that is there, or more than any password has.
+fn bounded(source: impl io::Read) -> io::Result<String> {
     let mut text = String::new();
-    let stdin = std::io::stdin();
-    if from_stdin {
-        stdin
-            .lock()
-            .take(LONGEST_PASSWORD)
-            .read_to_string(&mut text)
-            .map_err(unreadable)?;
-    } else if stdin.is_terminal() {
-        let _hidden = HiddenInput::begin();
-        screen::error_prompt(prompt);
-        stdin.read_line(&mut text).map_err(unreadable)?;
-        screen::error_line("");
-    } else {
+    source
+        .take(LONGEST_PASSWORD + "\r\n".len() as u64 + 1)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn ask(prompt: &str) -> Result<String, Failure> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
         return Err(Failure::new(
             FailureKind::Use,
             "a password cannot be asked for: standard input is no terminal",
         )
         .hint("give it with --password-stdin"));
     }
-    let password = text.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        return Err(Failure::new(FailureKind::Use, "the password is empty"));
-    }
-    Ok(Secret::from(password.to_owned()))
+    let _hidden = HiddenInput::begin();
+    screen::error_prompt(prompt);
+    let mut text = String::new();
+    stdin
+        .read_line(&mut text)
+        .map_err(|error| Failure::caused(FailureKind::Use, "reading the password", &error))?;
+    screen::error_line("");
+    Ok(text)
 }
 
 /// Keeps the terminal from showing what is typed; shows it again when dropped.
@@ -157,7 +215,7 @@ struct HiddenInput {
 
 impl HiddenInput {
     fn begin() -> Self {
-        let stdin = std::io::stdin();
+        let stdin = io::stdin();
         let before = rustix::termios::tcgetattr(&stdin).ok();
         if let Some(mut changed) = before.clone() {
             changed.local_modes.remove(rustix::termios::LocalModes::ECHO);
@@ -171,8 +229,7 @@ impl HiddenInput {
 impl Drop for HiddenInput {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
-            let _ =
-                rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, before);
+            let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, before);
         }
     }
 }

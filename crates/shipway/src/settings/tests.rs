@@ -70,6 +70,33 @@ fn limits_are_read_and_bounded() {
 }
 
 #[test]
+fn places_of_the_registry_are_read_and_shared_out() {
+    let places = |text: &str| {
+        let server = read(text).unwrap().registry.limits.server();
+        [
+            server.max_connections,
+            server.max_connections_each,
+            server.max_streams,
+            server.max_streams_each,
+        ]
+    };
+    assert_eq!(places(""), [4096, 2048, 256, 32]);
+    assert_eq!(
+        places("[registry.limits]\nconnections = 100\nuploads = 4\n"),
+        [100, 50, 4, 1]
+    );
+    assert_eq!(
+        places("[registry.limits]\nconnections_per_address = 4000\nuploads_per_user = 200\n"),
+        [4096, 4000, 256, 200]
+    );
+    let refused = |line: &str| format!("{:?}", read(&format!("[registry.limits]\n{line}\n")).unwrap_err());
+    assert!(refused("uploads = 449").contains("choose between 1 and 448"));
+    for line in ["connections = 0", "connections = -1", "connection = 1"] {
+        assert!(refused(line).contains(line.split(' ').next().unwrap()), "{line}");
+    }
+}
+
+#[test]
 fn a_misspelt_key_is_an_error_that_names_it() {
     let failure = read("[registry]\nlisten_on = \"127.0.0.1:1\"\n").unwrap_err();
     assert!(format!("{failure:?}").contains("listen_on"));

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use shipway_testkit::{Account, Peer, git_repository, wait_for};
 
-use crate::harness::{Registry, SUITES, User, assert_nothing_left, succeed, text};
+use crate::harness::{Answer, Registry, SUITES, User, assert_nothing_left, succeed, text};
 
 /// A job that says when it runs and then never ends by itself.
 const ENDLESS: &str = "\
@@ -162,26 +162,14 @@ fn kill_9_leaves_no_process_and_the_next_run_sweeps_up() -> Result<()> {
     Ok(())
 }
 
-/// What a registry answers to somebody with a job's token, and with the bearer token that it gave for that one: the status and the
-/// body.
+/// What the registry answers to somebody with a job's token, and with the bearer token that it gave for that one.
 struct Shown<'a> {
     user: &'a User,
     registry: &'a Registry,
-    curl: &'a Peer,
 }
 
 impl Shown<'_> {
-    fn ask(&self, arguments: &[&str], path: &str) -> Result<(String, String)> {
-        let mut curl = self.user.home.command(self.curl.path());
-        curl.args(["--silent", "--show-error", "--write-out", "\n%{http_code}"]);
-        curl.args(arguments)
-            .arg(format!("http://{}{path}", self.registry.address));
-        let output = String::from_utf8(succeed(&mut curl)?.stdout)?;
-        let (body, status) = output.rsplit_once('\n').context("a status")?;
-        Ok((status.to_owned(), body.to_owned()))
-    }
-
-    fn password(&self, token: &str) -> Result<(String, String)> {
+    fn password(&self, token: &str) -> Result<Answer> {
         let pair = format!("gitlab-ci-token:{token}");
         self.ask(
             &["--user", &pair],
@@ -189,61 +177,69 @@ impl Shown<'_> {
         )
     }
 
-    fn bearer(&self, bearer: &str) -> Result<(String, String)> {
+    fn bearer(&self, bearer: &str) -> Result<Answer> {
         let header = format!("Authorization: Bearer {bearer}");
         self.ask(&["--header", &header], "/v2/")
     }
 
     fn bearer_of(&self, token: &str) -> Result<String> {
-        let (status, body) = self.password(token)?;
-        ensure!(status == "200", "a living job's token: {status} {body}");
-        let answer: serde_json::Value = serde_json::from_str(&body)?;
-        Ok(answer["token"].as_str().context("a token")?.to_owned())
+        let answer = self.password(token)?;
+        ensure!(answer.status == 200, "a living job's token: {answer:?}");
+        let json: serde_json::Value = serde_json::from_str(&answer.body)?;
+        Ok(json["token"].as_str().context("a token")?.to_owned())
+    }
+
+    fn ask(&self, arguments: &[&str], path: &str) -> Result<Answer> {
+        let answer = self.registry.curl(&self.user.home, arguments, path)?;
+        answer.context("curl is here")
     }
 }
 
 #[test]
 fn the_token_of_a_killed_job_is_refused_by_the_registry_that_runs() -> Result<()> {
-    let Some(curl) = Peer::find("curl") else {
+    if Peer::find("curl").is_none() {
         return Ok(());
-    };
+    }
     let user = User::with_base_images(Account::Caller, SUITES[0])?;
     let registry = user.serve()?;
     let shown = Shown {
         user: &user,
         registry: &registry,
-        curl: &curl,
     };
     let mut dead = started(&user, "group/endless")?;
     let mut alive = started(&user, "group/other")?;
     let bearers = [shown.bearer_of(&dead.token)?, shown.bearer_of(&alive.token)?];
     for bearer in &bearers {
-        let (status, body) = shown.bearer(bearer)?;
-        ensure!(status == "200", "a living job's bearer token: {status} {body}");
+        let answer = shown.bearer(bearer)?;
+        ensure!(answer.status == 200, "a living job's bearer token: {answer:?}");
     }
 
     kill_process(pid(&dead.process)?, Signal::KILL)?;
     end(&mut dead.process)?;
-    let by_password = shown.password(&dead.token)?;
-    ensure!(by_password.0 == "401", "a dead job's token: {by_password:?}");
-    ensure!(by_password.1.contains("it ends with its job"), "{by_password:?}");
-    let by_bearer = shown.bearer(&bearers[0])?;
-    ensure!(by_bearer.0 == "401", "a dead job's bearer token: {by_bearer:?}");
-    ensure!(by_bearer.1.contains("the job has ended"), "{by_bearer:?}");
+    let refused = shown.password(&dead.token)?;
+    ensure!(
+        refused.status == 401 && refused.body.contains("it ends with its job"),
+        "a dead job's token: {refused:?}"
+    );
+    let refused = shown.bearer(&bearers[0])?;
+    ensure!(
+        refused.status == 401 && refused.body.contains("the job has ended"),
+        "a dead job's bearer token: {refused:?}"
+    );
     ensure!(
         std::fs::read_dir(user.home.data().join("jobs"))?.count() == 2,
         "somebody has swept up, so this shows nothing"
     );
     shown.bearer_of(&alive.token)?;
-    let (status, body) = shown.bearer(&bearers[1])?;
-    ensure!(status == "200", "a living job's bearer token: {status} {body}");
+    let answer = shown.bearer(&bearers[1])?;
+    ensure!(answer.status == 200, "a living job's bearer token: {answer:?}");
 
     kill_process_group(pid(&alive.process)?, Signal::INT)?;
     end(&mut alive.process)?;
-    let (status, body) = shown.password(&alive.token)?;
+    let refused = shown.password(&alive.token)?;
     ensure!(
-        status == "401",
-        "the token of a job that has ended: {status} {body}"
+        refused.status == 401,
+        "the token of a job that has ended: {refused:?}"
     );
     Ok(())
 }

@@ -6,6 +6,7 @@
     reason = "what a test cannot do ends the test, with its reason"
 )]
 
+mod accounts;
 mod architecture;
 mod buildah;
 mod clients;

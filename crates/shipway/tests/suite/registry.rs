@@ -1,6 +1,9 @@
 //! `shipway serve` and the clients that people have: skopeo, buildah and podman push and pull, tokens and rights hold.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, Peer};
@@ -169,7 +172,11 @@ fn a_wrong_password_is_refused_at_login() -> Result<()> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    std::io::Write::write_all(&mut process.stdin.take().context("standard input")?, b"wrong\n")?;
+    process
+        .stdin
+        .take()
+        .context("standard input")?
+        .write_all(b"wrong\n")?;
     let output = process.wait_with_output()?;
     ensure!(
         output.status.code() == Some(1),
@@ -209,10 +216,11 @@ esac
     let mut login = user.shipway(&["login", "--username", "tester", "--password-stdin"]);
     login.arg(&registry.address).env("PATH", &path);
     let mut process = login.stdin(Stdio::piped()).spawn()?;
-    std::io::Write::write_all(
-        &mut process.stdin.take().context("standard input")?,
-        b"correct horse\n",
-    )?;
+    process
+        .stdin
+        .take()
+        .context("standard input")?
+        .write_all(b"correct horse\n")?;
     ensure!(process.wait()?.success());
     let kept = std::fs::read_to_string(user.home.path().join("kept"))?;
     ensure!(kept.contains(r#""Secret":"correct horse""#), "{kept}");
@@ -224,5 +232,49 @@ esac
 
     succeed(user.shipway(&["logout", &registry.address]).env("PATH", &path))?;
     ensure!(!user.home.path().join("kept").exists());
+    Ok(())
+}
+
+#[test]
+fn who_opens_the_address_reads_what_it_is() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let registry = user.serve()?;
+    let Some(text) = registry.curl(&user.home, &[], "/")? else {
+        return Ok(());
+    };
+    ensure!(text.status == 200, "{text:?}");
+    ensure!(
+        text.body.starts_with("This is a container registry")
+            && text
+                .body
+                .contains(&format!("\ndocker login {}\n", registry.address)),
+        "{text:?}"
+    );
+    let page = registry.curl(&user.home, &["--header", "Accept: text/html,*/*;q=0.8"], "/")?;
+    let page = page.context("curl is here")?;
+    ensure!(
+        page.body.starts_with("<!DOCTYPE html>") && page.body.contains(&text.body),
+        "{page:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_places_of_one_address_are_a_setting() -> Result<()> {
+    let settings = "[registry.limits]\nconnections = 8\nconnections_per_address = 1\n";
+    let user = User::new(Account::Caller)?.with_settings(settings)?;
+    let registry = user.serve()?;
+    let mut first = TcpStream::connect(&registry.address)?;
+    first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let mut status = [0; 12];
+    first.read_exact(&mut status)?;
+    ensure!(&status == b"HTTP/1.1 200", "{}", String::from_utf8_lossy(&status));
+    let mut second = TcpStream::connect(&registry.address)?;
+    second.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let read = second.read(&mut status);
+    ensure!(
+        matches!(&read, Ok(0)) || matches!(&read, Err(error) if error.kind() == ErrorKind::ConnectionReset),
+        "a second connection was kept: {read:?}"
+    );
     Ok(())
 }

@@ -25,6 +25,7 @@ fn names_may_hold_the_words_of_the_protocol() {
     let digest = Digest::sha256(b"");
     let tag = || ManifestReference::Tag("latest".parse().unwrap());
     for (path, expected) in [
+        ("/".to_owned(), Route::Front),
         ("/v2".to_owned(), Route::Ping),
         ("/v2/".to_owned(), Route::Ping),
         ("/v2/token".to_owned(), Route::Token),
@@ -71,7 +72,7 @@ fn what_is_no_route_says_why() {
         let error = Route::parse(path).unwrap_err().answer(writing);
         (error.code, error.status.as_u16())
     };
-    assert_eq!(code("/", false), (ErrorCode::Unsupported, 404));
+    assert_eq!(code("/index.html", false), (ErrorCode::Unsupported, 404));
     assert_eq!(code("/v2/a", false), (ErrorCode::Unsupported, 404));
     assert_eq!(code("/v2/a/b/c/d", false), (ErrorCode::Unsupported, 404));
     assert_eq!(

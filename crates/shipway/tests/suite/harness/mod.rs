@@ -16,7 +16,7 @@ pub(crate) use disk::Disk;
 pub(crate) use island::Island;
 pub(crate) use ledger::{Ledger, after_collection, leftovers, names, works};
 pub(crate) use place::in_place;
-pub(crate) use process::{CREDENTIALS, Ending, Registry, RunningEngine, skopeo_copy, with_storage};
+pub(crate) use process::{Answer, CREDENTIALS, Ending, Registry, RunningEngine, skopeo_copy, with_storage};
 pub(crate) use project::{Project, everywhere, everywhere_with};
 pub(crate) use shipway_testkit::{
     SUITES, assert_nothing_left, buildah_image, debian_image, finish, on_path, shared_images, succeed, text,

@@ -128,6 +128,31 @@ impl Registry {
     }
 }
 
+/// What curl was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Registry {
+    /// Asks with curl and these arguments of its own for a path; nothing where there is no curl.
+    pub(crate) fn curl(&self, home: &Home, arguments: &[&str], path: &str) -> Result<Option<Answer>> {
+        let Some(curl) = Peer::find("curl") else {
+            return Ok(None);
+        };
+        let mut command = home.command(curl.path());
+        command.args(["--silent", "--show-error", "--write-out", "\n%{http_code}"]);
+        let url = format!("http://{}{path}", self.address);
+        let output = String::from_utf8(succeed(command.args(arguments).arg(url))?.stdout)?;
+        let (body, status) = output.rsplit_once('\n').context("a status")?;
+        Ok(Some(Answer {
+            status: status.parse()?,
+            body: body.to_owned(),
+        }))
+    }
+}
+
 /// A running `shipway engine`; it ends with the value.
 pub(crate) struct RunningEngine {
     pub(crate) process: Ending,

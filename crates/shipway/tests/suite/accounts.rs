@@ -1,0 +1,97 @@
+//! People who may log in: added by scripts, and told of where their password cannot be checked.
+
+use std::fs::File;
+
+use anyhow::{Context as _, Result, ensure};
+use shipway_store::{Store, UserRecord};
+use shipway_testkit::{Account, Peer};
+
+use crate::harness::{Ending, Registry, User, finish, succeed, text};
+
+/// Starts the registry with its log in a file.
+fn serve(user: &User, log: &std::path::Path) -> Result<Registry> {
+    let mut serve = user.shipway(&["serve", "--listen", "127.0.0.1:0"]);
+    let (process, address) = Ending::start(serve.stderr(File::create(log)?), "://")?;
+    Ok(Registry { process, address })
+}
+
+fn login(user: &User, registry: &Registry, pair: &str) -> Result<u16> {
+    let answer = registry.curl(&user.home, &["--user", pair], "/v2/token")?;
+    Ok(answer.context("curl is here")?.status)
+}
+
+#[test]
+fn a_script_gives_the_password_in_a_file() -> Result<()> {
+    if Peer::find("curl").is_none() {
+        return Ok(());
+    }
+    let user = User::new(Account::Caller)?;
+    let secret = user.home.work().join("secret");
+    let add = |password: &str| {
+        std::fs::write(&secret, password)?;
+        finish(
+            user.shipway(&["user", "add", "ann", "--password-file"])
+                .arg(&secret),
+        )
+    };
+    let longest = "x".repeat(4096);
+    let refused = [
+        (add("\n")?, "the password is empty"),
+        (add(&format!("{longest}y"))?, "longer than 4096 bytes"),
+        (
+            finish(&mut user.shipway(&["user", "add", "ann", "--password-file", "missing"]))?,
+            "`missing`",
+        ),
+        (
+            finish(&mut user.shipway(&["user", "add", "ann"]))?,
+            "--password-stdin",
+        ),
+    ];
+    for (output, words) in &refused {
+        ensure!(
+            output.status.code() == Some(2) && text(output).contains(words),
+            "{words}: {}",
+            text(output)
+        );
+    }
+    ensure!(text(&succeed(&mut user.shipway(&["user", "ls"]))?).is_empty());
+
+    // Given twice, the second one counts; what a script does again does not fail.
+    for password in ["first", &format!("{longest}\r\n")] {
+        let output = add(password)?;
+        ensure!(output.status.success(), "{}", text(&output));
+    }
+    let registry = serve(&user, &user.home.work().join("log"))?;
+    ensure!(login(&user, &registry, &format!("ann:{longest}"))? == 200);
+    ensure!(login(&user, &registry, "ann:first")? == 401);
+    Ok(())
+}
+
+#[test]
+fn a_password_hash_that_cannot_be_read_is_told_of_by_the_users_name() -> Result<()> {
+    if Peer::find("curl").is_none() {
+        return Ok(());
+    }
+    let user = User::new(Account::Caller)?;
+    user.add_tester()?;
+    let log = user.home.work().join("log");
+    let registry = serve(&user, &log)?;
+    let store = Store::open(&user.home.data().join("store"))?;
+    store.put_user(&UserRecord {
+        name: "ann".to_owned(),
+        password_hash: "$2y$10$of.another.registry".to_owned(),
+        administrator: false,
+    })?;
+    for _ in 0..3 {
+        ensure!(login(&user, &registry, "ann:any")? == 401);
+    }
+    ensure!(login(&user, &registry, "tester:wrong")? == 401);
+    let said = std::fs::read_to_string(&log)?;
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("WARN")).collect();
+    ensure!(
+        lines.len() == 1 && lines[0].contains("cannot be read") && lines[0].contains("ann"),
+        "{said}"
+    );
+    ensure!(!said.contains("$2y$") && !said.contains("tester"), "{said}");
+    Ok(())
+}
