@@ -2,7 +2,7 @@
 //!
 //! The name may hold a colon (`repository:registry.example.com:5000/group/app:pull`), so only the first and the last
 //! colon separate. A host in front of the name is dropped: rights are asked for the repository *here*, so naming another
-//! host gains nothing. Kinds and actions that are not ours are passed over, as the protocol wants it: to be granted less
+//! host gains nothing. The names of all repositories have a scope of their own, `registry:catalog:*`. Kinds and actions that are not ours are passed over, as the protocol wants it: to be granted less
 //! than one asked for is no error.
 
 use std::collections::BTreeSet;
@@ -17,27 +17,34 @@ use crate::Action;
 const MOST_SCOPES: usize = 100;
 /// A longer one is none.
 const LONGEST_SCOPE: usize = 1024;
+const CATALOG: &str = "registry:catalog:*";
 
-/// Actions in one repository.
+/// Something that a token may be good for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AccessScope {
-    /// Where.
-    pub repository: RepositoryName,
-    /// What.
-    pub actions: BTreeSet<Action>,
+pub enum AccessScope {
+    /// Actions in one repository.
+    Repository {
+        /// Where.
+        repository: RepositoryName,
+        /// What.
+        actions: BTreeSet<Action>,
+    },
+    /// The names of all repositories.
+    Catalog,
 }
 
 /// A text that asks for nothing that we have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this is no scope of a repository: expected `repository:NAME:ACTION,…`, for example `repository:group/app:pull,push`"
+    "this is no scope of ours: expected `repository:NAME:ACTION,…`, for example `repository:group/app:pull,push`, or \
+     `registry:catalog:*`"
 )]
 pub struct AccessScopeError;
 
 impl AccessScope {
     /// Actions in one repository.
     pub fn new(repository: RepositoryName, actions: impl IntoIterator<Item = Action>) -> Self {
-        Self {
+        Self::Repository {
             repository,
             actions: actions.into_iter().collect(),
         }
@@ -58,6 +65,9 @@ impl FromStr for AccessScope {
     fn from_str(text: &str) -> Result<Self, AccessScopeError> {
         if text.len() > LONGEST_SCOPE {
             return Err(AccessScopeError);
+        }
+        if text == CATALOG {
+            return Ok(Self::Catalog);
         }
         let (kind, rest) = text.split_once(':').ok_or(AccessScopeError)?;
         let (name, actions) = rest.rsplit_once(':').ok_or(AccessScopeError)?;
@@ -90,8 +100,11 @@ fn repository_in(name: &str) -> Option<RepositoryName> {
 
 impl fmt::Display for AccessScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "repository:{}:", self.repository)?;
-        for (index, action) in self.actions.iter().enumerate() {
+        let Self::Repository { repository, actions } = self else {
+            return f.write_str(CATALOG);
+        };
+        write!(f, "repository:{repository}:")?;
+        for (index, action) in actions.iter().enumerate() {
             write!(f, "{}{action}", if index == 0 { "" } else { "," })?;
         }
         Ok(())

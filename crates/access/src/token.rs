@@ -46,9 +46,19 @@ pub struct Grant {
 impl Grant {
     /// Whether the token was given for this. That its owner may still do it is another question: [`Access::allows`].
     pub fn allows(&self, repository: &RepositoryName, action: Action) -> bool {
-        self.scopes
-            .iter()
-            .any(|scope| scope.repository == *repository && scope.actions.contains(&action))
+        self.scopes.iter().any(|scope| match scope {
+            AccessScope::Repository {
+                repository: granted,
+                actions,
+            } => granted == repository && actions.contains(&action),
+            AccessScope::Catalog => false,
+        })
+    }
+
+    /// Whether the token was given for the names of all repositories. That its owner may still see them is another question:
+    /// [`Access::may_list`].
+    pub fn lists(&self) -> bool {
+        self.scopes.contains(&AccessScope::Catalog)
     }
 }
 
@@ -214,21 +224,7 @@ impl Access {
         now: SystemTime,
     ) -> Result<BearerToken, AccessError> {
         let issued = unix(now);
-        let access = asked.iter().filter_map(|scope| {
-            let may = |action: &&Action| self.allows(principal, &scope.repository, **action);
-            let actions: Vec<String> = scope
-                .actions
-                .iter()
-                .filter(may)
-                .map(ToString::to_string)
-                .collect();
-            let granted = ClaimedAccess {
-                r#type: "repository".to_owned(),
-                name: scope.repository.to_string(),
-                actions,
-            };
-            (!granted.actions.is_empty()).then_some(granted)
-        });
+        let access = asked.iter().filter_map(|scope| self.granted(principal, scope));
         let claims = Claims {
             iss: self.signer.installation.clone(),
             sub: match principal {
@@ -251,6 +247,26 @@ impl Access {
             token,
             expires_in: LIFETIME.as_secs(),
             issued_at: rfc_3339(now),
+        })
+    }
+
+    /// What of a scope somebody may have.
+    fn granted(&self, principal: &Principal, scope: &AccessScope) -> Option<ClaimedAccess> {
+        let (r#type, name, actions) = match scope {
+            AccessScope::Repository { repository, actions } => {
+                let may = |action: &&Action| self.allows(principal, repository, **action);
+                let actions = actions.iter().filter(may).map(ToString::to_string);
+                ("repository", repository.to_string(), actions.collect())
+            }
+            AccessScope::Catalog => {
+                let actions = self.may_list(principal).then(|| "*".to_owned());
+                ("registry", "catalog".to_owned(), Vec::from_iter(actions))
+            }
+        };
+        (!actions.is_empty()).then(|| ClaimedAccess {
+            r#type: r#type.to_owned(),
+            name,
+            actions,
         })
     }
 

@@ -4,9 +4,9 @@
 //! would be enough to read a stranger's layer through a manifest of one's own.
 
 use rusqlite::{Connection, Transaction};
-use shipway_oci::{Descriptor, Digest, Manifest, ManifestError, References, RepositoryName, Tag};
+use shipway_oci::{Digest, Manifest, ManifestError, References, RepositoryName, Tag};
 
-use crate::database::{change, exists, now, parsed, row, rows, size};
+use crate::database::{change, exists, now, parsed, row, rows};
 use crate::space::{REPOSITORY, SCOPE, Space};
 use crate::unnamed::name_leaves;
 use crate::{Result, Store, StoreError};
@@ -166,36 +166,6 @@ impl Store {
                 sql,
                 (REPOSITORY, repository.as_str(), digest.as_str()),
                 |row| parsed(row, 0),
-            )
-        })
-    }
-
-    /// The manifests of a repository that say something about another one, which need not exist; oldest first.
-    pub fn referrers(&self, repository: &RepositoryName, subject: &Digest) -> Result<Vec<Descriptor>> {
-        let sql = "SELECT h.media_type, m.digest, length(m.bytes), h.artifact_type, h.annotations
-            FROM spaces s JOIN held_manifests h INDEXED BY held_manifests_by_subject
-            ON h.space = s.id AND h.subject = ?3 JOIN manifests m ON m.id = h.manifest
-            WHERE s.kind = ?1 AND s.name = ?2 ORDER BY m.id";
-        self.database().read(|db| {
-            rows(
-                db,
-                sql,
-                (REPOSITORY, repository.as_str(), subject.as_str()),
-                |row| {
-                    let media_type = row.get_ref(0)?.as_str()?;
-                    let mut descriptor = Descriptor::new(media_type, parsed(row, 1)?, size(row, 2)?);
-                    descriptor.artifact_type = row.get(3)?;
-                    if let Some(json) = row.get_ref(4)?.as_str_or_null()? {
-                        descriptor.annotations = serde_json::from_str(json).map_err(|error| {
-                            rusqlite::Error::FromSqlConversionFailure(
-                                4,
-                                rusqlite::types::Type::Text,
-                                Box::new(error),
-                            )
-                        })?;
-                    }
-                    Ok(descriptor)
-                },
             )
         })
     }

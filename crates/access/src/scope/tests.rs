@@ -24,7 +24,8 @@ fn the_grammar() {
         "",
         "repository",
         "repository:a/b",
-        "registry:catalog:*",
+        "registry:catalog:pull",
+        "registry:other:*",
         "x:a/b:pull",
         "repository:A/b:pull",
         "repository:a:b:pull",
@@ -35,10 +36,11 @@ fn the_grammar() {
 
 #[test]
 fn lists() {
-    let list = AccessScope::parse_list("repository:a:pull  registry:catalog:* repository:b:push");
+    let list =
+        AccessScope::parse_list("repository:a:pull  registry:catalog:* registry:x:* repository:b:push");
     assert_eq!(
         list.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["repository:a:pull", "repository:b:push"]
+        ["repository:a:pull", "registry:catalog:*", "repository:b:push"]
     );
     assert_eq!(
         AccessScope::parse_list(&"repository:a:pull ".repeat(1000)).len(),

@@ -65,6 +65,31 @@ fn a_token_stands_for_what_may_be_had_of_what_was_asked() {
 }
 
 #[test]
+fn the_catalog_is_given_to_who_asked_for_it_and_may_see_it() {
+    let place = place();
+    let root = Principal::User {
+        name: "root".parse().unwrap(),
+        administrator: true,
+    };
+    place
+        .access
+        .add_user(&"root".parse().unwrap(), &Secret::from("pw"), true)
+        .unwrap();
+    for (who, asked, given) in [
+        (&root, "registry:catalog:* repository:a:pull", true),
+        (&root, "repository:a:pull repository:catalog:pull", false),
+        (&job(), "registry:catalog:* repository:a:pull", false),
+    ] {
+        let token = place.access.issue(who, &scopes(asked)).unwrap().token;
+        assert_eq!(
+            place.access.verify(&token).unwrap().lists(),
+            given,
+            "{who} {asked}"
+        );
+    }
+}
+
+#[test]
 fn it_ends() {
     let place = place();
     let then = SystemTime::now() - LIFETIME;

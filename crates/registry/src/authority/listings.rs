@@ -1,7 +1,8 @@
 //! Lists: tags, repositories, referrers. All come sorted and in pages that the store cuts by key.
 
 use shipway_access::{Action, Principal};
-use shipway_oci::{Descriptor, Digest, RepositoryName, Tag};
+use shipway_oci::{Digest, RepositoryName, Tag};
+use shipway_store::{Referrers, ReferrersPage};
 
 use super::Authority;
 use crate::wire::{ErrorCode, RegistryError};
@@ -41,21 +42,27 @@ impl Authority {
         last: Option<&RepositoryName>,
         limit: usize,
     ) -> Result<Vec<RepositoryName>, RegistryError> {
-        if !self.access.may_list(principal) {
-            return Err(match principal {
-                Principal::Anonymous => RegistryError::with_message(
-                    ErrorCode::Unauthorized,
-                    "authentication required to list the repositories",
-                ),
-                known => RegistryError::with_message(
-                    ErrorCode::Denied,
-                    format!("{known} may not list the repositories"),
-                ),
-            });
-        }
+        self.check_listing(principal)?;
         self.store
             .repositories(last, limit)
             .map_err(RegistryError::internal)
+    }
+
+    /// Refuses who may not see the names of all repositories.
+    pub fn check_listing(&self, principal: &Principal) -> Result<(), RegistryError> {
+        if self.access.may_list(principal) {
+            return Ok(());
+        }
+        Err(match principal {
+            Principal::Anonymous => RegistryError::with_message(
+                ErrorCode::Unauthorized,
+                "authentication required to list the repositories",
+            ),
+            known => RegistryError::with_message(
+                ErrorCode::Denied,
+                format!("{known} may not list the repositories"),
+            ),
+        })
     }
 
     /// The manifests that name this one as their subject. A manifest that is unknown, or yet to come, has none.
@@ -64,10 +71,11 @@ impl Authority {
         principal: &Principal,
         repository: &RepositoryName,
         subject: &Digest,
-    ) -> Result<Vec<Descriptor>, RegistryError> {
+        page: ReferrersPage<'_>,
+    ) -> Result<Referrers, RegistryError> {
         self.check(principal, repository, Action::Pull)?;
         self.store
-            .referrers(repository, subject)
+            .referrers(repository, subject, page)
             .map_err(RegistryError::internal)
     }
 }

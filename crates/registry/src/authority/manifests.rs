@@ -50,14 +50,15 @@ impl Authority {
         manifest.ok_or_else(|| unknown_manifest(repository, reference))
     }
 
-    /// Stores a manifest and moves its tags, in one transaction.
+    /// Stores a manifest and moves its tags, in one transaction. Whoever pushes is looked up again: the manifest may have come slowly,
+    /// and what it names slower still.
     pub fn put_manifest(
         &self,
         principal: &Principal,
         repository: &RepositoryName,
         request: PutManifestRequest,
     ) -> Result<ManifestPut, RegistryError> {
-        self.check(principal, repository, Action::Push)?;
+        self.check_pusher(principal, repository)?;
         let manifest = Manifest::parse(request.media_type.as_deref(), &request.bytes)
             .map_err(|error| RegistryError::with_message(ErrorCode::ManifestInvalid, with_causes(&error)))?;
         let mut tags = request.tags;

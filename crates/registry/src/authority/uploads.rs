@@ -19,7 +19,7 @@ impl Authority {
         repository: &RepositoryName,
         algorithm: Algorithm,
     ) -> Result<UploadId, RegistryError> {
-        self.pusher(principal, repository)?;
+        self.check_pusher(principal, repository)?;
         self.store
             .begin_upload_of(&principal.to_string(), repository, algorithm)
             .map_err(|error| match error {
@@ -37,7 +37,7 @@ impl Authority {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<UploadWriter, RegistryError> {
-        self.pusher(principal, repository)?;
+        self.check_pusher(principal, repository)?;
         match self.store.open_upload(repository, id) {
             Ok(Some(upload)) => Ok(upload),
             Ok(None) => Err(RegistryError::new(ErrorCode::BlobUploadUnknown)),
@@ -57,7 +57,7 @@ impl Authority {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<u64, RegistryError> {
-        self.pusher(principal, repository)?;
+        self.check_pusher(principal, repository)?;
         let offset = self
             .store
             .upload_offset(repository, id)
@@ -74,7 +74,7 @@ impl Authority {
         upload: UploadWriter,
         digest: &Digest,
     ) -> Result<BlobInfo, RegistryError> {
-        self.pusher(principal, repository)?;
+        self.check_pusher(principal, repository)?;
         upload.commit(Some(digest)).map_err(|error| match error {
             CommitError::DigestMismatch { .. } => {
                 RegistryError::with_message(ErrorCode::DigestInvalid, error.to_string())
@@ -93,7 +93,7 @@ impl Authority {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<(), RegistryError> {
-        self.pusher(principal, repository)?;
+        self.check_pusher(principal, repository)?;
         match self
             .store
             .cancel_upload(repository, id)
@@ -106,7 +106,11 @@ impl Authority {
 
     /// Refuses who may not push, or is not known any more: an upload outlives the token that began it, but not the user
     /// or the job.
-    fn pusher(&self, principal: &Principal, repository: &RepositoryName) -> Result<(), RegistryError> {
+    pub(super) fn check_pusher(
+        &self,
+        principal: &Principal,
+        repository: &RepositoryName,
+    ) -> Result<(), RegistryError> {
         let principal = self.still(principal)?;
         self.check(&principal, repository, Action::Push)
     }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use shipway_access::{Action, Credentials, Grant, Principal, Secret, VerifyTokenError};
+use shipway_access::{AccessScope, Action, Credentials, Grant, Principal, Secret, VerifyTokenError};
 use shipway_oci::{Digest, RepositoryName, with_causes};
 
 use super::origin;
@@ -26,12 +26,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Whether what the caller brought along admits this; the principal's rights are another question.
-    pub(super) fn brought(&self, repository: &RepositoryName, action: Action) -> bool {
-        self.limit().admits(repository, action)
-    }
-
-    /// How far the caller's token goes.
+    /// How far the caller's token goes; the principal's rights are another question.
     pub(super) fn limit(&self) -> Limit {
         // A token of somebody unknown says nothing that its absence would not.
         Limit(
@@ -51,6 +46,10 @@ impl Limit {
         self.0
             .as_ref()
             .is_none_or(|grant| grant.allows(repository, action))
+    }
+
+    fn lists(&self) -> bool {
+        self.0.as_ref().is_none_or(Grant::lists)
     }
 }
 
@@ -171,14 +170,22 @@ impl Inner {
     /// Whether the caller may do what the request needs. A token that stands for too little while its owner may do
     /// more is answered like none, so that the client asks for a better one.
     pub(super) fn admit(&self, caller: &Caller, need: Option<&Need>) -> Result<(), Refusal> {
-        let Some(Need { repository, action }) = need else {
-            return Ok(());
+        let (is_covered, what) = match need {
+            None => return Ok(()),
+            Some(Need::Repository { repository, action }) => {
+                self.authority.check(&caller.principal, repository, *action)?;
+                let is_covered = caller.limit().admits(repository, *action);
+                (is_covered, format!("this use of `{repository}`"))
+            }
+            Some(Need::Catalog) => {
+                self.authority.check_listing(&caller.principal)?;
+                (caller.limit().lists(), "the list of repositories".to_owned())
+            }
         };
-        self.authority.check(&caller.principal, repository, *action)?;
-        if caller.brought(repository, *action) {
+        if is_covered {
             return Ok(());
         }
-        let message = format!("the token does not cover this use of `{repository}`");
+        let message = format!("the token does not cover {what}");
         let refused = RegistryError::with_message(ErrorCode::Unauthorized, message);
         Err(Refusal::from(refused).because("insufficient_scope"))
     }
@@ -226,13 +233,19 @@ impl Refusal {
         let mut challenge = Challenge::new("Bearer")
             .with("realm", realm)
             .with("service", origin::host(head));
-        if let Some(Need { repository, action }) = need {
-            let actions = match action {
-                Action::Pull => "pull",
-                Action::Push => "pull,push",
-                Action::Delete => "delete",
-            };
-            challenge = challenge.with("scope", format!("repository:{repository}:{actions}"));
+        let scope = need.map(|need| match need {
+            Need::Repository { repository, action } => {
+                let actions = match action {
+                    Action::Pull => &[Action::Pull][..],
+                    Action::Push => &[Action::Pull, Action::Push],
+                    Action::Delete => &[Action::Delete],
+                };
+                AccessScope::new(repository.clone(), actions.iter().copied())
+            }
+            Need::Catalog => AccessScope::Catalog,
+        });
+        if let Some(scope) = scope {
+            challenge = challenge.with("scope", scope.to_string());
         }
         if let Some(reason) = self.because {
             challenge = challenge.with("error", reason);

@@ -6,6 +6,7 @@ use http::header::LINK;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 use shipway_oci::{Digest, RepositoryName, Tag, media_type};
+use shipway_store::ReferrersPage;
 
 use super::Call;
 use super::caller::Refusal;
@@ -86,21 +87,35 @@ impl Call<'_> {
         name: &RepositoryName,
         subject: &Digest,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        let (name, subject) = (name.clone(), subject.clone());
-        let mut manifests = self
-            .blocking(move |authority, who| authority.referrers(who, &name, &subject))
-            .await?;
+        let Page { last, limit } = Page::<Digest>::of(self.query, ErrorCode::DigestInvalid)?;
         let filter = self.query.get("artifactType");
-        if let Some(wanted) = filter {
-            manifests.retain(|manifest| manifest.artifact_type.as_deref() == Some(wanted));
-        }
+        let (repository, wanted, artifact_type) = (name.clone(), subject.clone(), filter.map(str::to_owned));
+        let found = self
+            .blocking(move |authority, who| {
+                let page = ReferrersPage {
+                    artifact_type: artifact_type.as_deref(),
+                    last: last.as_ref(),
+                    at_most: limit,
+                };
+                authority.referrers(who, &repository, &wanted, page)
+            })
+            .await?;
+        let next = found.descriptors.last().filter(|_| found.has_more).map(|last| {
+            let mut query = Query::default();
+            if let Some(filter) = filter {
+                query.push("artifactType", filter);
+            }
+            query.push("n", &limit.to_string());
+            query.push("last", last.digest.as_str());
+            format!("/v2/{name}/referrers/{subject}?{}", query.encode())
+        });
         let index = json!({
             "schemaVersion": 2,
             "mediaType": media_type::OCI_INDEX,
-            "manifests": manifests,
+            "manifests": found.descriptors,
         });
         let index_type = HeaderValue::from_static(media_type::OCI_INDEX);
-        let mut response = respond::json_of_type(StatusCode::OK, index_type, &index);
+        let mut response = linked(respond::json_of_type(StatusCode::OK, index_type, &index), next);
         if filter.is_some() {
             response
                 .headers_mut()

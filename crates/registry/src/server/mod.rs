@@ -306,16 +306,24 @@ fn ambiguous(head: &Parts) -> Option<Refusal> {
     Some(refused.with_status(StatusCode::BAD_REQUEST).into())
 }
 
-/// What a request wants of a repository.
+/// What a request wants.
 #[derive(Debug, Clone)]
-struct Need {
-    repository: RepositoryName,
-    action: Action,
+enum Need {
+    /// To act in a repository.
+    Repository {
+        /// Where.
+        repository: RepositoryName,
+        /// What.
+        action: Action,
+    },
+    /// To see the names of all repositories.
+    Catalog,
 }
 
 fn need(route: &Route, method: &Method) -> Option<Need> {
     let (repository, action) = match (route, method.as_str()) {
-        (Route::Front | Route::Ping | Route::Token | Route::Catalog, _) => return None,
+        (Route::Front | Route::Ping | Route::Token, _) => return None,
+        (Route::Catalog, _) => return Some(Need::Catalog),
         (Route::Uploads(name) | Route::Upload(name, _), _) => (name, Action::Push),
         (Route::Manifest(name, _) | Route::Blob(name, _), "DELETE") => (name, Action::Delete),
         (Route::Manifest(name, _), "PUT") => (name, Action::Push),
@@ -324,7 +332,7 @@ fn need(route: &Route, method: &Method) -> Option<Need> {
             _,
         ) => (name, Action::Pull),
     };
-    Some(Need {
+    Some(Need::Repository {
         repository: repository.clone(),
         action,
     })

@@ -417,3 +417,43 @@ async fn a_slow_upload_is_not_silence() {
         "this test must outlast the limit to mean anything"
     );
 }
+
+/// Some servers send a blob in chunks and lose the connection before they have said that it was all.
+#[tokio::test]
+async fn a_blob_whose_connection_is_cut_after_its_last_byte_is_whole() {
+    let layer = b"right layer";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let whole = |kind: &str, body: &[u8]| {
+            let head = format!("Content-Type: {kind}\r\nContent-Length: {}", body.len());
+            (format!("HTTP/1.1 200 OK\r\n{head}"), body.to_vec())
+        };
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).to_lowercase();
+            let (head, body) = if request.contains("/manifests/") {
+                whole(media_type::OCI_MANIFEST, &manifest_of(layer))
+            } else if !request.contains(Digest::sha256(layer).as_str()) {
+                whole("application/json", b"{}")
+            } else if request.contains("range:") {
+                (
+                    "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0".to_owned(),
+                    Vec::new(),
+                )
+            } else {
+                let chunk = [b"b\r\n", &layer[..], b"\r\n"].concat();
+                ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked".to_owned(), chunk)
+            };
+            let head = format!("{head}\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&body).await.unwrap();
+        }
+    });
+    let into = Place::new();
+    let image = reference(&address.to_string().parse().unwrap(), "a/b");
+    pull(&image, &into).await.unwrap();
+    assert!(into.store.blob(&Digest::sha256(layer)).unwrap().is_some());
+}

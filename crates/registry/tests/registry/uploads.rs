@@ -10,8 +10,8 @@ use http::Request;
 use http_body::Frame;
 use shipway_access::Credentials;
 use shipway_oci::{Algorithm, Digest};
-use shipway_registry::wire::ErrorCode;
-use shipway_registry::{RegistryCredentials, Server, ServerOptions};
+use shipway_registry::wire::{ErrorCode, ManifestReference};
+use shipway_registry::{PutManifestRequest, RegistryCredentials, Server, ServerOptions};
 
 use crate::fixture::{Ask, Registry, basic};
 use shipway_testkit::eventually;
@@ -211,7 +211,7 @@ async fn ranges_of_blobs() {
 }
 
 #[tokio::test]
-async fn an_upload_ends_with_whoever_began_it() {
+async fn a_push_ends_with_whoever_began_it() {
     let registry = Registry::new();
     let job = registry.job("a");
     let who = registry.authority.authenticate(Some(&Credentials {
@@ -224,6 +224,8 @@ async fn an_upload_ends_with_whoever_began_it() {
     let (idle, open) = (begin().unwrap(), begin().unwrap());
     let mut writer = authority.open_upload(&who, &name, &open).unwrap();
     writer.write_all(b"late").unwrap();
+    let manifest = registry.put_image_blobs(&job, "a", &[]).await;
+    let blobs = registry.store().usage().unwrap().blobs;
 
     assert!(authority.access().revoke_job_token(&job.password).unwrap());
 
@@ -234,11 +236,23 @@ async fn an_upload_ends_with_whoever_began_it() {
         authority.upload_offset(&who, &name, &idle).map(drop),
         authority.cancel_upload(&who, &name, &idle),
         begin().map(drop),
+        authority
+            .put_manifest(
+                &who,
+                &name,
+                PutManifestRequest {
+                    bytes: manifest.into(),
+                    media_type: None,
+                    reference: ManifestReference::Tag("late".parse().unwrap()),
+                    tags: Vec::new(),
+                },
+            )
+            .map(drop),
     ];
     for outcome in refused {
         assert_eq!(outcome.unwrap_err().code, ErrorCode::Unauthorized);
     }
-    assert_eq!(registry.store().usage().unwrap().blobs, 0);
+    assert_eq!(registry.store().usage().unwrap().blobs, blobs);
 }
 
 /// Large uploads that never end: their client has sent something and says no more.

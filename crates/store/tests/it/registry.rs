@@ -1,5 +1,5 @@
 use shipway_oci::{Descriptor, Digest, ImageIndex, ImageManifest, Manifest, media_type};
-use shipway_store::{ManifestSelector, PutManifestError, Store};
+use shipway_store::{ManifestSelector, PutManifestError, Referrers, ReferrersPage, Store};
 
 use crate::support::{Place, by_tag, image_of, place, pushed, repository, tag, write};
 
@@ -234,7 +234,15 @@ fn referrers_are_found_by_subject_which_need_not_exist() {
     store.put_manifest(&name, &by_config).unwrap();
     store.put_manifest(&name, &by_type).unwrap();
 
-    let found = store.referrers(&name, &subject.digest).unwrap();
+    let page = |artifact_type, last, at_most| ReferrersPage {
+        artifact_type,
+        last,
+        at_most,
+    };
+    let list = |page| store.referrers(&name, &subject.digest, page).unwrap();
+    let all = page(None, None, 10);
+    let found = list(all);
+    assert!(!found.has_more);
     let mut expected = [
         (&by_config, "application/x-config"),
         (&by_type, "application/x-sbom"),
@@ -245,13 +253,24 @@ fn referrers_are_found_by_subject_which_need_not_exist() {
         descriptor.annotations.insert("k".to_owned(), "v".to_owned());
         descriptor
     });
-    let mut found_sorted = found;
-    found_sorted.sort_by(|a, b| a.digest.cmp(&b.digest));
     expected.sort_by(|a, b| a.digest.cmp(&b.digest));
-    assert_eq!(found_sorted, expected);
-    assert_eq!(store.referrers(&repository("b"), &subject.digest).unwrap(), []);
-    store.delete_manifest(&name, &by_type.digest).unwrap();
-    assert_eq!(store.referrers(&name, &subject.digest).unwrap().len(), 1);
+    assert_eq!(found.descriptors, expected);
+    let of_type = list(page(Some("application/x-sbom"), None, 10));
+    assert_eq!(of_type.descriptors.len(), 1);
+    assert_eq!(of_type.descriptors[0].digest, by_type.digest);
+    let stranger = repository("b");
+    assert_eq!(
+        store.referrers(&stranger, &subject.digest, all).unwrap(),
+        Referrers::default()
+    );
+
+    // One by one, whatever happens to the one that was seen last.
+    let first = list(page(None, None, 1));
+    assert!(first.has_more && first.descriptors == expected[..1]);
+    store.delete_manifest(&name, &expected[0].digest).unwrap();
+    let second = list(page(None, Some(&expected[0].digest), 1));
+    assert!(!second.has_more && second.descriptors == expected[1..]);
+    assert_eq!(list(all).descriptors.len(), 1);
 }
 
 #[test]
