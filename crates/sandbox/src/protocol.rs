@@ -11,7 +11,8 @@ use crate::ids::{ContainerId, ProcessId};
 use crate::limits::ProcessLimit;
 use crate::probe::{Finding, Question};
 use crate::requests::{
-    ApplyReport, ArchiveReport, ArchiveRoot, Conflict, DiffReport, FileStatus, UnpackLimits, UnpackReport,
+    ApplyPlan, ApplyReport, ArchivePlan, ArchiveReport, DiffPlan, DiffReport, FileStatus, UnpackPlan,
+    UnpackReport,
 };
 use crate::spec::{ContainerSpec, ExitStatus, NetworkPlan, ProcessSpec, RootSpec};
 
@@ -82,21 +83,13 @@ pub(crate) enum Request {
         owner: (u32, u32),
     },
     /// With the stream.
-    Unpack {
-        into: PathBuf,
-        below: Vec<PathBuf>,
-        limits: UnpackLimits,
-    },
+    Unpack(UnpackPlan),
     /// With the stream.
     Apply(ApplyPlan),
     /// With the output.
     Archive(ArchivePlan),
     /// With the output.
-    Diff {
-        upper: PathBuf,
-        clamp_mtime: Option<i64>,
-        omit: Vec<PathBuf>,
-    },
+    Diff(DiffPlan),
     Stat {
         root: RootSpec,
         paths: Vec<PathBuf>,
@@ -130,28 +123,6 @@ pub(crate) enum Request {
     Probe(Question),
     /// Nothing: whether the keeper still answers.
     Ping,
-}
-
-/// What is to be applied without its stream.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ApplyPlan {
-    pub(crate) root: ArchiveRoot,
-    pub(crate) target: PathBuf,
-    pub(crate) target_mode: u32,
-    pub(crate) target_owner: (u32, u32),
-    pub(crate) conflict: Conflict,
-    pub(crate) limits: UnpackLimits,
-}
-
-/// An archive's request without its output.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ArchivePlan {
-    pub(crate) root: ArchiveRoot,
-    pub(crate) paths: Vec<PathBuf>,
-    pub(crate) relative_to: PathBuf,
-    pub(crate) follow: bool,
-    pub(crate) owner: Option<(u32, u32)>,
-    pub(crate) clamp_mtime: Option<i64>,
 }
 
 /// Which standard streams travel with a request.

@@ -8,6 +8,41 @@ use serde::{Deserialize, Serialize};
 use crate::ids::ContainerId;
 use crate::spec::RootSpec;
 
+/// Declares a request that travels with one descriptor: the request as it is asked, the plan of it that crosses the socket,
+/// and the way from the one to the other. So each field is named once.
+macro_rules! with_descriptor {
+    (
+        $(#[$doc:meta])*
+        $request:ident: $plan:ident {
+            $(#[$descriptor_doc:meta])*
+            beside: $descriptor:ident,
+            $( $(#[$field_doc:meta])* $field:ident: $kind:ty, )*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $request {
+            $(#[$descriptor_doc])*
+            pub $descriptor: OwnedFd,
+            $( $(#[$field_doc])* pub $field: $kind, )*
+        }
+
+        /// The request without its descriptor.
+        #[derive(Debug, Serialize, Deserialize)]
+        pub(crate) struct $plan {
+            $( pub(crate) $field: $kind, )*
+        }
+
+        impl $request {
+            /// What crosses the socket, and the descriptor beside it.
+            pub(crate) fn split(self) -> ($plan, OwnedFd) {
+                let Self { $descriptor, $( $field, )* } = self;
+                ($plan { $( $field, )* }, $descriptor)
+            }
+        }
+    };
+}
+
 /// Bounds on what an archive may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpackLimits {
@@ -32,17 +67,18 @@ impl Default for UnpackLimits {
     }
 }
 
-/// A layer to be unpacked into a directory of its own.
-#[derive(Debug)]
-pub struct UnpackRequest {
-    /// The layer's tar, uncompressed.
-    pub stream: OwnedFd,
-    /// Directory of the keepers' directory; it exists and is empty.
-    pub into: PathBuf,
-    /// The layers below, bottom first: directories that this layer implies but does not list look as they do there.
-    pub below: Vec<PathBuf>,
-    /// Bounds.
-    pub limits: UnpackLimits,
+with_descriptor! {
+    /// A layer to be unpacked into a directory of its own.
+    UnpackRequest: UnpackPlan {
+        /// The layer's tar, uncompressed.
+        beside: stream,
+        /// Directory of the keepers' directory; it exists and is empty.
+        into: PathBuf,
+        /// The layers below, bottom first: directories that this layer implies but does not list look as they do there.
+        below: Vec<PathBuf>,
+        /// Bounds.
+        limits: UnpackLimits,
+    }
 }
 
 impl UnpackRequest {
@@ -85,23 +121,24 @@ pub enum Conflict {
     Refuse,
 }
 
-/// An archive to be extracted into a root, as `COPY` and `ADD` do.
-#[derive(Debug)]
-pub struct ApplyRequest {
-    /// A tar, uncompressed.
-    pub stream: OwnedFd,
-    /// Where: a root with an upper directory, a directory, or a running container.
-    pub root: ArchiveRoot,
-    /// Directory inside the root; links are followed inside it, what is missing is made.
-    pub target: PathBuf,
-    /// Mode of what is made of `target`.
-    pub target_mode: u32,
-    /// Owner of what is made of `target`.
-    pub target_owner: (u32, u32),
-    /// What wins.
-    pub conflict: Conflict,
-    /// Bounds.
-    pub limits: UnpackLimits,
+with_descriptor! {
+    /// An archive to be extracted into a root, as `COPY` and `ADD` do.
+    ApplyRequest: ApplyPlan {
+        /// A tar, uncompressed.
+        beside: stream,
+        /// Where: a root with an upper directory, a directory, or a running container.
+        root: ArchiveRoot,
+        /// Directory inside the root; links are followed inside it, what is missing is made.
+        target: PathBuf,
+        /// Mode of what is made of `target`.
+        target_mode: u32,
+        /// Owner of what is made of `target`.
+        target_owner: (u32, u32),
+        /// What wins.
+        conflict: Conflict,
+        /// Bounds.
+        limits: UnpackLimits,
+    }
 }
 
 impl ApplyRequest {
@@ -136,24 +173,25 @@ impl From<RootSpec> for ArchiveRoot {
     }
 }
 
-/// Files to be written as a tar.
-#[derive(Debug)]
-pub struct ArchiveRequest {
-    /// Where they are.
-    pub root: ArchiveRoot,
-    /// Which, as seen from the root; directories with all they hold. A path that does not exist is an error.
-    pub paths: Vec<PathBuf>,
-    /// Entry names are relative to this directory of the root (`/`: the whole path). The directory itself becomes
-    /// no entry.
-    pub relative_to: PathBuf,
-    /// Whether a symbolic link named in `paths` is followed; those found below are entries of their own.
-    pub follow: bool,
-    /// Owner of every entry, in place of the true one.
-    pub owner: Option<(u32, u32)>,
-    /// Later modification times become this one.
-    pub clamp_mtime: Option<i64>,
-    /// Where the tar goes.
-    pub output: OwnedFd,
+with_descriptor! {
+    /// Files to be written as a tar.
+    ArchiveRequest: ArchivePlan {
+        /// Where the tar goes.
+        beside: output,
+        /// Where they are.
+        root: ArchiveRoot,
+        /// Which, as seen from the root; directories with all they hold. A path that does not exist is an error.
+        paths: Vec<PathBuf>,
+        /// Entry names are relative to this directory of the root (`/`: the whole path). The directory itself becomes
+        /// no entry.
+        relative_to: PathBuf,
+        /// Whether a symbolic link named in `paths` is followed; those found below are entries of their own.
+        follow: bool,
+        /// Owner of every entry, in place of the true one.
+        owner: Option<(u32, u32)>,
+        /// Later modification times become this one.
+        clamp_mtime: Option<i64>,
+    }
 }
 
 impl ArchiveRequest {
@@ -180,18 +218,19 @@ pub struct ArchiveReport {
     pub bytes: u64,
 }
 
-/// The changes in an upper directory, to be written as a layer.
-#[derive(Debug)]
-pub struct DiffRequest {
-    /// The upper directory as in [`RootSpec::upper`]: the one that holds `fs/`.
-    pub upper: PathBuf,
-    /// Where the layer's tar goes.
-    pub output: OwnedFd,
-    /// Later modification times become this one.
-    pub clamp_mtime: Option<i64>,
-    /// Paths, as seen from the root, that are left out if they are still empty files or directories: the mount
-    /// points that starting a container made.
-    pub omit: Vec<PathBuf>,
+with_descriptor! {
+    /// The changes in an upper directory, to be written as a layer.
+    DiffRequest: DiffPlan {
+        /// Where the layer's tar goes.
+        beside: output,
+        /// The upper directory as in [`RootSpec::upper`]: the one that holds `fs/`.
+        upper: PathBuf,
+        /// Later modification times become this one.
+        clamp_mtime: Option<i64>,
+        /// Paths, as seen from the root, that are left out if they are still empty files or directories: the mount
+        /// points that starting a container made.
+        omit: Vec<PathBuf>,
+    }
 }
 
 /// What a layer holds.

@@ -17,7 +17,7 @@ mod writer;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -30,26 +30,20 @@ use crate::error::{Doing as _, KeeperError, Result};
 use crate::keeper::Workplace;
 use crate::overlay::{self, Access};
 use crate::owner;
-use crate::protocol::{Answer, ApplyPlan, ArchivePlan};
-use crate::requests::{ArchiveRoot, DiffReport, UnpackLimits, UnpackReport};
+use crate::protocol::Answer;
+use crate::requests::{ApplyPlan, ArchivePlan, ArchiveRoot, DiffPlan, DiffReport, UnpackPlan, UnpackReport};
 use crate::rooted::rooted;
 use crate::start;
 
 /// Unpacks a layer into a directory of its own, whiteouts in overlayfs's form.
-pub(crate) fn unpack(
-    place: &Workplace<'_>,
-    into: &Path,
-    below: &[PathBuf],
-    limits: UnpackLimits,
-    stream: OwnedFd,
-) -> Result<UnpackReport> {
-    let target = beneath::open_with(place.directory, into, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let layer = Layer::open(place.directory, below)?;
+pub(crate) fn unpack(place: &Workplace<'_>, plan: &UnpackPlan, stream: OwnedFd) -> Result<UnpackReport> {
+    let target = beneath::open_with(place.directory, &plan.into, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let layer = Layer::open(place.directory, &plan.below)?;
     overlay::enter_directory(&target)?;
     let mut keep = layer.descriptors();
     keep.extend([target.as_fd(), stream.as_fd()]);
     place.close_all_but(&keep)?;
-    Extractor::for_layer(target, layer, limits).run(stream)
+    Extractor::for_layer(target, layer, plan.limits).run(stream)
 }
 
 /// Extracts an archive into a root, a directory or a running container.
@@ -85,22 +79,16 @@ pub(crate) fn archive(
 }
 
 /// Writes the changes of an upper directory as a layer.
-pub(crate) fn diff(
-    place: &Workplace<'_>,
-    upper: &Path,
-    clamp_mtime: Option<i64>,
-    omit: &[PathBuf],
-    output: OwnedFd,
-) -> Result<DiffReport> {
+pub(crate) fn diff(place: &Workplace<'_>, plan: &DiffPlan, output: OwnedFd) -> Result<DiffReport> {
     let changes = beneath::open_with(
         place.directory,
-        &upper.join("fs"),
+        &plan.upper.join("fs"),
         OFlags::RDONLY | OFlags::DIRECTORY,
     )?;
     overlay::enter_directory(&changes)?;
     drop(changes);
     place.close_all_but(&[output.as_fd()])?;
-    diff::diff(clamp_mtime, omit, output)
+    diff::diff(plan, output)
 }
 
 /// Makes the root of a request this process's root.

@@ -8,8 +8,7 @@ use rustix::fs::FileType;
 
 use super::emit::{Emitter, entries_reversed};
 use crate::error::{Doing as _, KeeperError, Result};
-use crate::protocol::ArchivePlan;
-use crate::requests::ArchiveReport;
+use crate::requests::{ArchivePlan, ArchiveReport};
 use crate::rooted::rooted;
 
 /// Writes what `plan` names of the root that this process is in.

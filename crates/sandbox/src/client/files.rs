@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Keeper, unexpected};
 use crate::error::Result;
-use crate::protocol::{Answer, ApplyPlan, ArchivePlan, Request};
+use crate::protocol::{Answer, Request};
 use crate::requests::{
     ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, DiffReport, DiffRequest, FileStatus,
     UnpackReport, UnpackRequest,
@@ -75,13 +75,8 @@ impl Keeper {
 
     /// Unpacks a layer into overlayfs's form.
     pub fn unpack(&self, request: UnpackRequest) -> Result<UnpackReport> {
-        let UnpackRequest {
-            stream,
-            into,
-            below,
-            limits,
-        } = request;
-        match self.answer(Request::Unpack { into, below, limits }, &[stream.as_fd()])? {
+        let (plan, stream) = request.split();
+        match self.answer(Request::Unpack(plan), &[stream.as_fd()])? {
             Answer::Unpacked(report) => Ok(report),
             _ => Err(unexpected("unpack")),
         }
@@ -89,23 +84,7 @@ impl Keeper {
 
     /// Extracts an archive into a root.
     pub fn apply(&self, request: ApplyRequest) -> Result<ApplyReport> {
-        let ApplyRequest {
-            stream,
-            root,
-            target,
-            target_mode,
-            target_owner,
-            conflict,
-            limits,
-        } = request;
-        let plan = ApplyPlan {
-            root,
-            target,
-            target_mode,
-            target_owner,
-            conflict,
-            limits,
-        };
+        let (plan, stream) = request.split();
         match self.answer(Request::Apply(plan), &[stream.as_fd()])? {
             Answer::Applied(report) => Ok(report),
             _ => Err(unexpected("apply")),
@@ -114,23 +93,7 @@ impl Keeper {
 
     /// Writes files of a root as a tar.
     pub fn archive(&self, request: ArchiveRequest) -> Result<ArchiveReport> {
-        let ArchiveRequest {
-            root,
-            paths,
-            relative_to,
-            follow,
-            owner,
-            clamp_mtime,
-            output,
-        } = request;
-        let plan = ArchivePlan {
-            root,
-            paths,
-            relative_to,
-            follow,
-            owner,
-            clamp_mtime,
-        };
+        let (plan, output) = request.split();
         match self.answer(Request::Archive(plan), &[output.as_fd()])? {
             Answer::Archived(report) => Ok(report),
             _ => Err(unexpected("archive")),
@@ -139,20 +102,8 @@ impl Keeper {
 
     /// Writes the changes of an upper directory as a layer.
     pub fn diff(&self, request: DiffRequest) -> Result<DiffReport> {
-        let DiffRequest {
-            upper,
-            output,
-            clamp_mtime,
-            omit,
-        } = request;
-        match self.answer(
-            Request::Diff {
-                upper,
-                clamp_mtime,
-                omit,
-            },
-            &[output.as_fd()],
-        )? {
+        let (plan, output) = request.split();
+        match self.answer(Request::Diff(plan), &[output.as_fd()])? {
             Answer::Diffed(report) => Ok(report),
             _ => Err(unexpected("diff")),
         }

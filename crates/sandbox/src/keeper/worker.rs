@@ -12,7 +12,8 @@ use crate::error::{Doing as _, KeeperError, Result};
 use crate::ids::{ContainerId, ProcessId};
 use crate::inspect;
 use crate::probe;
-use crate::protocol::{Answer, ApplyPlan, ArchivePlan, Reply, Request, Streams};
+use crate::protocol::{Answer, Reply, Request, Streams};
+use crate::requests::{ApplyPlan, ArchivePlan};
 use crate::spec::ProcessSpec;
 use crate::start;
 use crate::sys::{self, Fork};
@@ -183,14 +184,8 @@ fn files(place: &Workplace<'_>, request: Request, fds: Vec<OwnedFd>) -> Result<A
             Ok(Answer::Done)
         }
         Request::Sizes { path } => crate::usage::sizes(place.directory, &path).map(Answer::Sizes),
-        Request::Unpack { into, below, limits } => {
-            archive::unpack(place, &into, &below, limits, one(fds)?).map(Answer::Unpacked)
-        }
-        Request::Diff {
-            upper,
-            clamp_mtime,
-            omit,
-        } => archive::diff(place, &upper, clamp_mtime, &omit, one(fds)?).map(Answer::Diffed),
+        Request::Unpack(plan) => archive::unpack(place, &plan, one(fds)?).map(Answer::Unpacked),
+        Request::Diff(plan) => archive::diff(place, &plan, one(fds)?).map(Answer::Diffed),
         Request::Stat { root, paths } => inspect::stat(place, &root, &paths).map(Answer::Statuses),
         Request::Glob { root, pattern } => inspect::glob(place, &root, &pattern).map(Answer::Paths),
         Request::ResolveUser { root, user } => {
