@@ -130,4 +130,22 @@ mod tests {
         assert!(!has_wildcard("a\\*b") && has_wildcard("a\\\\*"));
         assert_eq!(unescaped("a\\*b\\\\"), "a*b\\");
     }
+
+    /// Patterns are a Dockerfile's. One without wildcards means one name, and every pattern comes to an end.
+    #[test]
+    fn foreign_patterns() {
+        let seeds = ["a*b?c*x", "ab[^e-g]", "a\\*b", "[\\]a]", "plain"];
+        shipway_testkit::Foreign::near(seeds)
+            .up_to(300)
+            .check_text(|pattern| {
+                for name in ["", "abc", "a*b", pattern] {
+                    matches(pattern.as_bytes(), name.as_bytes());
+                }
+                let escapes = pattern.bytes().rev().take_while(|byte| *byte == b'\\').count();
+                if !has_wildcard(pattern) && escapes % 2 == 0 {
+                    let name = unescaped(pattern);
+                    assert!(matches(pattern.as_bytes(), name.as_bytes()), "{pattern}");
+                }
+            });
+    }
 }

@@ -51,8 +51,17 @@ pub(crate) fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[Borrowed
     send_packet(socket, b"M", &all)
 }
 
-/// A memory file that holds `bytes`, to be read from its beginning.
+/// A memory file that holds `bytes`, to be read from its beginning. What is longer than whoever reads it takes is an error
+/// here, where it is one request's.
 pub(crate) fn memory_file(bytes: &[u8]) -> Result<OwnedFd> {
+    if bytes.len() as u64 > LARGEST {
+        return Err(KeeperError::Message {
+            reason: format!(
+                "{} bytes at once are too many, {LARGEST} are allowed",
+                bytes.len()
+            ),
+        });
+    }
     let memory = rustix::fs::memfd_create("shipway", rustix::fs::MemfdFlags::CLOEXEC)
         .doing(|| "make a memory file".into())?;
     let mut file = std::fs::File::from(memory);
@@ -179,6 +188,53 @@ mod tests {
         let (text, _): (String, _) = receive(&near).unwrap().unwrap();
         assert_eq!(text, "why it ended");
         assert!(receive::<String>(&near).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_would_be_cut_is_not_sent() {
+        let zeroes = vec![0; usize::try_from(LARGEST).unwrap() + 1];
+        let refused = memory_file(&zeroes).unwrap_err().to_string();
+        assert!(refused.contains("too many"), "{refused}");
+    }
+
+    /// A keeper is less trusted than root that started it: its answers are read with care, and those that can be read say the
+    /// same again.
+    #[test]
+    fn foreign_answers() {
+        use crate::ids::{ContainerId, ProcessId};
+        use crate::protocol::{Answer, Reply};
+        use crate::spec::ExitStatus;
+        let reply = |body| serde_json::to_vec(&Reply { id: 7, body }).unwrap();
+        let started = Answer::Started {
+            container: ContainerId(1),
+            process: ProcessId(2),
+            made: vec!["/proc".into(), "/etc/hosts".into()],
+        };
+        let seeds = [
+            reply(Ok(Answer::Done)),
+            reply(Ok(started)),
+            reply(Ok(Answer::Exited(ExitStatus::Signal(9)))),
+            reply(Ok(Answer::Sizes(vec![("a".into(), u64::MAX)]))),
+            reply(Err(KeeperError::Gone)),
+            reply(Err(Errno::NOENT).doing(|| "open x".into())),
+            b"M".to_vec(),
+        ];
+        let (near, far) = pair().unwrap();
+        shipway_testkit::Foreign::near(seeds)
+            .with_words(&["Ok", "Err", "System", "cause", "[[[[", "{\"id\":"])
+            .check(|bytes| {
+                let bytes = &bytes[..bytes.len().min(INLINE)];
+                send_packet(&near, bytes, &[]).unwrap();
+                if let Ok(Some((reply, fds))) = receive::<Reply>(&far) {
+                    assert_eq!(fds.len(), 0);
+                    if let Err(error) = &reply.body {
+                        assert!(!error.to_string().is_empty());
+                    }
+                    let again = serde_json::to_value(&reply).unwrap();
+                    let read: Reply = serde_json::from_value(again.clone()).unwrap();
+                    assert_eq!(serde_json::to_value(&read).unwrap(), again);
+                }
+            });
     }
 
     #[test]

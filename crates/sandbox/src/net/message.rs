@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType};
 
 const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
@@ -110,26 +110,38 @@ impl Socket {
         let mut missing = writer.acknowledged;
         let mut buffer = [0_u8; 8192];
         while missing > 0 {
-            let (length, _) = rustix::io::retry_on_intr(|| {
-                rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::empty())
+            let (length, _, from) = rustix::io::retry_on_intr(|| {
+                rustix::net::recvfrom(&self.0, &mut buffer[..], RecvFlags::empty())
             })?;
-            let mut rest = buffer.get(..length).unwrap_or_default();
-            while let Some((kind, body, after)) = split(rest) {
-                rest = after;
-                if kind != NLMSG_ERROR {
-                    continue;
-                }
-                let code = body
-                    .first_chunk::<4>()
-                    .map_or(-libc::EIO, |code| i32::from_ne_bytes(*code));
-                if code != 0 {
-                    return Err(Errno::from_raw_os_error(-code));
-                }
-                missing -= 1;
+            // Whoever may administer this network can write to this socket as the kernel does: a container that shares it.
+            if from.is_some_and(is_kernel) {
+                missing = missing.saturating_sub(acknowledged(buffer.get(..length).unwrap_or_default())?);
             }
         }
         Ok(())
     }
+}
+
+fn is_kernel(address: SocketAddrAny) -> bool {
+    SocketAddrNetlink::try_from(address).is_ok_and(|address| address.pid() == 0)
+}
+
+/// How many messages these bytes acknowledge; the first refusal is the answer.
+fn acknowledged(mut bytes: &[u8]) -> Result<u32, Errno> {
+    let mut count = 0;
+    while let Some((kind, body, after)) = split(bytes) {
+        bytes = after;
+        if kind != NLMSG_ERROR {
+            continue;
+        }
+        match body.first_chunk::<4>().map(|code| i32::from_ne_bytes(*code)) {
+            Some(0) => count += 1,
+            // The range of the kernel's errors, negated.
+            Some(code @ -4095..=-1) => return Err(Errno::from_raw_os_error(-code)),
+            Some(_) | None => return Err(Errno::IO),
+        }
+    }
+    Ok(count)
 }
 
 /// The first message: its kind, its body, and what follows.
@@ -139,4 +151,56 @@ fn split(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let body = bytes.get(HEADER..length)?;
     let after = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     Some((kind, body, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer as the kernel gives it: its header, the code, and the header of what is answered.
+    fn answer(code: i32) -> Vec<u8> {
+        let mut writer = Writer::default();
+        let body = [&code.to_ne_bytes()[..], &[0; HEADER]].concat();
+        writer.message(NLMSG_ERROR, 0, &body, |_| {});
+        writer.bytes
+    }
+
+    #[test]
+    fn answers_are_counted_up_to_the_first_refusal() {
+        assert_eq!(acknowledged(&[answer(0), answer(0)].concat()), Ok(2));
+        let refused = [answer(0), answer(-libc::EEXIST), answer(0)].concat();
+        assert_eq!(acknowledged(&refused), Err(Errno::EXIST));
+        for code in [i32::MIN, -4096, 1, i32::MAX] {
+            assert_eq!(acknowledged(&answer(code)), Err(Errno::IO), "{code}");
+        }
+    }
+
+    #[test]
+    fn foreign_answers() {
+        shipway_testkit::Foreign::near([[answer(0), answer(0)].concat(), answer(-1), answer(i32::MIN)])
+            .check(|bytes| {
+                if let Ok(count) = acknowledged(bytes) {
+                    assert!(count as usize <= bytes.len() / (HEADER + 4));
+                }
+            });
+    }
+
+    #[test]
+    fn only_the_kernel_is_believed() {
+        let socket = Socket::open(None).unwrap();
+        let own = SocketAddrNetlink::try_from(rustix::net::getsockname(&socket.0).unwrap()).unwrap();
+        let stranger = Socket::open(None).unwrap();
+        let told = rustix::net::sendto(&stranger.0, &answer(-libc::EBADMSG), SendFlags::empty(), &own);
+        if told == Err(Errno::PERM) {
+            // Who may not administer the network cannot write to the socket either.
+            return;
+        }
+        told.unwrap();
+        // Nothing of the loopback device changes.
+        let mut writer = Writer::default();
+        let mut loopback = [0; HEADER];
+        loopback[4..8].copy_from_slice(&1_u32.to_ne_bytes());
+        writer.message(16, NLM_F_ACK, &loopback, |_| {});
+        assert_eq!(socket.send(&writer), Ok(()));
+    }
 }
