@@ -206,6 +206,7 @@ fn prepare(plan: &LaunchPlan) -> Result<OwnedFd> {
     // Whoever started us may hold keys in theirs, and what inherits a keyring may use it.
     sys::leave_keyring();
     limits::bound_processes(plan.processes)?;
+    limits::raise_descriptors();
     filter::lay()?;
     open_directory(Path::new("."))
 }

@@ -17,6 +17,9 @@ use crate::error::{Doing as _, Result};
 /// The highest process number of this pid namespace, by whatever `/proc` there is: the kernel goes by who asks.
 const HIGHEST: &str = "/proc/sys/kernel/pid_max";
 
+/// One of so many descriptors is the keeper's alone. More than the few hundred that one message may carry beyond a limit.
+const KEPT_PART: u64 = 8;
+
 /// The most processes and threads that a pod may have, its keeper's included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
@@ -82,6 +85,34 @@ fn at_most(limit: ProcessLimit, allowed: Option<u64>) -> Rlimit {
         current: number,
         maximum: number,
     }
+}
+
+/// Opens as many descriptors to this process as it may have: a keeper needs more than its containers, see
+/// [`leave_descriptors`].
+pub(crate) fn raise_descriptors() {
+    let Rlimit { maximum, .. } = rustix::process::getrlimit(Resource::Nofile);
+    let both = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    // Whoever may not keeps what there is.
+    let _ = rustix::process::setrlimit(Resource::Nofile, both);
+}
+
+/// Takes from a process of a container the last part of the descriptors that its keeper may have.
+///
+/// The kernel counts descriptors on their way through sockets for each user of the machine, and lets nobody pass another one
+/// when they are more than the limit of who passes it. Keepers and the roots of all their containers are one user: with the
+/// same limit, one container could keep every keeper of the machine from handing anything over.
+pub(crate) fn leave_descriptors() -> Result<()> {
+    let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
+    let most = maximum.map(|maximum| maximum - maximum / KEPT_PART);
+    let lowered = Rlimit {
+        current: current.min(most).or(most),
+        maximum: most,
+    };
+    rustix::process::setrlimit(Resource::Nofile, lowered)
+        .doing(|| "limit the descriptors of a process".into())
 }
 
 /// Has the kernel end processes of the pod before any other when the machine, or the container that all this is in, runs out of

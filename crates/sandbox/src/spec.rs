@@ -57,7 +57,8 @@ pub struct Mount {
     pub target: PathBuf,
     /// What.
     pub source: MountSource,
-    /// Whether the container may not write to it.
+    /// Whether the container may not write to it. A mount of the machine stays read-only whatever the container's root does;
+    /// what belongs to the pod, root may make writable again.
     pub read_only: bool,
 }
 

@@ -179,7 +179,13 @@ impl<'socket> Server<'socket> {
             Ok(None) => Ok(()),
             Ok(Some((answer, fds))) => {
                 let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
-                self.reply(id, Ok(answer), &fds)
+                match self.reply(id, Ok(answer), &fds) {
+                    // Descriptors that cannot be handed over are this request's failure, not the end of the pod.
+                    Err(error @ KeeperError::System { .. }) if !fds.is_empty() => {
+                        self.reply(id, Err(error), &[])
+                    }
+                    other => other,
+                }
             }
             Err(error) => self.reply(id, Err(error), &[]),
         }

@@ -9,6 +9,7 @@
 
 mod device;
 mod files;
+mod locked;
 mod mounts;
 mod process;
 mod terminal;

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 
 use super::absolute;
+use super::locked::locked;
 use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::ids::ContainerId;
@@ -140,9 +141,18 @@ pub(crate) fn prepare(
                 Tree::Detached(from_container(directory, *container, init, path)?)
             }
         };
-        if let (Tree::Detached(tree), true) = (&tree, mount.read_only) {
-            sys::make_read_only(tree).doing(|| format!("make {} read-only", mount.target.display()))?;
-        }
+        let tree = match tree {
+            Tree::Detached(tree) if mount.read_only => {
+                sys::make_read_only(&tree).doing(|| format!("make {} read-only", mount.target.display()))?;
+                match &mount.source {
+                    MountSource::Host(_) => Tree::Detached(locked(directory, &tree)?),
+                    MountSource::Keeper(_)
+                    | MountSource::Container { .. }
+                    | MountSource::Temporary { .. } => Tree::Detached(tree),
+                }
+            }
+            other => other,
+        };
         prepared.push(Prepared {
             target: mount.target.clone(),
             read_only: mount.read_only,
@@ -175,7 +185,7 @@ impl Prepared {
     }
 }
 
-fn shape_of(tree: BorrowedFd<'_>) -> Result<Shape> {
+pub(super) fn shape_of(tree: BorrowedFd<'_>) -> Result<Shape> {
     let status = rustix::fs::fstat(tree).doing(|| "look at what is to be mounted".into())?;
     Ok(
         if FileType::from_raw_mode(status.st_mode) == FileType::Directory {

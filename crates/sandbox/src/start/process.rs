@@ -20,6 +20,7 @@ use super::user::{self, User};
 use super::{StreamFds, Word, absolute, terminal};
 use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
+use crate::limits;
 use crate::spec::ProcessSpec;
 use crate::sys;
 use crate::wire;
@@ -55,6 +56,7 @@ fn prepare(spec: &ProcessSpec, streams: StreamFds, worker: &OwnedFd) -> Result<P
     sys::close_on_exec_from(3).doing(|| "keep descriptors from the program".into())?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::default_signals();
+    limits::leave_descriptors()?;
     become_user(&user)?;
     // Some systems open a process that changes its user to debuggers; until it runs its program it is the keeper's.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)

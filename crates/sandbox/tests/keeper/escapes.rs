@@ -47,6 +47,14 @@ pub(crate) const TESTS: &[Test] = &[
         calls_that_open_the_kernel_are_denied,
     ),
     (
+        "escapes::a_read_only_mount_of_the_machine_stays_so",
+        a_read_only_mount_of_the_machine_stays_so,
+    ),
+    (
+        "escapes::descriptors_on_their_way_keep_no_keeper_from_passing_its_own",
+        descriptors_on_their_way_keep_no_keeper_from_passing_its_own,
+    ),
+    (
         "escapes::a_fork_bomb_ends_in_its_own_pod",
         a_fork_bomb_ends_in_its_own_pod,
     ),
@@ -66,6 +74,7 @@ pub(crate) fn attack() -> Option<()> {
         "--attack-descriptors" => take_descriptors(),
         "--attack-binary" => change_own_binary(),
         "--attack-calls" => make_denied_calls(),
+        "--attack-passing" => fill_the_way(),
         _ => return None,
     }
     Some(())
@@ -514,6 +523,108 @@ fn make_denied_calls() {
         if result != -expected {
             println!("{name}: {result}");
         }
+    }
+}
+
+/// As the administrator gives it with `:ro`, for files that the pod's root could write.
+fn a_read_only_mount_of_the_machine_stays_so() {
+    let house = House::with_busybox();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("file"), "of the machine").unwrap();
+    let (uid, gid) = (house.id_map.host_uid(0), house.id_map.host_gid(0));
+    for path in [outside.path(), &outside.path().join("file")] {
+        std::os::unix::fs::chown(path, uid, gid).unwrap();
+    }
+    let script = "
+        for flags in remount,bind,rw remount,rw bind,remount,rw,dev,suid,exec; do
+          mount -o $flags /out; echo written > /out/file
+        done
+        busybox mkdir /copy; mount -o bind /out /copy; mount -o remount,bind,rw /copy; echo written > /copy/file
+        busybox unshare -m sh -c 'mount -o remount,bind,rw /out; echo written > /out/file'
+        mount -o remount,bind,rw /one; echo written > /one
+        busybox cp /out/file /tmp/read; busybox cp /one /tmp/one; busybox chmod 777 /out; echo tried";
+    let mut spec = container(house.root("c"), &["/bin/sh", "-c", script]);
+    let mount = |target: &str, path: PathBuf| Mount {
+        target: target.into(),
+        source: MountSource::Host(path),
+        read_only: true,
+    };
+    spec.mounts = vec![
+        mount("/out", outside.path().into()),
+        mount("/one", outside.path().join("file")),
+    ];
+    let before = std::fs::metadata(outside.path()).unwrap().mode();
+    let (status, said) = house.run(spec);
+    assert_eq!(status, ExitStatus::Code(0), "{said}");
+    assert!(said.ends_with("tried\n"), "{said}");
+    let file = std::fs::read_to_string(outside.path().join("file")).unwrap();
+    assert_eq!(file, "of the machine", "{said}");
+    assert_eq!(
+        std::fs::metadata(outside.path()).unwrap().mode(),
+        before,
+        "{said}"
+    );
+    // It is there to be read.
+    for read in ["read", "one"] {
+        let text = std::fs::read_to_string(house.path("c/fs/tmp").join(read)).unwrap();
+        assert_eq!(text, "of the machine", "{read}");
+    }
+}
+
+/// The kernel counts them by user, and the roots of all pods are one.
+fn descriptors_on_their_way_keep_no_keeper_from_passing_its_own() {
+    let house = House::with_busybox();
+    own_binary_in(&house);
+    let beside = House::with_busybox();
+    let (started, mut output) =
+        house.start(container(house.root("c"), &["/bin/attacker", "--attack-passing"]));
+    let mut said = [0; 4];
+    output.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"full");
+    for keeper in [&beside.keeper, &house.keeper] {
+        for _ in 0..3 {
+            keeper.pipe().unwrap();
+        }
+    }
+    assert_eq!(beside.script("d", "exit 3").0, ExitStatus::Code(3));
+    house.keeper.stop(&started.container).unwrap();
+}
+
+/// As root of a container: sends descriptors that nobody takes, until the kernel refuses them.
+fn fill_the_way() {
+    use rustix::net::{
+        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+        sendmsg, socketpair,
+    };
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let both = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, both).unwrap();
+    let passed = std::fs::File::open("/").unwrap();
+    let many = vec![std::os::fd::AsFd::as_fd(&passed); 253];
+    let mut sockets = Vec::new();
+    loop {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let pair = socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap();
+        loop {
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            assert!(control.push(SendAncillaryMessage::ScmRights(&many)));
+            let bytes = [std::io::IoSlice::new(b"x")];
+            match sendmsg(&pair.0, &bytes, &mut control, SendFlags::empty()) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS) => break,
+                Err(_) => {
+                    print!("full");
+                    std::io::Write::flush(&mut std::io::stdout()).unwrap();
+                    std::thread::park();
+                }
+            }
+        }
+        sockets.push(pair);
     }
 }
 
