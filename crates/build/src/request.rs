@@ -22,6 +22,8 @@ pub enum DockerfileSource {
         bytes: Vec<u8>,
         /// Its name in messages.
         name: String,
+        /// What the ignore file beside it says, which goes before the context's.
+        ignore: Option<Vec<u8>>,
     },
 }
 

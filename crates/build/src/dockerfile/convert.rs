@@ -8,7 +8,7 @@ use super::instruction::{
     AddOptions, ArgDeclaration, Assignment, CommandLine, Healthcheck, Instruction, RunCommand, Security,
     Source, Step, StepNetwork, Transfer,
 };
-use super::mount::parse_mount;
+use super::mount::MountText;
 use super::syntax::{Arguments, Keyword, Node};
 
 /// Gives a node of a stage its type. FROM is the caller's.
@@ -163,7 +163,7 @@ impl Converting<'_> {
         let mounts = flags
             .repeated("mount")?
             .iter()
-            .map(|text| parse_mount(text).map_err(|message| self.error(message)))
+            .map(|text| MountText::parse(text).map_err(|message| self.error(message)))
             .collect::<Result<_, _>>()?;
         let network = match flags.value("network")?.as_deref() {
             None | Some("default") => StepNetwork::Default,

@@ -55,19 +55,15 @@ impl<'a> Flags<'a> {
         self.left = others;
         let mine: Vec<(String, Option<String>)> = mine;
         mine.into_iter()
-            .map(|(_, value)| {
-                value
-                    .filter(|value| !value.is_empty())
-                    .ok_or_else(|| self.error(format!("--{name} needs a value: --{name}=…")))
-            })
+            .map(|(_, value)| value.ok_or_else(|| self.error(format!("--{name} needs a value: --{name}=…"))))
             .collect()
     }
 
-    /// The value of a flag.
+    /// The value of a flag; an empty one is as if it were not there.
     pub(crate) fn value(&mut self, name: &'static str) -> Result<Option<String>, DockerfileError> {
         let mut values = self.repeated(name)?;
         match values.len() {
-            0 | 1 => Ok(values.pop()),
+            0 | 1 => Ok(values.pop().filter(|value| !value.is_empty())),
             _ => Err(self.error(format!("--{name} is given more than once"))),
         }
     }

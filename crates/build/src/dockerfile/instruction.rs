@@ -2,7 +2,7 @@
 
 use super::error::Location;
 use super::heredoc::Heredoc;
-use super::mount::RunMount;
+use super::mount::MountText;
 
 /// An instruction and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +126,7 @@ pub struct RunCommand {
     /// Heredocs it opens.
     pub heredocs: Vec<Heredoc>,
     /// `--mount`
-    pub mounts: Vec<RunMount>,
+    pub mounts: Vec<MountText>,
     /// `--network`
     pub network: StepNetwork,
     /// `--security`

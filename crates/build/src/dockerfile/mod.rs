@@ -33,7 +33,7 @@ pub use instruction::{
     AddOptions, ArgDeclaration, Assignment, CommandLine, Healthcheck, Instruction, RunCommand, Security,
     Source, Step, StepNetwork, Transfer,
 };
-pub use mount::{MountKind, RunMount, Sharing};
+pub use mount::{MountKind, MountText, RunMount, Sharing};
 pub use words::{ExpandError, Expander};
 
 /// What a Dockerfile may hold at most. Generous for people, small for an attacker.

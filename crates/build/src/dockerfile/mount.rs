@@ -1,13 +1,66 @@
 //! `RUN --mount=type=…,…`.
+//!
+//! Every value may hold variables, numbers and the type as well, so that what a mount is can be told only when the step is
+//! reached. Which stage it takes from must be known before: `from` holds none.
 
 use shipway_container::ByteSize;
 
-/// A mount that one RUN asks for, unexpanded.
+/// A mount as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountText {
+    text: String,
+    /// `from=`: stage or image, for bind and cache.
+    pub from: Option<String>,
+}
+
+impl MountText {
+    /// Reads the value of `--mount`; the error is the message. What is wrong with values that hold no variable is said now.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("--mount needs a value: --mount=type=…".to_owned());
+        }
+        if !text.contains('$') {
+            let RunMount { from, .. } = read(text, |value| Ok(value.to_owned()))?;
+            return Ok(Self {
+                text: text.to_owned(),
+                from,
+            });
+        }
+        let mut from = None;
+        for (key, value) in fields(text) {
+            if !KEYS.contains(&key.as_str()) {
+                return Err(unknown(&key));
+            }
+            if let ("from", Some(value)) = (key.as_str(), value) {
+                if value.contains('$') {
+                    return Err(format!(
+                        "--mount: from={value}: variables are not supported here, define a stage with FROM and name that"
+                    ));
+                }
+                from = Some(value.to_owned());
+            }
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            from,
+        })
+    }
+
+    /// The mount, each value expanded; the error is the message.
+    pub(crate) fn expanded(
+        &self,
+        expand: impl Fn(&str) -> Result<String, String>,
+    ) -> Result<RunMount, String> {
+        read(&self.text, expand)
+    }
+}
+
+/// A mount that one RUN asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunMount {
     /// What kind.
     pub kind: MountKind,
-    /// Where in the container; empty where the kind has a default.
+    /// Where in the container; empty for the default of its kind: the working directory, for secrets a place of their own.
     pub target: String,
     /// `from=`: stage or image, for bind and cache.
     pub from: Option<String>,
@@ -60,8 +113,43 @@ pub enum Sharing {
     Locked,
 }
 
-/// Reads the value of `--mount`; the error is the message.
-pub(crate) fn parse_mount(text: &str) -> Result<RunMount, String> {
+/// What a mount may say of itself.
+const KEYS: [&str; 19] = [
+    "type",
+    "target",
+    "dst",
+    "destination",
+    "from",
+    "source",
+    "src",
+    "id",
+    "ro",
+    "readonly",
+    "rw",
+    "readwrite",
+    "required",
+    "mode",
+    "uid",
+    "gid",
+    "size",
+    "env",
+    "sharing",
+];
+
+fn unknown(key: &str) -> String {
+    format!("--mount: unknown key {key}")
+}
+
+fn fields(text: &str) -> impl Iterator<Item = (String, Option<&str>)> {
+    text.split(',')
+        .filter(|field| !field.is_empty())
+        .map(|field| match field.split_once('=') {
+            Some((key, value)) => (key.to_ascii_lowercase(), Some(value)),
+            None => (field.to_ascii_lowercase(), None),
+        })
+}
+
+fn read(text: &str, expand: impl Fn(&str) -> Result<String, String>) -> Result<RunMount, String> {
     let mut mount = RunMount {
         kind: MountKind::Bind,
         target: String::new(),
@@ -77,17 +165,14 @@ pub(crate) fn parse_mount(text: &str) -> Result<RunMount, String> {
         sharing: Sharing::Shared,
         env: None,
     };
-    for field in text.split(',').filter(|field| !field.is_empty()) {
-        let (key, value) = match field.split_once('=') {
-            Some((key, value)) => (key.to_ascii_lowercase(), Some(value)),
-            None => (field.to_ascii_lowercase(), None),
-        };
+    for (key, value) in fields(text) {
+        let value = value.map(&expand).transpose()?;
         let needed = || {
             value
-                .map(str::to_owned)
+                .clone()
                 .ok_or_else(|| format!("--mount: {key} needs a value ({key}=…)"))
         };
-        let flag = || match value {
+        let flag = || match value.as_deref() {
             None | Some("true" | "1") => Ok(true),
             Some("false" | "0") => Ok(false),
             Some(other) => Err(format!("--mount: {key}={other} is neither true nor false")),
@@ -122,12 +207,8 @@ pub(crate) fn parse_mount(text: &str) -> Result<RunMount, String> {
                     }
                 }
             }
-            _ => return Err(format!("--mount: unknown key {key}")),
+            _ => return Err(unknown(&key)),
         }
-    }
-    let target_optional = matches!(mount.kind, MountKind::Secret | MountKind::Ssh);
-    if mount.target.is_empty() && !target_optional {
-        return Err("--mount: target=… is missing".to_owned());
     }
     Ok(mount)
 }

@@ -226,6 +226,12 @@ impl Planning<'_> {
                 _ => continue,
             };
             for name in names {
+                if name.contains('$') {
+                    let message = format!(
+                        "--from={name}: variables are not supported here, define a stage with FROM and name that"
+                    );
+                    return Err(step.location.error(&self.file.name, message));
+                }
                 let found = from_stage(self.file, index, name)
                     .map_err(|message| step.location.error(&self.file.name, message))?;
                 needed.extend(found);
@@ -303,6 +309,11 @@ mod tests {
             plan("FROM a\nCOPY --from=0 /a /a", None)
                 .expect_err("itself")
                 .contains("invalid from value")
+        );
+        assert!(
+            plan("ARG V=b\nFROM b AS b\nFROM a\nARG V\nCOPY --from=$V /a /a", None)
+                .expect_err("a variable")
+                .contains("define a stage")
         );
         assert!(plan("ARG V\nFROM $V", None).expect_err("blank").contains("blank"));
     }

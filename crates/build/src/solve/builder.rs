@@ -197,7 +197,7 @@ fn read(request: &BuildRequest) -> Result<(Dockerfile, View), BuildError> {
     let context = |source| BuildError::Context { source };
     let most = limits::FILE_BYTES as u64;
     let (bytes, name, beside) = match &request.dockerfile {
-        DockerfileSource::Bytes { bytes, name } => (bytes.clone(), name.clone(), None),
+        DockerfileSource::Bytes { bytes, name, .. } => (bytes.clone(), name.clone(), None),
         DockerfileSource::Path(path) => {
             let bytes = request.context.read(path, most).map_err(context)?;
             let bytes = bytes.ok_or_else(|| BuildError::NoDockerfile { path: path.clone() })?;
@@ -213,6 +213,15 @@ fn read(request: &BuildRequest) -> Result<(Dockerfile, View), BuildError> {
 /// `X.dockerignore` beside the Dockerfile X goes before `.dockerignore`.
 fn ignore_list(request: &BuildRequest, dockerfile: Option<&Path>) -> Result<IgnoreList, BuildError> {
     const MOST: u64 = 1 << 20;
+    if let DockerfileSource::Bytes {
+        name,
+        ignore: Some(bytes),
+        ..
+    } = &request.dockerfile
+    {
+        return IgnoreList::parse(bytes, &format!("{name}.dockerignore"))
+            .map_err(|source| BuildError::Ignore { source });
+    }
     let own = dockerfile.map(|path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".dockerignore");

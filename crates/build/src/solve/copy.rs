@@ -125,6 +125,12 @@ impl Stage<'_> {
             absolute
         };
 
+        let checksum = add.map_or(Ok(String::new()), |options| optional(&options.checksum))?;
+        let checksum = Some(checksum).filter(|text| !text.is_empty());
+        if checksum.is_some() && transfer.sources.len() != 1 {
+            let message = "--checksum can be given for one source only";
+            return Err(self.effects.error(step, message.to_owned()).into());
+        }
         let from = match &transfer.from {
             Some(name) => {
                 let snapshot = self
@@ -160,14 +166,16 @@ impl Stage<'_> {
                     if from.is_some() {
                         root_paths.push(path);
                     } else if let Some(options) = add.filter(|_| is_url(&path)) {
-                        let checksum = optional(&options.checksum)?;
-                        let checksum = Some(checksum.as_str()).filter(|text| !text.is_empty());
-                        let fetched = self.fetched(&path, checksum, directory).await;
+                        let fetched = self.fetched(&path, checksum.as_deref(), directory).await;
                         let file = fetched.map_err(|source| self.failed(step, source))?;
                         let unpack = options.unpack == Some(true);
                         matches += 1;
                         archives |= unpack;
                         sources.push(Taken::Fetched { file, unpack });
+                    } else if checksum.is_some() {
+                        let message =
+                            format!("--checksum is for what is fetched by its address, and {path} is none");
+                        return Err(self.effects.error(step, message).into());
                     } else {
                         let extract = add.is_some_and(|options| options.unpack != Some(false));
                         let taken = self.local(path, &exclude, transfer.parents, extract).await;

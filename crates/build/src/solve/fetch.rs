@@ -81,17 +81,42 @@ pub(super) async fn fetch(
             actual,
         });
     }
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    let name = path
-        .splitn(4, '/')
-        .nth(3)
-        .and_then(|path| path.rsplit('/').next())
-        .unwrap_or_default()
-        .to_owned();
     Ok(FetchedFile {
         file,
         size,
         hash: *content.finalize().as_bytes(),
-        name,
+        name: file_name(url),
     })
+}
+
+/// The last part of the path of an address, decoded; empty where that is no name for a file.
+fn file_name(url: &str) -> String {
+    let address = url.split(['?', '#']).next().unwrap_or(url);
+    let path = address.splitn(4, '/').nth(3).unwrap_or_default();
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    match decoded.rsplit('/').next().unwrap_or_default() {
+        "." | ".." => String::new(),
+        name if name.contains('\0') => String::new(),
+        name => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_name;
+
+    #[test]
+    fn a_file_is_called_as_the_end_of_its_address() {
+        for (url, name) in [
+            ("https://example.com/a/b.tar.gz", "b.tar.gz"),
+            ("http://example.com/a%20b?x=/y#/z", "a b"),
+            ("http://example.com/a/..%2fetc", "etc"),
+            ("http://example.com/a%2f%2e%2e", ""),
+            ("http://example.com/%00", ""),
+            ("http://example.com/a/", ""),
+            ("http://example.com", ""),
+        ] {
+            assert_eq!(file_name(url), name, "{url}");
+        }
+    }
 }

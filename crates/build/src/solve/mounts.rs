@@ -15,7 +15,7 @@ use super::place::Placing;
 use super::roots::Roots;
 use super::stage::{Snapshot, Stage};
 use crate::context::View;
-use crate::dockerfile::{MountKind, RunMount, Sharing, Step};
+use crate::dockerfile::{MountKind, MountText, RunMount, Sharing, Step};
 use crate::error::{BuildError, StepError};
 use crate::plan::{CopyInputs, CopySource, Destination, Item, copy_key, join_path, select};
 use crate::request::SecretBytes;
@@ -68,15 +68,18 @@ pub(super) struct Mounts {
 
 impl Stage<'_> {
     /// Expands and looks up the mounts of a RUN.
-    pub(super) async fn mounts(&self, step: &Step, wanted: &[RunMount]) -> Result<Mounts, BuildError> {
+    pub(super) async fn mounts(&self, step: &Step, wanted: &[MountText]) -> Result<Mounts, BuildError> {
         let mut mounts = Mounts::default();
         for mount in wanted {
-            let word = |text: &str| self.effects.word(step, text);
-            let optional = |text: &Option<String>| text.as_deref().map(word).transpose();
-            let target = word(&mount.target)?;
-            let absolute = join_path(&self.effects.working_directory(), &target);
-            let (source, id) = (optional(&mount.source)?, optional(&mount.id)?);
-            let prepared = self.mount(mount, absolute, source, id, &mut mounts).await;
+            let word = |text: &str| self.effects.word(step, text).map_err(|error| error.message);
+            let refused = |message| BuildError::from(self.effects.error(step, message));
+            let mount = mount.expanded(word).map_err(refused)?;
+            let absolute = join_path(&self.effects.working_directory(), &mount.target);
+            if absolute == "/" && !matches!(mount.kind, MountKind::Secret | MountKind::Ssh) {
+                let message = "--mount: nothing can be mounted over `/`, write target=…";
+                return Err(refused(message.to_owned()));
+            }
+            let prepared = self.mount(mount, absolute, &mut mounts).await;
             mounts
                 .prepared
                 .extend(prepared.map_err(|source| self.failed(step, source))?);
@@ -86,13 +89,12 @@ impl Stage<'_> {
 
     async fn mount(
         &self,
-        mount: &RunMount,
+        mount: RunMount,
         target: String,
-        source: Option<String>,
-        id: Option<String>,
         mounts: &mut Mounts,
     ) -> Result<Option<Prepared>, StepError> {
         let owner = (mount.uid, mount.gid);
+        let (source, id) = (mount.source, mount.id);
         let (read_only, source, canonical) = match mount.kind {
             MountKind::Tmpfs => {
                 let canonical = format!("{:?}", ("tmpfs", &target, mount.size, mount.mode));
@@ -138,7 +140,7 @@ impl Stage<'_> {
             MountKind::Secret => {
                 let id = id
                     .or(source)
-                    .unwrap_or_else(|| target.rsplit('/').next().unwrap_or_default().to_owned());
+                    .unwrap_or_else(|| mount.target.rsplit('/').next().unwrap_or_default().to_owned());
                 let canonical = format!("{:?}", ("secret", &target, &id, &mount.env, mount.mode, owner));
                 mounts.canonical.push(canonical);
                 let Some(bytes) = self.build.request.secrets.get(&id) else {
@@ -157,7 +159,8 @@ impl Stage<'_> {
                     }
                 }
                 let target = if mount.target.is_empty() {
-                    format!("/run/secrets/{id}")
+                    // Of an id that is a path the last part names the file.
+                    format!("/run/secrets/{}", id.rsplit('/').next().unwrap_or(&id))
                 } else {
                     target
                 };

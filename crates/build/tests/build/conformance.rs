@@ -47,6 +47,7 @@ async fn outcomes() {
                 request.dockerfile = DockerfileSource::Bytes {
                     bytes: text.clone().into_bytes(),
                     name: "Dockerfile".to_owned(),
+                    ignore: None,
                 };
                 text
             }

@@ -75,6 +75,17 @@ async fn errors_name_their_line() {
             "nobody-here",
         ),
         ("FROM busybox\nCOPY --chmod=q a /x\n", "Dockerfile:2", "--chmod=q"),
+        (
+            "FROM busybox\nADD --checksum=sha256:00 a /x\n",
+            "Dockerfile:2",
+            "fetched by its address",
+        ),
+        (
+            "FROM busybox\nARG N=x\nRUN --mount=type=cache,target=/c,uid=$N true\n",
+            "Dockerfile:3",
+            "uid=x is not a number",
+        ),
+        ("FROM busybox\nRUN --mount=rw true\n", "Dockerfile:2", "target="),
         ("FROM busybox\nUSER ${x?who}\n", "Dockerfile:2:1", "x: who"),
         ("FROM Not/An/Image\n", "Dockerfile:1", "no image's name"),
         (

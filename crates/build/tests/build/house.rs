@@ -162,6 +162,7 @@ pub(crate) fn request(context: Context, dockerfile: &str) -> BuildRequest {
     request.dockerfile = DockerfileSource::Bytes {
         bytes: dockerfile.as_bytes().to_vec(),
         name: "Dockerfile".to_owned(),
+        ignore: None,
     };
     // The pod's network has its own tests where it is made.
     request.network = RunNetwork::None;

@@ -15,6 +15,7 @@ shipway_testkit::tests!(
     output_comes_while_it_runs,
     a_tar_is_a_context_too,
     a_target_and_labels,
+    a_mount_says_with_variables_what_it_is,
     locked_caches_take_turns,
     stages_run_at_the_same_time,
     a_dropped_build_leaves_nothing_in_a_pod_that_was_given,
@@ -93,6 +94,25 @@ async fn mounts() {
             .all(|line| !line.contains("log") && !line.contains("ctx")),
         "{entries:?}"
     );
+}
+
+async fn a_mount_says_with_variables_what_it_is() {
+    let house = House::new().await;
+    let (_folder, files) = context(&[("f", "a file")]);
+    let text = "FROM busybox\n\
+        ARG ID=7 KIND=cache\n\
+        ENV HOME=/home\n\
+        RUN --mount=type=$KIND,target=${HOME}/cache,uid=$ID,gid=${ID}1,mode=0${ID}50 stat -c '%u %g %a' /home/cache\n\
+        WORKDIR /here\n\
+        RUN --mount=type=bind cat f\n\
+        RUN --mount=type=secret,id=dir/token cat /run/secrets/token\n";
+    let mut request = request(files, text);
+    let secret = SecretBytes::new(b"hunter2".to_vec());
+    request.secrets.insert("dir/token".to_owned(), secret);
+    let (_, witness) = house.built(request).await;
+    assert_eq!(witness.output(4), "7 71 750\n");
+    assert_eq!(witness.output(6), "a file");
+    assert_eq!(witness.output(7), "hunter2");
 }
 
 async fn output_comes_while_it_runs() {

@@ -453,7 +453,7 @@ fn visible(context: &Context<'_>, root: &Root, job: &Job) -> Vec<Variable> {
     all.extend(context.situation.variables.iter().cloned());
     all.extend(context.situation.pipeline_variables.iter().cloned());
     if let Some(environment) = &job.environment {
-        let name = expand(&environment.name, &all);
+        let name = expand(&environment.name, &in_one_another(&all));
         all.splice(weakest..weakest, predefined::environment(environment, &name));
     }
     all
@@ -518,17 +518,27 @@ fn apply(context: &mut Context<'_>, draft: &mut Draft, rule: Rule) {
     }
 }
 
-/// Keywords that GitLab expands before the runner sees the job.
+/// The variables, expanded in one another; as they are where that is not possible, which the payload will say.
+fn in_one_another(variables: &[Variable]) -> Vec<Variable> {
+    variables::sort_and_expand_all(variables).unwrap_or_else(|_| variables.to_vec())
+}
+
+/// Keywords that GitLab expands before the runner sees the job, each in its own way: tags and addresses keep what does not
+/// exist, names of groups and environments see the variables expanded in one another.
 fn expand_server_side(root: &Root, context: &Context<'_>, job: &mut Job) {
+    if job.tags.is_empty() && job.resource_group.is_none() && job.environment.is_none() {
+        return;
+    }
     let all = visible(context, root, job);
+    let expanded = in_one_another(&all);
     for tag in &mut job.tags {
-        *tag = expand(tag, &all);
+        *tag = variables::expand_existing(tag, &all);
     }
     if let Some(group) = &mut job.resource_group {
-        *group = expand(group, &all);
+        *group = expand(group, &expanded);
     }
     if let Some(environment) = &mut job.environment {
-        environment.name = expand(&environment.name, &all);
+        environment.name = expand(&environment.name, &expanded);
         for text in [&mut environment.url, &mut environment.deployment_tier]
             .into_iter()
             .flatten()

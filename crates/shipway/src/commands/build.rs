@@ -125,6 +125,7 @@ fn request(
         Some(path) if path.as_os_str() == "-" => DockerfileSource::Bytes {
             bytes: read_stdin()?,
             name: "Dockerfile".to_owned(),
+            ignore: None,
         },
         Some(path) => named_dockerfile(&arguments.context, path)?,
         None => DockerfileSource::default(),
@@ -160,7 +161,7 @@ fn request(
 }
 
 /// A Dockerfile of the context stays one, so that its own ignore file is found, and is a regular file; any other is read
-/// now.
+/// now, and the ignore file beside it.
 fn named_dockerfile(context: &Path, path: &Path) -> Result<DockerfileSource, Failure> {
     // What the shell puts in place of `<(…)` has no path of its own.
     if let (Ok(root), Ok(absolute)) = (context.canonicalize(), path.canonicalize())
@@ -175,9 +176,21 @@ fn named_dockerfile(context: &Path, path: &Path) -> Result<DockerfileSource, Fai
             &error,
         )
     })?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".dockerignore");
+    let beside = PathBuf::from(beside);
+    let ignore = match read_small_file(&beside) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let what = format!("the ignore file `{}`", beside.display());
+            return Err(Failure::caused(FailureKind::Use, &what, &error));
+        }
+    };
     Ok(DockerfileSource::Bytes {
         bytes,
         name: path.display().to_string(),
+        ignore,
     })
 }
 
@@ -375,14 +388,20 @@ mod tests {
         drop(writes);
         let path = format!("/dev/fd/{}", reads.as_raw_fd());
         match named_dockerfile(context.path(), Path::new(&path)).unwrap() {
-            DockerfileSource::Bytes { bytes, name } => {
-                assert_eq!((&*bytes, name), (&b"FROM scratch"[..], path));
+            DockerfileSource::Bytes { bytes, name, ignore } => {
+                assert_eq!((&*bytes, name, ignore), (&b"FROM scratch"[..], path, None));
             }
             other => panic!("{other:?}"),
         }
         std::fs::write(context.path().join("Dockerfile"), "FROM scratch").unwrap();
         let inside = named_dockerfile(context.path(), &context.path().join("Dockerfile")).unwrap();
         assert!(matches!(inside, DockerfileSource::Path(path) if path == Path::new("Dockerfile")));
+        let outside = tempfile::tempdir().unwrap();
+        let path = outside.path().join("Other");
+        std::fs::write(&path, "FROM scratch").unwrap();
+        std::fs::write(outside.path().join("Other.dockerignore"), "secret").unwrap();
+        let named = named_dockerfile(context.path(), &path).unwrap();
+        assert!(matches!(named, DockerfileSource::Bytes { ignore: Some(ignore), .. } if ignore == b"secret"));
     }
 
     #[test]
