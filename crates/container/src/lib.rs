@@ -55,12 +55,13 @@ pub use images::{
 };
 pub use layers::{LayerError, LayerPath};
 pub use limits::{ByteSize, ByteSizeError, DiskReserve, Excess, ExcessSignal, PodLimits};
-pub use lock::LifeLock;
+pub use lock::{LifeLock, dead_pods};
 pub use pod::{
-    NetworkError, Pod, PodOptions, RevivePodError, StartPodError, Volume, VolumeError, memory_is_known,
+    KeptState, KeptVolume, KeptVolumesError, NetworkError, Pod, PodOptions, RevivePodError, StartPodError,
+    Volume, VolumeError, memory_is_known,
 };
 pub use process::{DEFAULT_PATH, NoCommand, argv, merge_environment};
-pub use runtime::{OpenRuntimeError, PruneLayersError, Runtime, RuntimeOptions, Swept};
+pub use runtime::{Leftovers, OpenRuntimeError, PruneLayersError, Runtime, RuntimeOptions, Swept};
 pub use signal::{Signal, SignalError};
 pub use spool::{Output, OutputChunk, OutputError, OutputStream};
 pub use subnet::AddressesExhausted;

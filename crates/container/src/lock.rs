@@ -43,6 +43,32 @@ impl LifeLock {
         }
     }
 
+    /// Takes the lock of something that may be there already; nothing when somebody has it.
+    ///
+    /// # Errors
+    /// When the file cannot be made or locked, in a directory that is missing for instance.
+    pub(crate) fn take_if_free(path: &Path) -> io::Result<Option<Self>> {
+        loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // Who had it may have removed it before we had the lock.
+                Ok(()) if !is_at(&file, path)? => {}
+                Ok(()) => {
+                    return Ok(Some(Self {
+                        path: path.to_owned(),
+                        _file: file,
+                    }));
+                }
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
     /// Takes the lock of something whose owner is dead; nothing when it lives, or when another sweep was first.
     ///
     /// # Errors
@@ -132,6 +158,14 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// How many pods have died and left something in a data directory, of whatever class of ids.
+pub fn dead_pods(data: &Path) -> usize {
+    let directory = data.join("locks");
+    let pods = pods(&directory).unwrap_or_default().into_iter();
+    pods.filter(|pod| matches!(LifeLock::is_held(&directory.join(pod.as_str())), Ok(false)))
+        .count()
 }
 
 /// Every pod that has a lock file, alive or not.

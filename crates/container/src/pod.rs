@@ -23,7 +23,6 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -46,6 +45,7 @@ use crate::runtime::{PruneLayersError, Runtime};
 use crate::spool::{Footprint, Spool};
 use crate::subnet::AddressPool;
 
+pub use kept::{KeptState, KeptVolume, KeptVolumesError};
 pub use network::NetworkError;
 pub(crate) use volume::Filling;
 pub use volume::{Volume, VolumeError};
@@ -175,7 +175,7 @@ struct Locks {
     pod: LifeLock,
     _layers: LayersLock,
     /// Of the volumes that outlive it.
-    kept: Vec<File>,
+    kept: Vec<LifeLock>,
 }
 
 /// Whether anything may still be started.

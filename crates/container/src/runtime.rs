@@ -33,6 +33,18 @@ pub struct RuntimeOptions {
     pub keeper: Option<PathBuf>,
     /// What each pod may use.
     pub limits: PodLimits,
+    /// What becomes of what pods of dead processes left.
+    pub leftovers: Leftovers,
+}
+
+/// What becomes of what pods of dead processes left when a runtime is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leftovers {
+    /// It is removed in the background.
+    #[default]
+    Sweep,
+    /// It stays: somebody only looks.
+    Leave,
 }
 
 impl RuntimeOptions {
@@ -45,6 +57,7 @@ impl RuntimeOptions {
             id_map,
             keeper: None,
             limits: PodLimits::default(),
+            leftovers: Leftovers::default(),
         }
     }
 }
@@ -109,7 +122,7 @@ struct Inner {
     layers: Layers,
     upstream: OnceCell<Upstream>,
     /// The removal of what dead processes left, since the opening.
-    sweeping: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    sweeping: tokio::sync::Mutex<Option<JoinHandle<Swept>>>,
 }
 
 /// Layers that are on their way out: in the place of a pod, which the next sweep takes for dead when this process ends.
@@ -152,6 +165,7 @@ impl Runtime {
             id_map,
             keeper,
             limits,
+            leftovers,
         } = options;
         for directory in [locks(&data), spools(&data)] {
             std::fs::DirBuilder::new()
@@ -181,21 +195,23 @@ impl Runtime {
         let runtime = Self {
             inner: Arc::new(inner),
         };
-        let sweeping = runtime.clone();
-        let sweep = tokio::spawn(async move {
-            sweeping.sweep().await;
-        });
-        *runtime.inner.sweeping.lock().await = Some(sweep);
+        if leftovers == Leftovers::Sweep {
+            let sweeping = runtime.clone();
+            let sweep = tokio::spawn(async move { sweeping.sweep().await });
+            *runtime.inner.sweeping.lock().await = Some(sweep);
+        }
         Ok(runtime)
     }
 
-    /// Waits for what the opening has begun in the background.
-    pub async fn settled(&self) {
-        if let Some(sweep) = self.inner.sweeping.lock().await.take()
-            && sweep.await.is_err()
-        {
+    /// Waits for what the opening has begun in the background, and says what it did; nothing the second time.
+    pub async fn settled(&self) -> Swept {
+        let Some(sweep) = self.inner.sweeping.lock().await.take() else {
+            return Swept::default();
+        };
+        sweep.await.unwrap_or_else(|_| {
             tracing::warn!("removing leftovers of dead pods was interrupted; the next start goes on");
-        }
+            Swept::default()
+        })
     }
 
     /// The images of this installation.

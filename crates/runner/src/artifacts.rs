@@ -5,8 +5,10 @@
 //! a warning, as it is for GitLab; a report that cannot be read fails nothing but is said.
 
 mod dotenv;
+mod expiry;
 mod store;
 
+pub use expiry::Expiry;
 pub use store::{ArtifactDirectory, ArtifactStore};
 
 use crate::Trace;
@@ -19,6 +21,7 @@ use shipway_pipeline::job::{Dependency, JobPayload};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::time::SystemTime;
 
 /// What of a job's artifacts was kept.
 #[derive(Debug, Default)]
@@ -95,7 +98,8 @@ pub(crate) async fn keep(
         match artifact.artifact_type.as_str() {
             "dotenv" => kept.dotenv.extend(read_dotenv(builds, &selection, trace).await?),
             "" | "archive" => {
-                kept.archive |= keep_archive(builds, payload.id, &selection, store, trace).await?;
+                let expiry = Expiry::after(&artifact.expire_in, SystemTime::now());
+                kept.archive |= keep_archive(builds, payload.id, &selection, expiry, store, trace).await?;
             }
             report => trace.say(format!(
                 "The {report} report stays in the job: nothing here reads it."
@@ -109,6 +113,7 @@ async fn keep_archive(
     builds: &Builds,
     job: u64,
     selection: &Selection,
+    expiry: Expiry,
     store: &dyn ArtifactStore,
     trace: &Trace,
 ) -> Result<bool, JobError> {
@@ -118,7 +123,7 @@ async fn keep_archive(
         trace.error("No files to upload");
         return Ok(false);
     }
-    store.keep(job).doing(DOING)?;
+    store.keep(job, expiry).doing(DOING)?;
     Ok(true)
 }
 

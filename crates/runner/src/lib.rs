@@ -30,6 +30,7 @@ mod job;
 mod outcome;
 pub mod registration;
 mod registry;
+pub mod retention;
 mod scratch;
 pub mod script;
 mod selection;
@@ -40,7 +41,7 @@ mod token;
 pub mod trace;
 mod variables;
 
-pub use artifacts::{ArtifactDirectory, ArtifactStore};
+pub use artifacts::{ArtifactDirectory, ArtifactStore, Expiry};
 pub use cache::{CacheDirectory, CacheStore};
 pub use cancellation::Cancellation;
 pub use context::{Containers, HostCredentials, ImageFreshness, NoContainers, RunnerContext, Substitution};

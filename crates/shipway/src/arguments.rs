@@ -78,7 +78,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     User(commands::user::UserCommand),
     Doctor(commands::doctor::DoctorArguments),
-    Prune(commands::upkeep::PruneArguments),
+    Prune(commands::prune::PruneArguments),
     Gc(commands::upkeep::GcArguments),
     Fsck(commands::upkeep::FsckArguments),
 }

@@ -6,6 +6,7 @@ pub(crate) mod engine;
 pub(crate) mod image;
 pub(crate) mod lint;
 pub(crate) mod login;
+pub(crate) mod prune;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod serve;
@@ -28,8 +29,8 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::User(command) => user::execute(command, &Installation::open(&global)?),
         Command::Login(command) => wait(login::login(command, Installation::open(&global)?)),
         Command::Logout(command) => login::logout(&command),
-        Command::Prune(command) => wait(upkeep::prune(command, Installation::open_to_free(&global)?)),
-        Command::Gc(command) => upkeep::gc(&command, &Installation::open_to_free(&global)?),
+        Command::Prune(command) => wait(prune::prune(command, Installation::open_to_free(&global)?)),
+        Command::Gc(command) => wait(upkeep::gc(command, Installation::open_to_free(&global)?)),
         Command::Fsck(command) => upkeep::fsck(&command, &Installation::open_to_free(&global)?),
         Command::Serve(command) => wait(serve::execute(command, Installation::open(&global)?)),
         Command::Image(command) => {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_access::Access;
-use shipway_container::{Egress, Images, Runtime, RuntimeOptions};
+use shipway_container::{Egress, Images, Leftovers, Runtime, RuntimeOptions};
 use shipway_engine::certificates::CertificateAuthority;
 use shipway_oci::{Reference, RegistryName};
 use shipway_registry::authority::{Authority, PushObserver};
@@ -127,17 +127,24 @@ impl Installation {
 
     /// The container runtime over this installation, fetching with the given client.
     pub(crate) async fn runtime(&self, client: Client) -> Result<Runtime, Failure> {
-        self.find_runtime(client).await.map_err(|error| {
-            Failure::caused(FailureKind::Place, "running containers", &*error)
-                .hint("`shipway doctor` says what this place can do")
-        })
+        self.find_runtime(client, Leftovers::Sweep)
+            .await
+            .map_err(|error| {
+                Failure::caused(FailureKind::Place, "running containers", &*error)
+                    .hint("`shipway doctor` says what this place can do")
+            })
     }
 
     /// The same for who can do without.
-    pub(crate) async fn find_runtime(&self, client: Client) -> Result<Runtime, Box<dyn Error + Send + Sync>> {
+    pub(crate) async fn find_runtime(
+        &self,
+        client: Client,
+        leftovers: Leftovers,
+    ) -> Result<Runtime, Box<dyn Error + Send + Sync>> {
         let id_map = IdMap::detect()?;
         let mut options = RuntimeOptions::new(self.data.clone(), self.store.clone(), client, id_map);
         options.limits = self.settings.limits.pod();
+        options.leftovers = leftovers;
         Ok(Runtime::open(options).await?)
     }
 

@@ -57,6 +57,17 @@ pub struct CollectReport {
     pub bytes: u64,
 }
 
+impl CollectReport {
+    /// What of this is not in another.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        Self {
+            blobs: self.blobs.saturating_sub(other.blobs),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
 /// A blob `b` that nothing needs: no lease after ?1, no manifest, no cache record, no link that is fresh.
 const NEEDED_BY_NOTHING: &str = "b.doomed IS NULL AND b.touched < ?1
     AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = b.digest AND r.kind = 0)

@@ -5,20 +5,19 @@
 //! has. A new one is made in the pod's directory and moved when it is whole; who is killed before leaves nothing but the
 //! leftovers of a pod.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use shipway_oci::Digest;
-use shipway_sandbox::Keeper;
+use shipway_sandbox::{Keeper, KeeperError, LaunchError};
 
 use super::volume::{Volume, VolumeError};
 use super::{Pod, PodInner};
-use crate::lock::LayersLock;
-use crate::runtime::{PruneLayersError, Runtime};
+use crate::ids::PodId;
+use crate::lock::LifeLock;
+use crate::runtime::Runtime;
 
 /// Where they lie, in the keepers' directory.
 const PLACE: &str = "kept";
@@ -59,19 +58,9 @@ impl Pod {
         let digest = Digest::sha256(key.as_bytes());
         for number in 0..MOST_AT_ONCE {
             let name = format!("{}-{number}", digest.hex());
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(directory.join(&name))?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {
-                    self.inner.hold(file)?;
-                    return Ok(Path::new(PLACE).join(name));
-                }
-                Err(Errno::WOULDBLOCK) => {}
-                Err(errno) => return Err(errno.into()),
+            if let Some(lock) = LifeLock::take_if_free(&directory.join(&name))? {
+                self.inner.hold(lock)?;
+                return Ok(Path::new(PLACE).join(name));
             }
         }
         Err(io::Error::other("too many pods have one"))
@@ -80,24 +69,19 @@ impl Pod {
 
 impl PodInner {
     /// Holds a lock for as long as the pod lives.
-    fn hold(&self, file: File) -> io::Result<()> {
+    fn hold(&self, lock: LifeLock) -> io::Result<()> {
         let mut locks = self
             .lock
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let locks = locks.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        locks.kept.push(file);
+        locks.kept.push(lock);
         Ok(())
     }
 }
 
 /// Moves a volume that is whole to where it is kept.
-pub(super) fn settle(
-    pod: &Pod,
-    keeper: &Keeper,
-    from: &Path,
-    to: &Path,
-) -> Result<(), shipway_sandbox::KeeperError> {
+pub(super) fn settle(pod: &Pod, keeper: &Keeper, from: &Path, to: &Path) -> Result<(), KeeperError> {
     let place = pod.inner.runtime.keeper_directory().join(PLACE);
     if !place.is_dir() {
         match keeper.make_directory(Path::new(PLACE), 0o700, (0, 0)) {
@@ -109,41 +93,143 @@ pub(super) fn settle(
     keeper.rename(from, to)
 }
 
+/// A volume that outlives its pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptVolume {
+    name: String,
+    /// What it takes of the disk; `u64::MAX` for one too deep to measure.
+    pub bytes: u64,
+    /// Whether it was removed.
+    pub state: KeptState,
+}
+
+/// What becomes of a volume that outlives its pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptState {
+    /// The next pod of its key finds it.
+    Kept,
+    /// A living pod has it.
+    InUse,
+    /// It is gone.
+    Removed,
+}
+
+/// Volumes that outlive their pods cannot be looked at, or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptVolumesError {
+    /// Their locks cannot be used.
+    #[error("cannot see which volumes of jobs are in use")]
+    Look {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No keeper can be started, and only a keeper can look into them.
+    #[error("cannot start a keeper for the volumes of jobs")]
+    Launch {
+        /// Why.
+        #[source]
+        source: LaunchError,
+    },
+    /// The keeper failed.
+    #[error("cannot measure or remove the volumes of jobs")]
+    Keeper {
+        /// Why.
+        #[source]
+        source: KeeperError,
+    },
+    /// The thread that did it ended early.
+    #[error("looking at the volumes of jobs was interrupted")]
+    Interrupted,
+}
+
 impl Runtime {
-    /// Removes all volumes of this class of ids that are kept for later pods, and says how many there were.
+    /// The volumes of this class of ids that are kept for later pods.
     ///
     /// # Errors
-    /// When a pod with these ids lives, of whatever process, or they cannot be removed.
-    pub async fn prune_kept_volumes(&self) -> Result<usize, PruneLayersError> {
-        let runtime = self.clone();
-        let pruned = tokio::task::spawn_blocking(move || runtime.prune_kept_blocking());
-        pruned.await.map_err(|_| PruneLayersError::Interrupted)?
+    /// When they cannot be looked at.
+    pub async fn kept(&self) -> Result<Vec<KeptVolume>, KeptVolumesError> {
+        self.with_kept(|runtime, keeper| runtime.measure_kept(keeper))
+            .await
     }
 
-    fn prune_kept_blocking(&self) -> Result<usize, PruneLayersError> {
-        let look = |source| PruneLayersError::Look { source };
-        // Who has this lock is the only one that could have a volume.
-        let lock = LayersLock::take(&self.layers_lock()).map_err(look)?;
-        let _lock = lock.ok_or(PruneLayersError::InUse)?;
-        if self.keeper_directory().join(PLACE).is_dir() {
-            let keeper = self
-                .launch_keeper("prune")
-                .map_err(|source| PruneLayersError::Launch { source })?;
-            let removed = keeper.remove_tree(Path::new(PLACE));
-            keeper.close();
-            removed.map_err(|source| PruneLayersError::Remove { source })?;
-        }
-        let mut count = 0;
-        match std::fs::read_dir(self.kept_volumes()) {
-            Ok(names) => {
-                for name in names {
-                    std::fs::remove_file(name.map_err(look)?.path()).map_err(look)?;
-                    count += 1;
-                }
+    /// Removes those of them that no living pod has, and gives all.
+    ///
+    /// # Errors
+    /// When they cannot be removed. Some may be gone by then.
+    pub async fn prune_kept(&self) -> Result<Vec<KeptVolume>, KeptVolumesError> {
+        self.with_kept(|runtime, keeper| runtime.remove_free(keeper))
+            .await
+    }
+
+    async fn with_kept(
+        &self,
+        work: impl FnOnce(&Self, &Keeper) -> Result<Vec<KeptVolume>, KeptVolumesError> + Send + 'static,
+    ) -> Result<Vec<KeptVolume>, KeptVolumesError> {
+        let runtime = self.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            if !runtime.keeper_directory().join(PLACE).is_dir() {
+                return Ok(Vec::new());
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(look(source)),
+            let keeper = runtime
+                .launch_keeper("volumes")
+                .map_err(|source| KeptVolumesError::Launch { source })?;
+            let done = work(&runtime, &keeper);
+            keeper.close();
+            done
+        });
+        done.await.map_err(|_| KeptVolumesError::Interrupted)?
+    }
+
+    fn measure_kept(&self, keeper: &Keeper) -> Result<Vec<KeptVolume>, KeptVolumesError> {
+        let sizes = keeper
+            .sizes(Path::new(PLACE))
+            .map_err(|source| KeptVolumesError::Keeper { source })?;
+        let volumes = sizes.into_iter().map(|(name, bytes)| {
+            let state = if self.lock_kept(&name)?.is_some() {
+                KeptState::Kept
+            } else {
+                KeptState::InUse
+            };
+            Ok(KeptVolume { name, bytes, state })
+        });
+        volumes.collect()
+    }
+
+    /// The lock of a volume; nothing when a pod has it. A volume without a lock was made before a removal that was killed.
+    fn lock_kept(&self, name: &str) -> Result<Option<LifeLock>, KeptVolumesError> {
+        let directory = self.kept_volumes();
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.and_then(|()| LifeLock::take_if_free(&directory.join(name)))
+            .map_err(|source| KeptVolumesError::Look { source })
+    }
+
+    /// A volume leaves its place in one step, as what a dead pod left, so that no pod finds half of it whoever is killed.
+    fn remove_free(&self, keeper: &Keeper) -> Result<Vec<KeptVolume>, KeptVolumesError> {
+        let look = |source| KeptVolumesError::Look { source };
+        let failed = |source| KeptVolumesError::Keeper { source };
+        let mut volumes = self.measure_kept(keeper)?;
+        if volumes.iter().all(|volume| volume.state == KeptState::InUse) {
+            return Ok(volumes);
         }
-        Ok(count)
+        let id = PodId::random();
+        let mark = LifeLock::create(&self.locks().join(id.as_str())).map_err(look)?;
+        let aside = Path::new("pods").join(id.as_str());
+        self.make_shared(keeper).map_err(failed)?;
+        keeper.make_directory(&aside, 0o700, (0, 0)).map_err(failed)?;
+        for volume in &mut volumes {
+            let Some(lock) = self.lock_kept(&volume.name)? else {
+                volume.state = KeptState::InUse;
+                continue;
+            };
+            keeper
+                .rename(&Path::new(PLACE).join(&volume.name), &aside.join(&volume.name))
+                .map_err(failed)?;
+            volume.state = KeptState::Removed;
+            lock.remove().map_err(look)?;
+        }
+        keeper.remove_tree(&aside).map_err(failed)?;
+        mark.remove().map_err(look)?;
+        Ok(volumes)
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use shipway_container::{ExecOptions, VolumeMount};
+use shipway_container::{ExecOptions, KeptState, KeptVolume, VolumeMount};
 use shipway_sandbox::{ExitStatus, FileKind, Mount, MountSource};
 use shipway_testkit::Tar;
 
@@ -245,8 +245,11 @@ async fn a_kept_volume_is_one_for_each_pod_at_once_and_stays_for_the_next() {
         let (_, said) = run(pod, visit(&format!("cat /data/seed; echo {number} > /data/seed"))).await;
         assert_eq!(said, "from the image", "each is filled as the image has it");
     }
-    assert!(
-        house.runtime.prune_kept_volumes().await.is_err(),
+    let states = |volumes: Vec<KeptVolume>| volumes.iter().map(|volume| volume.state).collect::<Vec<_>>();
+    let in_use = [KeptState::InUse; 2];
+    assert_eq!(
+        states(house.runtime.prune_kept().await.unwrap()),
+        in_use,
         "pods live that have them"
     );
     second.close().await;
@@ -258,10 +261,21 @@ async fn a_kept_volume_is_one_for_each_pod_at_once_and_stays_for_the_next() {
     let (_, said) = run(&fourth, visit("cat /data/seed")).await;
     assert_eq!(said, "1\n");
     third.close().await;
-    fourth.close().await;
 
-    assert_eq!(house.runtime.prune_kept_volumes().await.unwrap(), 2);
-    assert!(!house.keeper().join("kept").exists());
+    // One pod that lives keeps its own volume only.
+    let measured = house.runtime.kept().await.unwrap();
+    assert!(measured.iter().all(|volume| volume.bytes > 0), "{measured:?}");
+    let mut pruned = states(house.runtime.prune_kept().await.unwrap());
+    pruned.sort_by_key(|state| *state == KeptState::Removed);
+    assert_eq!(pruned, [KeptState::InUse, KeptState::Removed]);
+    let (_, said) = run(&fourth, visit("cat /data/seed")).await;
+    assert_eq!(said, "1\n");
+    fourth.close().await;
+    assert_eq!(
+        states(house.runtime.prune_kept().await.unwrap()),
+        [KeptState::Removed]
+    );
+    assert_eq!(house.runtime.kept().await.unwrap(), []);
     let again = pod().await;
     let (_, said) = run(&again, visit("cat /data/seed")).await;
     assert_eq!(said, "from the image");

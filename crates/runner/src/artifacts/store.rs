@@ -3,7 +3,9 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::Expiry;
 
 /// Keeps one archive per job.
 pub trait ArtifactStore: Send + Sync {
@@ -13,11 +15,11 @@ pub trait ArtifactStore: Send + Sync {
     /// When it cannot be made.
     fn create(&self, job: u64) -> io::Result<File>;
 
-    /// Makes the archive that was created for a job visible.
+    /// Makes the archive that was created for a job visible, until it expires.
     ///
     /// # Errors
     /// When there is none, or it cannot be kept.
-    fn keep(&self, job: u64) -> io::Result<()>;
+    fn keep(&self, job: u64, expiry: Expiry) -> io::Result<()>;
 
     /// The archive of a job.
     ///
@@ -48,6 +50,12 @@ impl ArtifactDirectory {
         self.directory.join(format!("{job}.tar"))
     }
 
+    /// Removes an archive that [`ArtifactDirectory::path`] gave.
+    pub(crate) fn remove(archive: &Path) -> io::Result<()> {
+        fs::remove_file(archive)?;
+        Expiry::forget(archive)
+    }
+
     fn partial(&self, job: u64) -> PathBuf {
         self.directory.join(format!("{job}.tar.partial"))
     }
@@ -58,8 +66,11 @@ impl ArtifactStore for ArtifactDirectory {
         File::create(self.partial(job))
     }
 
-    fn keep(&self, job: u64) -> io::Result<()> {
-        fs::rename(self.partial(job), self.path(job))
+    fn keep(&self, job: u64, expiry: Expiry) -> io::Result<()> {
+        let path = self.path(job);
+        // First: an archive that is there must not be one that goes too early.
+        expiry.write(&path)?;
+        fs::rename(self.partial(job), path)
     }
 
     fn open(&self, job: u64) -> io::Result<Option<File>> {
@@ -73,7 +84,7 @@ impl ArtifactStore for ArtifactDirectory {
 
 #[cfg(test)]
 mod tests {
-    use super::{ArtifactDirectory, ArtifactStore};
+    use super::{ArtifactDirectory, ArtifactStore, Expiry};
     use std::io::{Read, Write};
 
     #[test]
@@ -82,7 +93,7 @@ mod tests {
         let store = ArtifactDirectory::open(directory.path().join("artifacts")).unwrap();
         store.create(7).unwrap().write_all(b"tar").unwrap();
         assert!(store.open(7).unwrap().is_none());
-        store.keep(7).unwrap();
+        store.keep(7, Expiry::Unsaid).unwrap();
         let mut content = String::new();
         store
             .open(7)

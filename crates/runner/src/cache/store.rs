@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::time::SystemTime;
 use tempfile::NamedTempFile;
 
 /// Keeps archives by project and key.
@@ -75,7 +76,11 @@ impl CacheDirectory {
 impl CacheStore for CacheDirectory {
     fn open(&self, project: &str, key: &str) -> io::Result<Option<File>> {
         match File::open(self.path(project, key)) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => {
+                // A cache that is used stays. Where the time cannot be set it goes as one that is not, and is made again.
+                let _ = file.set_modified(SystemTime::now());
+                Ok(Some(file))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -22,17 +22,19 @@ mod variables;
 mod view;
 
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use shipway_build::Builder;
+use shipway_container::Leftovers;
 use shipway_oci::RegistryName;
-use shipway_pipeline::{Compiled, parse_duration};
+use shipway_pipeline::{Compiled, RefKind, Situation, parse_duration};
 use shipway_registry::client::RegistryCredentials;
 use shipway_runner::configuration::{Executor, RunnerSettings};
+use shipway_runner::retention::{self, Caches, PipelineClaim, PipelineOf, Retention};
 use shipway_runner::{
     ArtifactDirectory, CacheDirectory, Containers, DeadJobs, HostCredentials, ImageFreshness, NoContainers,
     RunnerContext, Substitution, WorkTree, disarm_dead_jobs,
@@ -51,8 +53,6 @@ use origin::Claim;
 pub(super) use plan::{PlanArguments, show};
 use selection::Selection;
 
-/// Pipelines whose traces and artifacts stay.
-const PIPELINES_KEPT: usize = 50;
 /// How long the end of a run waits for what is left of dead jobs to go.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(60);
 /// The image of a job that names none.
@@ -190,9 +190,17 @@ async fn prepare_and_drive(
     let number = selection.pipeline().situation.pipeline.id;
     let place =
         |what: &'static str| move |error: std::io::Error| Failure::caused(FailureKind::Place, what, &error);
-    for kept in ["traces", "artifacts"] {
-        retire(&installation.data.join(kept));
-    }
+    let of = PipelineOf {
+        project: facts.project_path.clone(),
+        reference: reference(&selection.pipeline().situation),
+    };
+    let record = PipelineClaim::take(&installation.data, number, of)
+        .map_err(place("making the record of the pipeline"))?;
+    let data = installation.data.clone();
+    // Beside the jobs: it costs only room.
+    tokio::task::spawn_blocking(move || {
+        retention::expire(&data, &Retention::default(), Caches::Unused, false)
+    });
     let traces = installation.data.join("traces").join(number.to_string());
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -228,6 +236,7 @@ async fn prepare_and_drive(
         listen: installation.settings.registry.listen,
         pushes,
         view,
+        record,
     };
     let forgetting = sweep(&installation).await;
     let ended = drive.run(selection).await;
@@ -251,16 +260,14 @@ async fn sweep(installation: &Installation) -> JoinHandle<()> {
     tokio::task::spawn_blocking(move || dead.forget(&store))
 }
 
-/// Removes what the oldest pipelines left. What cannot be removed is tried again at the next run.
-fn retire(directory: &Path) {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut numbers: Vec<u64> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    numbers.sort_unstable();
-    numbers.truncate(numbers.len().saturating_sub(PIPELINES_KEPT));
-    for number in numbers {
-        let _ = std::fs::remove_dir_all(directory.join(number.to_string()));
+/// What a pipeline is for: a branch, a tag or a merge request, as git names them, so that none is taken for another.
+fn reference(situation: &Situation) -> String {
+    if let Some(request) = &situation.merge_request {
+        return format!("refs/merge-requests/{}", request.iid);
+    }
+    match situation.ref_kind {
+        RefKind::Branch => format!("refs/heads/{}", situation.ref_name),
+        RefKind::Tag => format!("refs/tags/{}", situation.ref_name),
     }
 }
 
@@ -302,7 +309,7 @@ async fn context(
     let client = installation.job_client()?;
     let runtime = match settings.executor {
         Executor::Container => Ok(installation.runtime(client.clone()).await?),
-        Executor::Shell => installation.find_runtime(client.clone()).await,
+        Executor::Shell => installation.find_runtime(client.clone(), Leftovers::Sweep).await,
     };
     Ok(RunnerContext {
         containers: runtime

@@ -160,15 +160,12 @@ fn images_without_a_name_are_listed_and_go_by_digest_or_in_time() -> Result<()> 
 
     built(&user, "scratch", "three")?;
     let said = text(&succeed(&mut user.shipway(&["prune"]))?);
-    ensure!(said.contains("1 images without a name stay"), "{said}");
+    ensure!(said.contains("1 image without a name kept"), "{said}");
     age(&user)?;
     let said = text(&succeed(&mut user.shipway(&["prune", "--dry-run"]))?);
-    ensure!(
-        said.contains("1 images without a name could be removed"),
-        "{said}"
-    );
+    ensure!(said.contains("1 image without a name could be removed"), "{said}");
     let said = text(&succeed(&mut user.shipway(&["prune"]))?);
-    ensure!(said.contains("1 images without a name removed"), "{said}");
+    ensure!(said.contains("1 image without a name removed"), "{said}");
     ensure!(
         listed(&["--all"])?.lines().count() == 1,
         "{}",
@@ -200,7 +197,7 @@ fn the_image_of_a_container_stays_while_its_engine_lives() -> Result<()> {
     succeed(&mut user.shipway(&["image", "tag", &other, "mine:1"]))?;
     age(&user)?;
     let said = text(&succeed(&mut user.shipway(&["prune"]))?);
-    ensure!(said.contains("1 images without a name stay"), "{said}");
+    ensure!(said.contains("1 image without a name kept"), "{said}");
     let refused = user.shipway(&["image", "rm", &id]).output()?;
     ensure!(
         refused.status.code() == Some(2) && text(&refused).contains("stands on"),
@@ -211,7 +208,7 @@ fn the_image_of_a_container_stays_while_its_engine_lives() -> Result<()> {
     run(&["image", "inspect", &id])?;
     run(&["rm", &container])?;
     let said = text(&succeed(&mut user.shipway(&["prune"]))?);
-    ensure!(said.contains("1 images without a name removed"), "{said}");
+    ensure!(said.contains("1 image without a name removed"), "{said}");
     engine.end()?;
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! What `prune` frees, and what it leaves to those who need it.
 
 use anyhow::{Context as _, Result, ensure};
-use shipway_testkit::Account;
+use shipway_testkit::{Account, git_repository, wait_for};
+use std::time::Duration;
 
-use crate::harness::{RunningEngine, User, succeed, text};
+use crate::harness::{RunningEngine, User, finish, leftovers, names, succeed, text};
 
 /// How many layers are unpacked for pods of any ids.
 fn layers(user: &User) -> Result<usize> {
@@ -48,10 +49,89 @@ fn beside_an_engine_prune_says_that_layers_stay_and_frees_the_rest() -> Result<(
         engine.end().context("ending the engine")?;
         let said = text(&succeed(&mut user.shipway(&["prune", "--all"]))?);
         ensure!(
-            said.contains("unpacked layers removed") && layers(&user)? == 0,
+            said.contains("unpacked layer") && layers(&user)? == 0,
             "as {}: {said}",
             account.name()
         );
     }
+    Ok(())
+}
+
+/// Only the start of a process swept before: what a killed one held stayed until something else ran containers.
+#[test]
+fn what_a_killed_process_held_goes_with_prune_and_gc() -> Result<()> {
+    for account in Account::all() {
+        for verb in ["prune", "gc"] {
+            let user = User::new(account)?;
+            // Dropped, it is killed.
+            drop(RunningEngine::start(&user)?);
+            let data = user.home.data();
+            ensure!(!leftovers(&data).is_empty(), "it left nothing that could go");
+            if verb == "prune" {
+                let said = text(&succeed(&mut user.shipway(&["prune", "--dry-run"]))?);
+                ensure!(said.contains("what 1 dead pod left could be removed"), "{said}");
+                ensure!(!leftovers(&data).is_empty(), "it was only asked");
+            }
+            let said = text(&succeed(&mut user.shipway(&[verb]))?);
+            ensure!(
+                said.contains("what 1 dead pod left"),
+                "as {}: {said}",
+                account.name()
+            );
+            let left = leftovers(&data);
+            ensure!(left.is_empty(), "{verb} as {}: {left:?}", account.name());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn artifacts_go_when_they_expire_but_not_those_of_the_latest_success() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let files = tempfile::tempdir()?;
+    std::fs::write(
+        files.path().join(".gitlab-ci.yml"),
+        "job:\n  script: [echo made > made]\n  artifacts: {paths: [made], expire_in: 1 second}\n\
+         other:\n  script: [echo kept > kept]\n  artifacts: {paths: [kept], expire_in: never}\n",
+    )?;
+    let repository = git_repository(&user.home, files.path(), "group/expires", "main")?;
+    let run = || -> Result<()> {
+        let mut run = user.shipway(&["run", "--executor", "shell"]);
+        let output = finish(run.current_dir(&repository))?;
+        ensure!(output.status.success(), "{}", text(&output));
+        Ok(())
+    };
+    let archives = || -> usize {
+        let artifacts = user.home.data().join("artifacts");
+        let of = |pipeline: &String| {
+            names(&artifacts.join(pipeline))
+                .iter()
+                .filter(|name| name.ends_with(".tar"))
+                .count()
+        };
+        names(&artifacts).iter().map(of).sum()
+    };
+    run()?;
+    run()?;
+    ensure!(archives() == 4, "{}", archives());
+    let mut expired = 0;
+    wait_for(Duration::from_secs(60), || {
+        let said = user
+            .shipway(&["prune", "--json"])
+            .output()
+            .map_err(|error| error.to_string())?;
+        let figures: serde_json::Value =
+            serde_json::from_slice(&said.stdout).map_err(|error| error.to_string())?;
+        expired += figures["removed_artifacts"]["count"].as_u64().unwrap_or_default();
+        if expired > 0 {
+            Ok(())
+        } else {
+            Err(figures.to_string())
+        }
+    })?;
+    ensure!(expired == 1 && archives() == 3, "{expired}, {}", archives());
+    // Nothing of the latest goes, however old.
+    succeed(&mut user.shipway(&["prune"]))?;
+    ensure!(archives() == 3, "{}", archives());
     Ok(())
 }

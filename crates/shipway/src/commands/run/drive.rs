@@ -17,6 +17,7 @@ use shipway_pipeline::job::{ArtifactsFile, Dependency, FileDigests, JobPayload, 
 use shipway_pipeline::schedule::{JobResult, Schedule, ScheduleError, Status};
 use shipway_pipeline::variables::{Variable, slug};
 use shipway_pipeline::{JobName, Pipeline};
+use shipway_runner::retention::PipelineClaim;
 use shipway_runner::{
     ArtifactDirectory, CacheDirectory, Cancellation, FailureReason, JobClaim, JobOutcome, JobRun, JobStatus,
     JobToken, RunnerContext, Trace, WorkTree, run_job,
@@ -50,6 +51,8 @@ pub(super) struct Drive {
     pub(super) listen: SocketAddr,
     pub(super) pushes: Arc<Pushes>,
     pub(super) view: Arc<dyn View>,
+    /// Of this pipeline, for those who later remove what it leaves.
+    pub(super) record: PipelineClaim,
 }
 
 /// What a finished job has for later ones.
@@ -419,6 +422,11 @@ impl Course {
                 .pushes
                 .images(&self.drive.context.registry_name, self.drive.listen),
         };
+        if status == Status::Success
+            && let Err(error) = self.drive.record.succeeded()
+        {
+            tracing::warn!(%error, "the artifacts of this pipeline are not kept as the latest of its branch");
+        }
         self.drive.view.finished(&summary);
         match status {
             // What waits for somebody has not failed.
