@@ -53,7 +53,7 @@ pub use crate::limits::{ProcessLimit, ProcessLimitError};
 pub use crate::probe::{Finding, ProbeReport, Tier, probe, probe_in};
 pub use crate::requests::{
     ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, ArchiveRoot, Conflict, DiffReport, DiffRequest,
-    FileKind, FileStatus, UnpackLimits, UnpackReport, UnpackRequest,
+    FileKind, FileStatus, LinkedFiles, UnpackLimits, UnpackReport, UnpackRequest,
 };
 pub use crate::rooted::rooted;
 pub use crate::spec::{

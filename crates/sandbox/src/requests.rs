@@ -191,6 +191,8 @@ with_descriptor! {
         owner: Option<(u32, u32)>,
         /// Later modification times become this one.
         clamp_mtime: Option<i64>,
+        /// What becomes of a file with several names.
+        linked: LinkedFiles,
     }
 }
 
@@ -204,9 +206,20 @@ impl ArchiveRequest {
             follow: false,
             owner: None,
             clamp_mtime: None,
+            linked: LinkedFiles::default(),
             output,
         }
     }
+}
+
+/// How a file is written of which several names are archived.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkedFiles {
+    /// Under the first name; the others are hard links to it.
+    #[default]
+    Once,
+    /// Under each of its names: for who leaves entries out of the tar, the first one perhaps.
+    EachTime,
 }
 
 /// What archiving did.

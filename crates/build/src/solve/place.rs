@@ -347,7 +347,7 @@ fn rewrite_entry<W: io::Write>(
         }
         tar::EntryType::Link => {
             let first = clean(&entry.link_name()?.unwrap_or_default());
-            // Left out under its first name: nothing that this one could be another name of.
+            // Who leaves names out asks for an archive without links.
             if let Some(first) = rename(&first) {
                 tar.append_link(&mut header, path, first)?;
             }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use shipway_sandbox::{ArchiveRequest, ArchiveRoot, FileKind, RootSpec};
+use shipway_sandbox::{ArchiveRequest, ArchiveRoot, FileKind, LinkedFiles, RootSpec};
 
 use super::mode::ModeChange;
 use super::place::{Placing, Target, rewrite};
@@ -96,6 +96,11 @@ impl RootCopy<'_> {
                 follow: false,
                 owner: target.owner,
                 clamp_mtime: Some(self.placing.epoch),
+                linked: if self.exclude.is_empty() {
+                    LinkedFiles::Once
+                } else {
+                    LinkedFiles::EachTime
+                },
                 output,
             };
             self.placing

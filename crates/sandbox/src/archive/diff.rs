@@ -13,7 +13,7 @@ use rustix::fs::{FileType, Stat};
 use super::emit::{Emitter, entries_reversed};
 use super::layer::{self, OPAQUE, OPAQUE_WHITEOUT, WHITEOUT};
 use crate::error::{Doing as _, Result};
-use crate::requests::{DiffPlan, DiffReport};
+use crate::requests::{DiffPlan, DiffReport, LinkedFiles};
 use crate::rooted::rooted;
 
 /// Overlayfs's other form of a whiteout: an attribute of an empty file.
@@ -22,7 +22,7 @@ const WHITEOUT_ATTRIBUTE: &str = "user.overlay.whiteout";
 /// Writes the root that this process is in, an upper directory, as a layer.
 pub(super) fn diff(plan: &DiffPlan, output: OwnedFd) -> Result<DiffReport> {
     let omit: BTreeSet<PathBuf> = plan.omit.iter().map(rooted).collect();
-    let mut emitter = Emitter::new(output, None, plan.clamp_mtime);
+    let mut emitter = Emitter::new(output, None, plan.clamp_mtime, LinkedFiles::Once);
     let mut pending = entries_reversed(Path::new("/"))?;
     while let Some(path) = pending.pop() {
         let status = rustix::fs::lstat(&path).doing(|| format!("look at {}", path.display()))?;

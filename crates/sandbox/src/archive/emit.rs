@@ -15,7 +15,7 @@ use super::layer;
 use super::record::Attribute;
 use super::writer::{Head, Letter, Writer};
 use crate::error::{Doing as _, KeeperError, Result};
-use crate::requests::ArchiveReport;
+use crate::requests::{ArchiveReport, LinkedFiles};
 
 const PIECE: usize = 256 * 1024;
 /// A path below is refused rather than walked: no archive reader takes longer ones.
@@ -26,6 +26,7 @@ pub(super) struct Emitter {
     writer: Writer<BufWriter<File>>,
     owner: Option<(u32, u32)>,
     clamp_mtime: Option<i64>,
+    linked: LinkedFiles,
     /// Names of files with several links, by what they are.
     links: HashMap<(u64, u64), Vec<u8>>,
     report: ArchiveReport,
@@ -33,13 +34,19 @@ pub(super) struct Emitter {
 }
 
 impl Emitter {
-    pub(super) fn new(output: OwnedFd, owner: Option<(u32, u32)>, clamp_mtime: Option<i64>) -> Self {
+    pub(super) fn new(
+        output: OwnedFd,
+        owner: Option<(u32, u32)>,
+        clamp_mtime: Option<i64>,
+        linked: LinkedFiles,
+    ) -> Self {
         let writer = Writer::new(BufWriter::with_capacity(PIECE, File::from(output)));
         let report = ArchiveReport::default();
         Self {
             writer,
             owner,
             clamp_mtime,
+            linked,
             links: HashMap::new(),
             report,
             piece: vec![0; PIECE],
@@ -126,7 +133,7 @@ impl Emitter {
 
     fn regular(&mut self, path: &Path, mut head: Head<'_>, status: &Stat) -> Result<()> {
         let action = || format!("read {}", path.display());
-        if status.st_nlink > 1 {
+        if status.st_nlink > 1 && self.linked == LinkedFiles::Once {
             let identity = (status.st_dev, status.st_ino);
             if let Some(first) = self.links.get(&identity) {
                 self.report.entries += 1;

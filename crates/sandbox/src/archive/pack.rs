@@ -13,7 +13,7 @@ use crate::rooted::rooted;
 
 /// Writes what `plan` names of the root that this process is in.
 pub(super) fn pack(plan: &ArchivePlan, output: OwnedFd) -> Result<ArchiveReport> {
-    let mut emitter = Emitter::new(output, plan.owner, plan.clamp_mtime);
+    let mut emitter = Emitter::new(output, plan.owner, plan.clamp_mtime, plan.linked);
     let relative_to = rooted(&plan.relative_to);
     for path in &plan.paths {
         let path = rooted(path);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use shipway_sandbox::{
-    ArchiveRequest, ArchiveRoot, ContainerSpec, ExitStatus, KeeperError, Mount, MountSource, ProcessSpec,
-    Started, Stdio,
+    ArchiveRequest, ArchiveRoot, ContainerSpec, ExitStatus, KeeperError, LinkedFiles, Mount, MountSource,
+    ProcessSpec, Started, Stdio,
 };
 
 use crate::house::{House, Test, container, process};
@@ -313,6 +313,7 @@ fn targets_and_sources_lead_nowhere_outside() {
                 follow: true,
                 owner: None,
                 clamp_mtime: None,
+                linked: LinkedFiles::Once,
                 output: write,
             })
             .unwrap_err();
