@@ -19,6 +19,11 @@ use shipway_pipeline::job::{JobCache, JobPayload};
 use std::error::Error;
 use std::os::fd::OwnedFd;
 
+/// The variable that names a cache to take in place of any that is not there.
+const FALLBACK_KEY: &str = "CACHE_FALLBACK_KEY";
+/// What the keys of protected branches end with.
+const PROTECTED: &str = "-protected";
+
 /// What a job may do with a cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Policy {
@@ -51,11 +56,7 @@ pub(crate) async fn restore(
         .iter()
         .filter(|cache| Policy::of(cache, variables) != Policy::Push)
     {
-        let keys: Vec<String> = [&cache.key]
-            .into_iter()
-            .chain(&cache.fallback_keys)
-            .map(|key| variables.expand(key))
-            .collect();
+        let keys = keys(cache, variables, trace);
         match restore_one(builds, project, &keys, store).await {
             Ok(Some(key)) => trace.good(format!("Successfully extracted cache {key}")),
             Ok(None) => trace.say(format!("No cache {} yet", keys.join(" or "))),
@@ -67,6 +68,20 @@ pub(crate) async fn restore(
         }
     }
     Ok(())
+}
+
+/// The names under which a cache is looked for: its own, those it gives, and the one that the job gives for all.
+fn keys(cache: &JobCache, variables: &Variables, trace: &Trace) -> Vec<String> {
+    let own = [&cache.key].into_iter().chain(&cache.fallback_keys);
+    let mut keys: Vec<String> = own.map(|key| variables.expand(key)).collect();
+    match variables.get_filled(FALLBACK_KEY) {
+        // The suffix is GitLab's to give: a job of any branch could name a protected one's cache.
+        Some(key) if key.ends_with(PROTECTED) => trace.warn(format!(
+            "{FALLBACK_KEY} is not followed: `{key}` ends with {PROTECTED}, as only the caches of protected branches do"
+        )),
+        other => keys.extend(other),
+    }
+    keys
 }
 
 async fn restore_one<'k>(
@@ -139,4 +154,38 @@ async fn keep_one(
     }
     pending.keep()?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FALLBACK_KEY, keys};
+    use crate::Trace;
+    use crate::variables::Variables;
+    use shipway_pipeline::job::JobCache;
+    use shipway_pipeline::variables::Variable;
+
+    #[test]
+    fn a_job_names_one_more_cache_but_none_of_a_protected_branch() {
+        let cache = JobCache {
+            key: "$BRANCH-non_protected".to_owned(),
+            fallback_keys: vec!["main-non_protected".to_owned()],
+            ..JobCache::default()
+        };
+        let trace = Trace::new(std::io::sink(), Vec::new());
+        for (given, expected) in [
+            ("", &["topic-non_protected", "main-non_protected"][..]),
+            (
+                "base-$BRANCH",
+                &["topic-non_protected", "main-non_protected", "base-topic"],
+            ),
+            ("main-protected", &["topic-non_protected", "main-non_protected"]),
+        ] {
+            let job = [
+                Variable::public("BRANCH", "topic"),
+                Variable::public(FALLBACK_KEY, given),
+            ];
+            let variables = Variables::new(vec![], &job, vec![], "/tmp");
+            assert_eq!(keys(&cache, &variables, &trace), expected, "{given}");
+        }
+    }
 }

@@ -56,11 +56,13 @@ struct AuthEntry {
     password: String,
 }
 
-/// `DOCKER_AUTH_CONFIG` is not what Docker would read.
+/// `DOCKER_AUTH_CONFIG` is not what Docker would read. The parser's own words are left out: they quote what is there, and
+/// the trace would have a password in them.
 #[derive(Debug, thiserror::Error)]
-#[error("DOCKER_AUTH_CONFIG is not read: it is not a Docker configuration")]
+#[error("DOCKER_AUTH_CONFIG is not read: it is no Docker configuration from line {line}, column {column} on")]
 pub(crate) struct AuthConfigError {
-    source: serde_json::Error,
+    line: usize,
+    column: usize,
 }
 
 impl JobCredentials {
@@ -73,7 +75,10 @@ impl JobCredentials {
         let read = auth_config.map(serde_json::from_str::<AuthConfig>).transpose();
         let (config, error) = match read {
             Ok(config) => (config.unwrap_or_default(), None),
-            Err(source) => (AuthConfig::default(), Some(AuthConfigError { source })),
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                (AuthConfig::default(), Some(AuthConfigError { line, column }))
+            }
         };
         let registries = payload
             .credentials

@@ -1,8 +1,8 @@
 //! One job from its payload to its outcome, as a walk through stages.
 //!
 //! The stages, their order and what follows which failure are GitLab's: a script that fails or is canceled is still
-//! followed by `after_script`, one that took too long is not; artifacts are kept by how the script ended; nothing a
-//! later stage does repairs an earlier failure. Whatever happens, the pod is closed last, and with it everything the
+//! followed by `after_script`, a job that took too long is not; artifacts are kept by how the script ended, also after an order to
+//! stop; nothing a later stage does repairs an earlier failure. Whatever happens, the pod is closed last, and with it everything the
 //! job started or wrote.
 //!
 //! A stage that is told to stop is dropped where it stands. That is safe because everything it has begun lives in the
@@ -39,10 +39,13 @@ use state::State;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-/// What `after_script` may take, whatever the job's timeout is.
+/// What `after_script` may take of the job's time where the job does not say.
 const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// The variables by which a job bounds its own scripts.
+const SCRIPT_LIMIT: &str = "RUNNER_SCRIPT_TIMEOUT";
+const AFTER_SCRIPT_LIMIT: &str = "RUNNER_AFTER_SCRIPT_TIMEOUT";
 /// The step that runs after the others, whatever became of them.
 const AFTER_SCRIPT: &str = "after_script";
 
@@ -214,14 +217,23 @@ impl<'a> Job<'a> {
             .iter()
             .filter(|step| step.name != AFTER_SCRIPT)
             .collect();
+        let own = self.own_limit(SCRIPT_LIMIT);
+        let mut stop = std::pin::pin!(self.bounds.reached_by_script(own));
         for step in steps {
-            let stop = self.bounds.reached();
-            let verdict = self.run_step(step, stop).await;
+            let verdict = self.run_step(step, &mut stop).await;
             if verdict.is_err() && !(step.allow_failure && matches!(verdict, Err(JobError::Script { .. }))) {
                 return verdict;
             }
         }
         Ok(())
+    }
+
+    /// What a variable of the job allows a script; one that makes no sense is said and passed over.
+    fn own_limit(&self, name: &str) -> Option<Duration> {
+        bounds::own_limit(name, self.variables.get(name)).unwrap_or_else(|problem| {
+            self.run.trace.warn(problem);
+            None
+        })
     }
 
     /// `after_script`: another shell, its own time, and no say in how the job ended unless the job wants it so.
@@ -240,13 +252,11 @@ impl<'a> Job<'a> {
             .as_ref()
             .map_or_else(JobError::status, |()| JobStatus::Success);
         self.variables.set("CI_JOB_STATUS", status.as_str());
-        let stop = async {
-            sleep(AFTER_SCRIPT_TIMEOUT).await;
-            JobError::Timeout {
-                limit: AFTER_SCRIPT_TIMEOUT,
-            }
-        };
+        let own = self.own_limit(AFTER_SCRIPT_LIMIT).unwrap_or(AFTER_SCRIPT_TIMEOUT);
+        let stop = self.bounds.over_for_script(own);
         match self.run_step(step, stop).await {
+            // The job's time is over, whatever its script came to.
+            Err(error @ JobError::Timeout { .. }) => Err(error),
             Err(error)
                 if verdict.is_ok()
                     && self.variables.get("AFTER_SCRIPT_IGNORE_ERRORS").as_deref() == Some("false") =>
@@ -268,8 +278,8 @@ impl<'a> Job<'a> {
         let status = verdict
             .as_ref()
             .map_or_else(JobError::status, |()| JobStatus::Success);
-        // A job that was stopped keeps nothing: what it left is half done.
-        if matches!(verdict, Err(JobError::Canceled | JobError::Timeout { .. })) {
+        // No time is left to keep anything.
+        if matches!(verdict, Err(JobError::Timeout { .. })) {
             return verdict;
         }
         let Some(workplace) = &self.workplace else {
@@ -289,7 +299,7 @@ impl<'a> Job<'a> {
         {
             begin(&mut self.stage, trace, Stage::ArchiveCache);
             let keeping = cache::keep(builds, payload, &self.variables, &status, *caches, trace);
-            if let Err(error) = bounds.within(keeping).await {
+            if let Err(error) = bounds.in_time(keeping).await {
                 return after(verdict, error, trace);
             }
         }
@@ -301,7 +311,7 @@ impl<'a> Job<'a> {
             };
             begin(&mut self.stage, trace, stage);
             let keeping = artifacts::keep(builds, payload, &self.variables, &status, *store, trace);
-            match bounds.within(keeping).await {
+            match bounds.in_time(keeping).await {
                 Ok(kept) => self.kept = kept,
                 Err(error) => return after(verdict, error, trace),
             }

@@ -108,6 +108,12 @@ pub(crate) enum JobError {
         /// What it may take.
         limit: Duration,
     },
+    /// A script took longer than it may itself; the job has time left.
+    #[error("the script took longer than {}", Span(*limit))]
+    ScriptTimeout {
+        /// What it may take.
+        limit: Duration,
+    },
     /// It took too much of the machine.
     #[error("the job was ended")]
     Excess {
@@ -172,7 +178,7 @@ impl JobError {
             Self::Script { exit_code } => (FailureReason::ScriptFailure, Some(*exit_code)),
             // As a container that the kernel ended for its memory.
             Self::Excess { .. } => (FailureReason::ScriptFailure, Some(KILLED)),
-            Self::Timeout { .. } => (FailureReason::JobExecutionTimeout, None),
+            Self::Timeout { .. } | Self::ScriptTimeout { .. } => (FailureReason::JobExecutionTimeout, None),
             Self::ImagePull { .. } | Self::ImageUnreachable { .. } | Self::ImageDenied { .. } => {
                 (FailureReason::ImagePullFailure, None)
             }

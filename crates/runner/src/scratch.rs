@@ -1,8 +1,8 @@
 //! A directory for as long as its process lives.
 //!
 //! A dropped value removes its directory; a killed process cannot. So each directory is locked by the process that
-//! uses it, the kernel lets go of the lock however that process ends, and whoever makes the next directory of that kind
-//! in the same place removes those that nobody holds.
+//! uses it, the kernel lets go of the lock however that process ends, and who has that place to keep removes those that nobody
+//! holds: with the next directory of that kind, or once for many of them, so that what cannot be removed is said once.
 //!
 //! The place may be somebody else's too, such as `/tmp`: a directory is made under a name that nobody can foresee, never
 //! taken over from anybody, and only what has such a name and belongs to this user is ever removed. A leftover that
@@ -26,7 +26,6 @@ const EMPTIED: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedScratch {
     place: PathBuf,
-    kind: &'static str,
     path: PathBuf,
 }
 
@@ -37,7 +36,6 @@ impl PlannedScratch {
         let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         Self {
             place: place.to_owned(),
-            kind,
             path: place.join(format!("{kind}-{random}")),
         }
     }
@@ -47,13 +45,9 @@ impl PlannedScratch {
         &self.path
     }
 
-    /// Makes the directory, and its place when it is missing; leftovers of dead processes are removed first.
+    /// Makes the directory, and its place when it is missing. Leftovers of dead processes are somebody else's to remove.
     pub(crate) fn create(self) -> io::Result<Scratch> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.place)?;
-        remove_leftovers(&self.place, self.kind)?;
+        make_place(&self.place)?;
         for _ in 0..ATTEMPTS {
             DirBuilder::new().mode(0o700).create(&self.path)?;
             // Not found: a sweep was faster than the lock.
@@ -84,8 +78,10 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// A new directory.
+    /// A new directory; leftovers of dead processes are removed first.
     pub(crate) fn create(place: &Path, kind: &'static str) -> io::Result<Self> {
+        make_place(place)?;
+        remove_leftovers(place, kind)?;
         PlannedScratch::new(place, kind).create()
     }
 
@@ -100,6 +96,10 @@ impl Drop for Scratch {
             tracing::warn!(%error, path = %self.path.display(), "a directory stays until the next of its kind is made");
         }
     }
+}
+
+fn make_place(place: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(place)
 }
 
 /// The directory at a path, opened; none when it is no directory of this user's own.

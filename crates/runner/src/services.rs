@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) mounts: Vec<Mount>,
     pub(crate) volumes: Vec<VolumeMount>,
     pub(crate) network: Network,
+    /// Whether the `entrypoint` of a job or service is passed over.
+    pub(crate) disable_entrypoint_overwrite: bool,
 }
 
 /// A service that was started.
@@ -51,8 +53,14 @@ pub(crate) struct Names(HashSet<String>);
 
 impl Names {
     /// The names of a service that are still free; the others are said.
-    pub(crate) fn claim(&mut self, service: &JobService, image: &str, trace: &Trace) -> Vec<String> {
-        let mut names = aliases(image, Some(&service.alias));
+    pub(crate) fn claim(
+        &mut self,
+        service: &JobService,
+        image: &str,
+        variables: &Variables,
+        trace: &Trace,
+    ) -> Vec<String> {
+        let mut names = aliases(image, Some(&variables.expand(&service.alias)));
         names.retain(|name| {
             let free = self.0.insert(name.clone());
             if !free {
@@ -78,14 +86,18 @@ impl Service {
     ) -> Result<Self, JobError> {
         let name = variables.expand(&definition.name);
         let doing = format!("starting the service {name}");
-        let ports = ports(&image, definition);
+        let environment = environment(definition, variables);
+        let exposed = image.config.config.exposed_ports.iter().map(String::as_str);
+        let ports = ports(&environment, exposed);
         let mut options = ContainerOptions::new(image);
-        options.entrypoint = definition.entrypoint.clone().map(effective_entrypoint);
+        let entrypoint = definition.entrypoint.clone().map(effective_entrypoint);
+        options.entrypoint = entrypoint.filter(|_| !shared.disable_entrypoint_overwrite);
         options.command = definition.command.clone();
-        options.env = environment(definition, variables)
-            .into_iter()
-            .map(|(k, v)| format!("{k}={v}"))
-            .collect();
+        options.env = environment.into_iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let user = definition.executor_opts.docker.user.as_deref();
+        options.user = user
+            .map(|user| variables.expand(user))
+            .filter(|user| !user.is_empty());
         options.hostname = names.first().map(|name| name.replace('_', "-"));
         options.names = names;
         options.mounts = shared.mounts;
@@ -200,16 +212,14 @@ pub(crate) fn environment(definition: &JobService, variables: &Variables) -> Vec
     environment
 }
 
-fn ports(image: &Image, definition: &JobService) -> Vec<u16> {
-    let named = definition
-        .variables
-        .iter()
-        .rev()
-        .find(|variable| variable.key == "HEALTHCHECK_TCP_PORT");
-    if let Some(port) = named.and_then(|variable| variable.value.trim().parse().ok()) {
-        return vec![port];
+/// The port that a variable of the service names, else those that its image exposes.
+fn ports<'a>(environment: &[(String, String)], exposed: impl Iterator<Item = &'a str>) -> Vec<u16> {
+    let mut variables = environment.iter().rev();
+    let named = variables.find(|(name, _)| name.eq_ignore_ascii_case("HEALTHCHECK_TCP_PORT"));
+    match named.and_then(|(_, value)| value.trim().parse().ok()) {
+        Some(port) => vec![port],
+        None => tcp_ports(exposed),
     }
-    tcp_ports(image.config.config.exposed_ports.iter().map(String::as_str))
 }
 
 /// `5432/tcp`, `5432`, `8000-8002/tcp`; never UDP.
@@ -238,7 +248,7 @@ fn listed(ports: &[u16]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, Variables, effective_entrypoint, environment, tcp_ports};
+    use super::{Names, Variables, effective_entrypoint, environment, ports, tcp_ports};
     use crate::Trace;
     use shipway_pipeline::job::JobService;
     use shipway_pipeline::variables::Variable;
@@ -255,12 +265,30 @@ mod tests {
     #[test]
     fn the_first_service_keeps_its_name() {
         let (mut names, trace) = (Names::default(), Trace::new(std::io::sink(), Vec::new()));
+        let variables = Variables::new(vec![], &[Variable::public("ALIAS", "db second")], vec![], "/tmp");
         let service = JobService {
-            alias: "db".into(),
+            alias: "$ALIAS".into(),
             ..Default::default()
         };
-        assert_eq!(names.claim(&service, "postgres:16", &trace), ["postgres", "db"]);
-        assert_eq!(names.claim(&service, "mysql:8", &trace), ["mysql"]);
+        let mut claim = |image: &str| names.claim(&service, image, &variables, &trace);
+        assert_eq!(claim("postgres:16"), ["postgres", "db", "second"]);
+        assert_eq!(claim("mysql:8"), ["mysql"]);
+    }
+
+    #[test]
+    fn a_variable_of_the_service_or_the_job_names_its_port() {
+        let job = [
+            Variable::public("PORT", "8080"),
+            Variable::public("healthcheck_tcp_port", "1"),
+        ];
+        let variables = Variables::new(vec![], &job, vec![], "/tmp");
+        let exposed = || ["80/tcp"].into_iter();
+        let mut service = JobService::default();
+        assert_eq!(ports(&environment(&service, &variables), exposed()), [1]);
+        service.variables = vec![Variable::public("HEALTHCHECK_TCP_PORT", "$PORT")];
+        assert_eq!(ports(&environment(&service, &variables), exposed()), [8080]);
+        service.variables = vec![Variable::public("HEALTHCHECK_TCP_PORT", "none")];
+        assert_eq!(ports(&environment(&service, &variables), exposed()), [80]);
     }
 
     #[test]

@@ -53,6 +53,15 @@ struct Entry {
 }
 
 impl DockerConfiguration {
+    /// Reads the bytes of the file. The parser's own words are left out of what is wrong: they quote what is there, and that
+    /// may be a password.
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            format!("it is no configuration of docker's from line {line}, column {column} on")
+        })
+    }
+
     /// The helper that keeps the credentials of a registry: its own, else the one for all. An empty name switches it off.
     fn helper(&self, keys: &[String]) -> Option<&str> {
         keys.iter()
@@ -185,7 +194,7 @@ impl DockerCredentials {
             Ok(_) => {}
         }
         let bytes = std::fs::read(&self.path).map_err(|error| error.to_string())?;
-        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+        DockerConfiguration::parse(&bytes)
     }
 
     fn read_to_change(&self) -> Result<DockerConfiguration, Failure> {

@@ -84,10 +84,8 @@ pub(crate) fn error_prompt(text: &str) {
 }
 
 /// The output of a program, which comes in pieces, on standard error.
-pub(crate) fn error_output(cleaner: &mut Cleaner, bytes: &[u8]) -> String {
-    let text = cleaner.write(bytes);
-    error_text(&text);
-    text
+pub(crate) fn error_output(cleaner: &mut Cleaner, bytes: &[u8]) {
+    live::output(&cleaner.write(bytes));
 }
 
 /// A cleaner for the output of a program: its colours are shown where ours are.

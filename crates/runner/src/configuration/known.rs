@@ -45,7 +45,7 @@ impl KnownRunners {
         Self::read(file, &text(file)?)
     }
 
-    fn read(file: &Path, text: &str) -> Result<Self, ConfigurationError> {
+    pub(super) fn read(file: &Path, text: &str) -> Result<Self, ConfigurationError> {
         let ((), runners, findings) = document(file, text, |root, _| root.know_all(), KnownRunner::read)?;
         Ok(Self { runners, findings })
     }

@@ -1,6 +1,6 @@
 //! What a `config.toml` comes to, with the places of its findings; the real files beside the workspace where they are there.
 
-use super::{Configuration, ConfigurationError, Executor, Severity, VolumeSetting};
+use super::{Configuration, ConfigurationError, Executor, KnownRunners, Severity, VolumeSetting};
 use shipway_container::{Network, PullPolicy};
 use std::path::Path;
 
@@ -286,4 +286,101 @@ fn a_placeholder_is_text_whatever_it_begins_like() {
     let configuration = read(text);
     let runner = configuration.choose(Some("TEAM")).unwrap();
     assert_eq!(runner.settings.docker.image.as_deref(), Some("TAG"));
+}
+
+const FOREIGN: &str = r#"
+concurrent = 4
+[[runners]]
+  name = "one"
+  url = "https://me:word@gitlab.example.com/"
+  token = TOKEN
+  executor = "docker"
+  environment = ["DOCKER_DRIVER=overlay2"]
+  [runners.docker]
+    image = "docker:24.0.5"
+    privileged = true
+    volumes = ["/var/run/docker.sock:/var/run/docker.sock", "/cache", "/opt/a:/a:ro"]
+    pull_policy = ["if-not-present", "always"]
+    extra_hosts = ["db:192.0.2.1"]
+    ...
+  [runners.docker]
+    shm_size = 0x10
+[[runners.docker.services]]
+  name = "mirror:1"
+  command = ["--registry-mirror", "https://m.example"]
+[[runners]]
+  executor = "kubernetes"
+  [runners.kubernetes]
+    [[runners.kubernetes.volumes.empty_dir]]
+      mount_path = "/certs/client"
+"#;
+
+/// Who runs and who lists read the same; what is said is one line with a place that is in the file.
+fn check_foreign(file: &str, text: &str) {
+    // A carriage return ends a line of YAML.
+    let (file, lines) = (Path::new(file), text.split(['\n', '\r']).count());
+    let (run, known) = (Configuration::read(file, text), KnownRunners::read(file, text));
+    let findings = match (&run, &known) {
+        (Ok(run), Ok(known)) => {
+            assert_eq!(run.runners.len(), known.runners.len());
+            assert!(run.concurrent > 0);
+            for runner in &run.runners {
+                let _ = run.choose(Some(&runner.name));
+            }
+            assert!(known.runners.iter().all(|runner| !runner.address().contains('@')));
+            &run.findings
+        }
+        // Settings outside of [[runners]] matter to a run only.
+        (Err(ConfigurationError::Wrong(run)), _) => run,
+        (Ok(_), Err(error)) | (Err(error), _) => panic!("{error}"),
+    };
+    for finding in findings {
+        // What is missing at the end is missing behind the last line.
+        assert!(
+            (1..=lines + 1).contains(&finding.place.line),
+            "{finding}: {lines} lines"
+        );
+        assert!(finding.place.column >= 1);
+    }
+}
+
+#[test]
+fn foreign_configurations() {
+    let shared = shipway_testkit::workspace().join("../shared/runner-configs");
+    shipway_testkit::Foreign::near([FOREIGN])
+        .and_files(Some(shared.as_path()).filter(|folder| folder.is_dir()))
+        .with_words(&[
+            "[[runners]]\n",
+            "[runners.docker]\n",
+            "...\n",
+            "= TOKEN\n",
+            "\"\"\"",
+            "{",
+            "[[",
+            "image = ",
+        ])
+        .up_to(8 << 10)
+        .check_text(|text| check_foreign("config.toml", text));
+}
+
+#[test]
+fn foreign_values() {
+    let indented = FOREIGN.replace('\n', "\n    ");
+    let values = format!(
+        "concurrent: 3\nrunners:\n  privileged: true\n  config: |{indented}\nrbac: {{create: true}}\n"
+    );
+    shipway_testkit::Foreign::near([values])
+        .with_words(&[
+            "config: |\n",
+            "runners:\n",
+            "- ",
+            "&a ",
+            "*a",
+            "<<: ",
+            "{",
+            "|+2\n",
+            "concurrent: ",
+        ])
+        .up_to(8 << 10)
+        .check_text(|text| check_foreign("values.yaml", text));
 }

@@ -110,3 +110,26 @@ fn places_are_compared_without_scheme_and_version() {
     assert_eq!(normalise("https://index.docker.io/v1/"), "docker.io");
     assert_eq!(normalise("http://registry.local:5000/v2/"), "registry.local:5000");
 }
+
+/// What cannot be read gives nothing to anybody, and says none of it.
+#[test]
+fn foreign_auth_configurations() {
+    const WHOLE: &str = r#"{"credHelpers":{"https://helped.example.com/":"one"},"credsStore":"all","auths":{"helped.example.com":{"auth":"YTox"},"b.example.com/x":{"username":"u","password":"p"}}}"#;
+    let image = Reference::parse("b.example.com/x/y:1").unwrap();
+    shipway_testkit::Foreign::near([WHOLE, r#"{"auths":{"b.example.com":"YTpzd29yZGZpc2g="}}"#])
+        .with_words(&["\"auths\":", "\"auth\":", "{}", "null", "[]", "https://", "/v1/"])
+        .check_text(|text| {
+            let (credentials, error) =
+                JobCredentials::new(&JobPayload::default(), Some(text), Arc::new(Nobody));
+            let found = credentials.find_own(&image);
+            if let Some(error) = error {
+                assert!(found.is_none());
+                let said = shipway_oci::with_causes(&error);
+                let digits = |character: char| character.is_ascii_digit();
+                assert_eq!(
+                    said.replace(digits, ""),
+                    "DOCKER_AUTH_CONFIG is not read: it is no Docker configuration from line , column  on"
+                );
+            }
+        });
+}

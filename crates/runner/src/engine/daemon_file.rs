@@ -111,4 +111,24 @@ mod tests {
             Err(InvalidDaemonFile::TooLarge { .. })
         ));
     }
+
+    /// What is named is what there is.
+    #[test]
+    fn foreign_daemon_files() {
+        let seeds = [
+            r#"{"registry-mirrors":["https://m.example"],"insecure-registries":["r.local:5000"],"log-opts":{"max-size":"10m"}}"#,
+        ];
+        shipway_testkit::Foreign::near(seeds).check(|bytes| {
+            if let Ok(read) = DaemonFile::parse(bytes) {
+                let text = String::from_utf8_lossy(bytes);
+                let plain = |name: &&String| name.bytes().all(|byte| byte.is_ascii_lowercase());
+                let named = read.ignored.iter().chain(&read.mirrors);
+                assert!(
+                    named
+                        .filter(plain)
+                        .all(|name| text.contains(name.as_str()) || text.contains('\\'))
+                );
+            }
+        });
+    }
 }

@@ -31,28 +31,49 @@ const LONGEST_SOCKET: usize = 107;
 const KIND: &str = "shipway-job";
 
 /// The directory of a job, known before it is there because the job's variables name it.
-pub(super) struct PlannedDirectory(PlannedScratch);
+pub(super) struct PlannedDirectory {
+    scratch: PlannedScratch,
+    place: Place,
+}
+
+/// Where the directory lies, which decides who removes what killed processes left there.
+enum Place {
+    /// The data directory: who starts jobs does it, once for all of them.
+    Data,
+    /// The `builds_dir` of the runner, which nobody else looks into: each job does it.
+    Configured(PathBuf),
+}
 
 impl PlannedDirectory {
     /// A new name in the `builds_dir` of the runner, else in the data directory.
     pub(super) fn new(context: &RunnerContext) -> Self {
-        let configured = context.settings.builds_directory.clone();
-        let place = configured.unwrap_or_else(|| builds(&context.data));
         // A job changes its directory; one that stays what it is here has an absolute path, or no place at all.
-        let place = std::path::absolute(&place).unwrap_or(place);
-        Self(PlannedScratch::new(&place, KIND))
+        let absolute = |place: PathBuf| std::path::absolute(&place).unwrap_or(place);
+        let (parent, place) = match context.settings.builds_directory.clone().map(absolute) {
+            None => (absolute(builds(&context.data)), Place::Data),
+            Some(configured) => (configured.clone(), Place::Configured(configured)),
+        };
+        Self {
+            scratch: PlannedScratch::new(&parent, KIND),
+            place,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
-        self.0.path()
+        self.scratch.path()
     }
 
-    /// Makes the directory, which nobody had before, and the project's in it; what killed processes left beside it
-    /// goes.
+    /// Makes the directory, which nobody had before, and the project's in it.
     pub(super) async fn make(self, project: &str) -> Result<OwnDirectory, JobError> {
-        let Self(planned) = self;
-        let doing = format!("making the directory {}", planned.path().display());
-        let scratch = blocking(&doing, move || Ok(planned.create()?)).await?;
+        let Self { scratch, place } = self;
+        let doing = format!("making the directory {}", scratch.path().display());
+        let making = move || {
+            if let Place::Configured(place) = place {
+                remove_leftovers_in(&place);
+            }
+            Ok(scratch.create()?)
+        };
+        let scratch = blocking(&doing, making).await?;
         let builds = MachineBuilds::create(scratch.path(), project).await?;
         Ok(OwnDirectory { scratch, builds })
     }
@@ -65,7 +86,11 @@ fn builds(data: &Path) -> PathBuf {
 
 /// Removes what killed processes left in the data directory. Blocks.
 pub(super) fn remove_leftovers(data: &Path) {
-    match scratch::remove_leftovers(&builds(data), KIND) {
+    remove_leftovers_in(&builds(data));
+}
+
+fn remove_leftovers_in(place: &Path) {
+    match scratch::remove_leftovers(place, KIND) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(%error, "what killed jobs left cannot be looked for");
         }

@@ -77,6 +77,7 @@ pub(super) fn variables(
     };
     let mut after = vec![
         fact(environment, "true"),
+        fact("RUNNER_TEMP_PROJECT_DIR", format!("{project}.tmp")),
         fact("CI_RUNNER_VERSION", env!("CARGO_PKG_VERSION")),
         fact("CI_RUNNER_EXECUTABLE_ARCH", format!("linux/{}", architecture())),
     ];

@@ -17,8 +17,8 @@ pub(super) enum State {
     Fetch,
     /// Everything is in place.
     ///
-    /// ## Script => AfterScript when the script ended, was canceled, or failed
-    /// ## Script => Keep when it took too long: its `after_script` would have no time either
+    /// ## Script => AfterScript when the script ended, was canceled, failed, or took longer than it may itself
+    /// ## Script => Keep when the job took too long: its `after_script` would have no time either
     /// ## Script => Ended when the runner failed: the container is in no known state
     Script,
     /// The script is over.
@@ -40,9 +40,10 @@ impl State {
             (Self::Prepare, Ok(())) => Self::Fetch,
             (Self::Fetch, Ok(())) => Self::Script,
             (Self::Script, Ok(())) => Self::AfterScript(Ok(())),
-            (Self::Script, Err(error @ (JobError::Script { .. } | JobError::Canceled))) => {
-                Self::AfterScript(Err(error))
-            }
+            (
+                Self::Script,
+                Err(error @ (JobError::Script { .. } | JobError::ScriptTimeout { .. } | JobError::Canceled)),
+            ) => Self::AfterScript(Err(error)),
             (Self::Script, Err(error @ JobError::Timeout { .. })) => Self::Keep(Err(error)),
             (Self::AfterScript(_), verdict) => Self::Keep(verdict),
             (_, verdict) => Self::Ended(verdict),
@@ -72,6 +73,10 @@ mod tests {
             State::Script.after(Err(JobError::Canceled)),
             State::AfterScript(Err(JobError::Canceled))
         ));
+        let own = Err(JobError::ScriptTimeout {
+            limit: Duration::from_secs(1),
+        });
+        assert!(matches!(State::Script.after(own), State::AfterScript(Err(_))));
         assert!(matches!(State::Script.after(Err(timeout())), State::Keep(Err(_))));
         assert!(matches!(State::Script.after(Err(broken())), State::Ended(Err(_))));
         assert!(matches!(

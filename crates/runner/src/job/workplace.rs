@@ -104,6 +104,7 @@ impl Workplace {
                 volumes: volumes(&pod, payload, configured::volumes(docker, &mounts)).await?,
                 mounts,
                 network: docker.network,
+                disable_entrypoint_overwrite: docker.disable_entrypoint_overwrite,
             };
             let started = start_services(&pod, &services, service_images, variables, &shared, trace).await?;
             services::wait_for_all(&started, &pod, docker.wait_for_services, trace).await;
@@ -225,13 +226,14 @@ async fn pull_all(
     });
     let of_services = try_join_all(of_services.map(|(service, name)| async move {
         let platform = service.executor_opts.docker.platform.as_deref();
+        let platform = platform.map(|platform| variables.expand(platform));
         pull(
             context,
             credentials,
             &Wanted {
                 name,
                 policy: &service.pull_policy,
-                platform,
+                platform: platform.as_deref(),
                 scope,
             },
             trace,
@@ -257,7 +259,7 @@ async fn start_engine(
     });
     let (plan, scope) = match daemon {
         Some((service, name)) => {
-            let aliases = Names::default().claim(service, name, trace);
+            let aliases = Names::default().claim(service, name, variables, trace);
             let environment = services::environment(service, variables);
             let command: Vec<String> = service
                 .command
@@ -368,11 +370,11 @@ async fn start_services(
     for beside in services {
         match beside {
             // Its names are taken although no container has them.
-            Beside::Daemon(service, name) => drop(names.claim(service, name, trace)),
+            Beside::Daemon(service, name) => drop(names.claim(service, name, variables, trace)),
             Beside::Container(service, name) => {
                 let Some(image) = images.next() else { continue };
                 trace.say(format!("Starting service {name} ..."));
-                let names = names.claim(service, name, trace);
+                let names = names.claim(service, name, variables, trace);
                 started.push(Service::start(pod, service, image, names, variables, shared.clone()).await?);
             }
         }

@@ -4,7 +4,7 @@ use crate::place::{Files, Place, artifact, block_on, job, step};
 use shipway_pipeline::job::Dependency;
 use shipway_pipeline::variables::Variable;
 use shipway_runner::configuration::{Executor, RunnerSettings};
-use shipway_runner::{FailureReason, JobStatus, NoContainers};
+use shipway_runner::{FailureReason, JobStatus, NoContainers, disarm_dead_jobs};
 use shipway_testkit::harness::BlockingTest;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -179,6 +179,16 @@ fn what_a_killed_run_left_goes_with_the_next_shell_job() {
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(left, ["somebody-elses"]);
+
+        // In the data directory, who starts jobs has removed them already, and has said what stays.
+        place.context.settings.builds_directory = None;
+        let builds = place.context.data.join("builds");
+        let killed = builds.join("shipway-job-0123456789abcdef");
+        std::fs::create_dir_all(&killed).unwrap();
+        place.run(&job(2, &["true"])).await;
+        assert!(killed.exists());
+        let _ = disarm_dead_jobs(&place.context.data, &place.context.store);
+        assert!(!killed.exists());
     });
 }
 

@@ -1,7 +1,7 @@
 //! How scripts run and end.
 
-use crate::place::{Files, IMAGE, Place, block_on, job, step};
-use shipway_pipeline::job::JobPayload;
+use crate::place::{Files, IMAGE, Place, artifact, block_on, job, step};
+use shipway_pipeline::job::{JobArtifact, JobCache, JobPayload};
 use shipway_pipeline::variables::Variable;
 use shipway_runner::configuration::RunnerSettings;
 use shipway_runner::{FailureReason, JobStatus};
@@ -18,6 +18,14 @@ pub(crate) const TESTS: &[BlockingTest] = &[
         a_job_that_takes_too_long_is_ended,
     ),
     ("a_canceled_job_leaves_nothing", a_canceled_job_leaves_nothing),
+    (
+        "a_canceled_job_keeps_what_a_failed_one_keeps",
+        a_canceled_job_keeps_what_a_failed_one_keeps,
+    ),
+    (
+        "scripts_may_have_times_of_their_own",
+        scripts_may_have_times_of_their_own,
+    ),
     (
         "an_entrypoint_runs_first_with_all_variables",
         an_entrypoint_runs_first_with_all_variables,
@@ -135,6 +143,80 @@ fn a_canceled_job_leaves_nothing() {
             !processes().iter().any(|line| line.contains("sleep\x001001")),
             "a process of the job outlived it"
         );
+    });
+}
+
+fn a_canceled_job_keeps_what_a_failed_one_keeps() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(
+            9,
+            &["echo made > file; echo \"has $((1 + 1)) started\"", "sleep 1002"],
+        );
+        payload.artifacts = ["always", "on_success"]
+            .map(|when| JobArtifact {
+                when: when.to_owned(),
+                ..artifact("archive", &["file"])
+            })
+            .into();
+        payload.cache = vec![JobCache {
+            key: "kept".to_owned(),
+            paths: vec!["file".to_owned()],
+            when: "on_failure".to_owned(),
+            ..JobCache::default()
+        }];
+        let ended = place
+            .run_with(&payload, Files(Vec::new()), Some("has 2 started"))
+            .await;
+        assert_eq!(ended.outcome.status, JobStatus::Canceled, "{}", ended.trace);
+        assert!(ended.outcome.artifacts, "{}", ended.trace);
+        assert_eq!(
+            ended.trace.matches("Uploading artifacts").count(),
+            1,
+            "{}",
+            ended.trace
+        );
+        assert!(ended.trace.contains("Created cache kept"), "{}", ended.trace);
+    });
+}
+
+fn scripts_may_have_times_of_their_own() {
+    block_on(async {
+        let place = Place::new().await;
+        let mut payload = job(10, &["echo made > file", "sleep 1003"]);
+        payload.steps.push(step(
+            "after_script",
+            &["echo \"after: $CI_JOB_STATUS\"", "sleep 1003"],
+        ));
+        payload.artifacts = vec![JobArtifact {
+            when: "on_failure".to_owned(),
+            ..artifact("archive", &["file"])
+        }];
+        let limit = |name: &str| Variable::public(name, "1s");
+        payload.variables = vec![
+            limit("RUNNER_SCRIPT_TIMEOUT"),
+            limit("RUNNER_AFTER_SCRIPT_TIMEOUT"),
+        ];
+        let ended = place.run(&payload).await;
+        let JobStatus::Failed { reason, message, .. } = &ended.outcome.status else {
+            panic!("{}", ended.trace)
+        };
+        assert_eq!(*reason, FailureReason::JobExecutionTimeout, "{}", ended.trace);
+        assert!(message.contains("the script took longer than 1s"), "{message}");
+        assert!(ended.trace.contains("\nafter: failed\n"), "{}", ended.trace);
+        assert!(ended.outcome.artifacts, "{}", ended.trace);
+
+        // The time of the whole job holds for what comes after the script, too.
+        let mut payload = job(11, &["true"]);
+        payload.steps.push(step("after_script", &["sleep 1003"]));
+        payload.runner_info.timeout = 5;
+        let ended = place.run(&payload).await;
+        assert!(
+            ended.trace.contains("execution took longer than 5s"),
+            "{}",
+            ended.trace
+        );
+        assert_ne!(ended.outcome.status, JobStatus::Success);
     });
 }
 

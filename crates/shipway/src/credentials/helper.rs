@@ -95,17 +95,11 @@ impl Helper {
             };
         }
         // Not even a part of the answer goes into the error: it holds a password.
-        let entry: Entry<'_> =
-            serde_json::from_slice(&ended.output).map_err(|_| HelperError::Unreadable {
+        answered(&ended.output)
+            .map(Some)
+            .ok_or_else(|| HelperError::Unreadable {
                 program: self.program.clone(),
-            })?;
-        let secret = Secret::from(entry.secret.into_owned());
-        Ok(Some(RegistryCredentials {
-            identity_token: (entry.username == TOKEN_USER).then(|| secret.clone()),
-            username: entry.username.into_owned(),
-            password: secret,
-            audience: Audience::Anybody,
-        }))
+            })
     }
 
     /// Has it keep credentials.
@@ -211,6 +205,19 @@ fn converse(child: &mut Child, input: &[u8]) -> io::Result<Said> {
     Ok(Said::Answer(output))
 }
 
+/// The credentials in an answer.
+fn answered(output: &[u8]) -> Option<RegistryCredentials> {
+    let entry: Entry<'_> = serde_json::from_slice(output).ok()?;
+    let secret = Secret::from(entry.secret.into_owned());
+    Some(RegistryCredentials {
+        identity_token: (entry.username == TOKEN_USER).then(|| secret.clone()),
+        username: entry.username.into_owned(),
+        password: secret,
+        audience: Audience::Anybody,
+    })
+}
+
+/// Why a helper ended badly, in its own words.
 fn reason(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(&output[..output.len().min(512)]);
     text.trim().to_owned()

@@ -56,3 +56,33 @@ fn a_broken_file_is_not_overwritten() {
     );
     assert_eq!(std::fs::read_to_string(&credentials.path).unwrap(), "{ broken");
 }
+
+/// What is read is written so that it is read as the same; what is wrong is said without a word of the file.
+#[test]
+fn foreign_configurations() {
+    let seeds = [
+        r#"{"currentContext":"x","auths":{"a.example":{"auth":"dTpw","email":"e"}},"credHelpers":{"b.example":"c"}}"#,
+        r#"{"auths":{"a.example":"dTpzd29yZGZpc2g="},"credsStore":"desktop"}"#,
+    ];
+    let registry: RegistryName = "a.example".parse().unwrap();
+    shipway_testkit::Foreign::near(seeds)
+        .with_words(&["\"auths\":", "\"auth\":", "\"identitytoken\":", "{}", "null"])
+        .check(|bytes| match DockerConfiguration::parse(bytes) {
+            Err(problem) => {
+                let digits = |character: char| character.is_ascii_digit();
+                assert_eq!(
+                    problem.replace(digits, ""),
+                    "it is no configuration of docker's from line , column  on"
+                );
+            }
+            Ok(configuration) => {
+                let written = serde_json::to_vec(&configuration).unwrap();
+                let again = DockerConfiguration::parse(&written).unwrap();
+                assert_eq!(serde_json::to_vec(&again).unwrap(), written);
+                let _ = configuration.helper(&keys(&registry));
+                for entry in configuration.auths.values() {
+                    let _ = decode(entry);
+                }
+            }
+        });
+}

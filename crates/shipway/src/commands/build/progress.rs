@@ -1,6 +1,5 @@
 //! What people see of a build and of transfers: a line for each step, the output of the steps, a line for each blob.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,7 +14,6 @@ use crate::screen::{self, Cleaner, Colours};
 pub(crate) struct Progress {
     quiet: bool,
     started: Mutex<Instant>,
-    line_open: AtomicBool,
     /// Of the step's two streams.
     cleaners: Mutex<[Cleaner; 2]>,
 }
@@ -25,19 +23,14 @@ impl Progress {
         Self {
             quiet,
             started: Mutex::new(Instant::now()),
-            line_open: AtomicBool::new(false),
             cleaners: Mutex::new(cleaners()),
         }
     }
 
     fn say(&self, text: &str) {
-        if self.quiet {
-            return;
+        if !self.quiet {
+            screen::error_line(text);
         }
-        if self.line_open.swap(false, Ordering::Relaxed) {
-            screen::error_line("");
-        }
-        screen::error_line(text);
     }
 }
 
@@ -61,10 +54,7 @@ impl BuildEvents for Progress {
             return;
         }
         let mut cleaners = self.cleaners.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = screen::error_output(&mut cleaners[stream as usize], bytes);
-        if !shown.is_empty() {
-            self.line_open.store(!shown.ends_with('\n'), Ordering::Relaxed);
-        }
+        screen::error_output(&mut cleaners[stream as usize], bytes);
     }
 
     fn step_finished(&self, _step: &Step<'_>, _id: &Digest) {

@@ -45,7 +45,11 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<Variable>, Failure> {
             format!("`{}` is larger than 1 MiB", path.display()),
         ));
     }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    list(path, &std::fs::read_to_string(path).map_err(failed)?)
+}
+
+/// The variables in the text of a file.
+fn list(path: &Path, text: &str) -> Result<Vec<Variable>, Failure> {
     let mut variables = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -116,7 +120,9 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, read_file};
+    use std::path::Path;
+
+    use super::{SHOWN, is_name, list, parse, read_file};
 
     #[test]
     fn long_values_are_hidden_and_short_ones_are_not() {
@@ -157,5 +163,28 @@ mod tests {
             let said = format!("{:?}", read_file(file.path()).unwrap_err());
             assert!(said.contains(shown), "{said}");
         }
+    }
+
+    /// What is taken has names and values of one line; what is refused is not shown whole.
+    #[test]
+    fn foreign_variable_files() {
+        let seeds = [
+            "# settings\n\nA=1\nexport B=\"two words\"\nC='x'\r\n",
+            "MY_TOKEN=swordfish-of-the-team",
+        ];
+        shipway_testkit::Foreign::near(seeds)
+            .with_words(&["export ", "=", "#", "\"", "\n"])
+            .check_text(|text| match list(Path::new("f"), text) {
+                Ok(variables) => {
+                    for variable in variables {
+                        assert!(is_name(&variable.key) && !variable.value.contains('\n'));
+                    }
+                }
+                Err(failure) => {
+                    let said = format!("{failure:?}");
+                    let number = said.matches(char::is_alphanumeric).count();
+                    assert!(number < 10 * SHOWN, "{said}");
+                }
+            });
     }
 }

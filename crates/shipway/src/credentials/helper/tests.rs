@@ -88,3 +88,31 @@ fn names_lead_nowhere_else() {
         Err(HelperError::Run { .. })
     ));
 }
+
+/// An answer that is taken would be given again in the same words; a reason has a bound.
+#[test]
+fn foreign_answers() {
+    let seeds = [
+        r#"{"ServerURL":"https://a.example/v1/","Username":"me","Secret":"pass\"w\u00f6rd"}"#,
+        r#"{"Username":"<token>","Secret":"t"}"#,
+        NOT_FOUND,
+    ];
+    shipway_testkit::Foreign::near(seeds)
+        .with_words(&["\"Username\":", "\"Secret\":", "<token>", "null", "\\u0000"])
+        .check(|bytes| {
+            // A byte that belongs to no character is shown as one of three bytes.
+            assert!(reason(bytes).len() <= 3 * 512);
+            let Some(found) = answered(bytes) else { return };
+            assert_eq!(found.identity_token.is_some(), found.username == TOKEN_USER);
+            let entry = Entry {
+                server: "".into(),
+                username: found.username.as_str().into(),
+                secret: found.password.expose().into(),
+            };
+            let again = answered(&serde_json::to_vec(&entry).unwrap()).unwrap();
+            assert_eq!(
+                (again.username.as_str(), again.password.expose()),
+                (found.username.as_str(), found.password.expose())
+            );
+        });
+}
