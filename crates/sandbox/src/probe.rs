@@ -222,7 +222,11 @@ pub(crate) fn examine(place: &Workplace<'_>, question: Question) -> Finding {
 fn try_overlay(place: &Workplace<'_>) -> Result<&'static str> {
     use rustix::fs::{Mode, mkdirat};
     let mode = Mode::from_raw_mode(0o755);
-    let home = PathBuf::from(".keeper").join(format!("probe-{}", std::process::id()));
+    // Not the process's number, which is the same in every pod: another probe may be here, or what a killed one left.
+    let mut unique = [0; 8];
+    rustix::rand::getrandom(&mut unique, rustix::rand::GetRandomFlags::empty())
+        .doing(|| "get a random number".into())?;
+    let home = PathBuf::from(".keeper").join(format!("probe-{:016x}", u64::from_ne_bytes(unique)));
     let lower = home.join("lower");
     for path in [&home, &lower, &lower.join("directory")] {
         mkdirat(place.directory, path, mode).doing(|| "make directories to try overlayfs with".into())?;

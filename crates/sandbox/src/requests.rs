@@ -54,6 +54,8 @@ pub struct UnpackLimits {
     pub attribute: usize,
     /// Bytes of one entry's extended header.
     pub header: u64,
+    /// Bytes of the paths of all directories, which are kept until the end.
+    pub directories: usize,
 }
 
 impl Default for UnpackLimits {
@@ -63,6 +65,7 @@ impl Default for UnpackLimits {
             path: 4095,
             attribute: 64 * 1024,
             header: 1024 * 1024,
+            directories: 512 * 1024 * 1024,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The process is already in the target's root, so the kernel keeps every path inside. What remains to decide here
 //! is what wins when something is in the way, and which attributes a file ends up with.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
@@ -45,7 +46,9 @@ pub(super) struct Extractor {
     /// The directory that the last entry was in: most entries follow their siblings.
     current: Option<(PathBuf, OwnedFd)>,
     /// Times of directories, set last because making an entry changes them.
-    times: Vec<(PathBuf, (i64, i64))>,
+    times: HashMap<PathBuf, (i64, i64)>,
+    /// Bytes of their paths.
+    remembered: usize,
     piece: Vec<u8>,
 }
 
@@ -59,7 +62,7 @@ impl Extractor {
     }
 
     fn new(base: OwnedFd, purpose: Purpose, limits: UnpackLimits) -> Self {
-        let (report, current, times) = (UnpackReport::default(), None, Vec::new());
+        let (report, current, times) = (UnpackReport::default(), None, HashMap::new());
         Self {
             base,
             purpose,
@@ -67,6 +70,7 @@ impl Extractor {
             report,
             current,
             times,
+            remembered: 0,
             piece: vec![0; PIECE],
         }
     }
@@ -121,7 +125,7 @@ impl Extractor {
         if matches!(self.purpose, Purpose::Layer(_)) && entry.kind == Kind::Directory {
             let base = duplicate(&self.base)?;
             self.attributes(entry, &base)?;
-            self.times.push((PathBuf::new(), entry.mtime));
+            self.remember(entry, Path::new(""), entry.mtime)?;
         }
         Ok(())
     }
@@ -193,8 +197,7 @@ impl Extractor {
             layer::hide_below(&made).doing(|| write_action(entry))?;
         }
         self.attributes(entry, &made)?;
-        self.times.push((path.to_owned(), entry.mtime));
-        Ok(())
+        self.remember(entry, path, entry.mtime)
     }
 
     fn symbolic_link(&mut self, entry: &Entry, parent: &OwnedFd, name: &OsStr) -> Result<()> {
@@ -376,14 +379,26 @@ impl Extractor {
         rustix::fs::fchown(made, Some(uid), Some(gid)).doing(|| write_action(entry))?;
         rustix::fs::fchmod(made, Mode::from_raw_mode(status.st_mode & 0o7777))
             .doing(|| write_action(entry))?;
-        self.times
-            .push((path.to_owned(), (status.st_mtime, status.st_mtime_nsec as i64)));
+        self.remember(entry, path, (status.st_mtime, status.st_mtime_nsec as i64))
+    }
+
+    /// Keeps the time that a directory is to have in the end.
+    fn remember(&mut self, entry: &Entry, path: &Path, time: (i64, i64)) -> Result<()> {
+        if self.times.insert(path.to_owned(), time).is_none() {
+            self.remembered += path.as_os_str().len();
+        }
+        if self.remembered > self.limits.directories {
+            let most = self.limits.directories;
+            return Err(entry.error(format!(
+                "the names of the archive's directories have more than {most} bytes"
+            )));
+        }
         Ok(())
     }
 
     /// A directory whose time cannot be set was replaced by a later entry.
     fn set_times(&self) {
-        for (path, (seconds, nanoseconds)) in self.times.iter().rev() {
+        for (path, (seconds, nanoseconds)) in &self.times {
             let path = if path.as_os_str().is_empty() {
                 Path::new(".")
             } else {

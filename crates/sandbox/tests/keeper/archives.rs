@@ -18,6 +18,10 @@ pub(crate) const TESTS: &[Test] = &[
         harmful_archives_stay_inside,
     ),
     (
+        "archives::names_of_directories_have_a_bound",
+        names_of_directories_have_a_bound,
+    ),
+    (
         "archives::implied_directories_look_as_below",
         implied_directories_look_as_below,
     ),
@@ -167,6 +171,32 @@ fn harmful_archives_stay_inside() {
         house.keeper.unpack(request),
         Err(KeeperError::Archive { .. })
     ));
+}
+
+/// Their times are set last, so their names are kept: many long ones are kilobytes of gzip.
+fn names_of_directories_have_a_bound() {
+    let house = House::new();
+    let limits = UnpackLimits {
+        directories: 200,
+        ..UnpackLimits::default()
+    };
+    let unpack = |into: &str, archive: Archive| {
+        house
+            .keeper
+            .make_directory(Path::new(into), 0o755, (0, 0))
+            .unwrap();
+        let mut request = UnpackRequest::new(archive.stream(), into.into(), vec![]);
+        request.limits = limits;
+        house.keeper.unpack(request)
+    };
+    let long = |number: usize| format!("{number:050}/");
+    let same = (0..100).fold(Archive::new(), |archive, _| archive.directory(&long(0), 0o755));
+    assert_eq!(unpack("same", same).unwrap().entries, 100);
+    let many = (0..5).fold(Archive::new(), |archive, number| {
+        archive.directory(&long(number), 0o755)
+    });
+    let refused = unpack("many", many).unwrap_err().to_string();
+    assert!(refused.contains("more than 200 bytes"), "{refused}");
 }
 
 fn implied_directories_look_as_below() {

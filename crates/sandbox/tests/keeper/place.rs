@@ -1,9 +1,10 @@
 //! What the probe says, and what starting costs.
 
 use std::io::Read as _;
+use std::path::Path;
 use std::time::Instant;
 
-use shipway_sandbox::{ContainerNetwork, NetworkPlan, Stdio, Tier, probe};
+use shipway_sandbox::{ContainerNetwork, NetworkPlan, Stdio, Tier, probe, probe_in};
 
 use crate::house::{BRIDGE, House, Test, container, process};
 
@@ -11,6 +12,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "place::the_probe_agrees_with_the_other_tests",
         the_probe_agrees_with_the_other_tests,
+    ),
+    (
+        "place::probes_do_not_mind_each_other_nor_what_one_left",
+        probes_do_not_mind_each_other_nor_what_one_left,
     ),
     ("place::figures", figures),
 ];
@@ -22,6 +27,27 @@ fn the_probe_agrees_with_the_other_tests() {
     assert!(failed.is_empty(), "{failed:#?}");
     let left = std::env::temp_dir().join(format!("shipway-probe-{}", std::process::id()));
     assert!(!left.exists());
+}
+
+/// Processes of a pod have the same small numbers each time.
+fn probes_do_not_mind_each_other_nor_what_one_left() {
+    let house = House::new();
+    for number in 1..20 {
+        let left = format!(".keeper/probe-{number}");
+        house
+            .keeper
+            .make_directory(Path::new(&left), 0o755, (0, 0))
+            .unwrap();
+    }
+    let at_once = || {
+        let report = probe_in(&house.path(""));
+        assert_eq!(report.tier, Tier::A, "{report:#?}");
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(at_once);
+        }
+    });
 }
 
 /// The figures of `docs/decisions/0003-keeper.md`, fastest and median; their bounds are loose, since other tests run beside this one.
