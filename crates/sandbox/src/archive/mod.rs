@@ -21,7 +21,6 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Pid;
 
 use self::extract::Extractor;
 use self::layer::Layer;
@@ -50,7 +49,7 @@ pub(crate) fn unpack(place: &Workplace<'_>, plan: &UnpackPlan, stream: OwnedFd) 
 pub(crate) fn apply(
     place: &Workplace<'_>,
     plan: &ApplyPlan,
-    inside: Option<Pid>,
+    inside: Option<OwnedFd>,
     stream: OwnedFd,
 ) -> Result<UnpackReport> {
     enter(place, &plan.root, inside, Access::AsSpecified)?;
@@ -70,7 +69,7 @@ pub(crate) fn apply(
 pub(crate) fn archive(
     place: &Workplace<'_>,
     plan: &ArchivePlan,
-    inside: Option<Pid>,
+    inside: Option<OwnedFd>,
     output: OwnedFd,
 ) -> Result<Answer> {
     enter(place, &plan.root, inside, Access::View)?;
@@ -92,7 +91,7 @@ pub(crate) fn diff(place: &Workplace<'_>, plan: &DiffPlan, output: OwnedFd) -> R
 }
 
 /// Makes the root of a request this process's root.
-fn enter(place: &Workplace<'_>, root: &ArchiveRoot, inside: Option<Pid>, access: Access) -> Result<()> {
+fn enter(place: &Workplace<'_>, root: &ArchiveRoot, inside: Option<OwnedFd>, access: Access) -> Result<()> {
     match (root, inside) {
         (ArchiveRoot::Root(root), _) => overlay::enter(place.directory, root, access),
         (ArchiveRoot::Directory(path), _) => {

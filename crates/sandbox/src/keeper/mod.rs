@@ -14,12 +14,12 @@ mod processes;
 mod quick;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, WaitStatus};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
 
 use self::processes::{Processes, Waiter};
 use self::worker::{Job, Registration, Workshop};
@@ -29,7 +29,7 @@ use crate::layout;
 use crate::net;
 use crate::protocol::{Answer, Envelope, Reply, Request};
 use crate::requests::ArchiveRoot;
-use crate::spec::{ExitStatus, NetworkPlan};
+use crate::spec::{ContainerSpec, ExitStatus, MountSource, NetworkPlan};
 use crate::start;
 use crate::sys;
 use crate::wire;
@@ -231,7 +231,7 @@ impl<'socket> Server<'socket> {
             } => {
                 let container = ContainerId(self.number());
                 let process = ProcessId(self.number());
-                let others = self.processes.inits();
+                let others = self.others_of(&spec)?;
                 self.processes.start_container(container, process);
                 let job = Job::Start(start::Order {
                     container,
@@ -283,18 +283,36 @@ impl<'socket> Server<'socket> {
         number
     }
 
-    fn running_init(&self, container: ContainerId) -> Result<Pid> {
+    /// The first process of a running container. Held before anything is forked: only this process reaps it, so the number
+    /// is still its own now, and later might be that of a process which another container made.
+    fn running_init(&self, container: ContainerId) -> Result<OwnedFd> {
+        let gone = || KeeperError::UnknownContainer { container };
         let init = self.processes.init(container)?;
-        self.processes
-            .pid(init)?
-            .ok_or(KeeperError::UnknownContainer { container })
+        let pid = self.processes.pid(init)?.ok_or_else(gone)?;
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => Err(gone()),
+            other => other.doing(|| format!("hold container {container}")),
+        }
     }
 
-    fn init_of(&self, root: &ArchiveRoot) -> Result<Option<Pid>> {
+    fn init_of(&self, root: &ArchiveRoot) -> Result<Option<OwnedFd>> {
         match root {
             ArchiveRoot::Container(container) => self.running_init(*container).map(Some),
             ArchiveRoot::Root(_) | ArchiveRoot::Directory(_) => Ok(None),
         }
+    }
+
+    /// The containers that another one mounts something of.
+    fn others_of(&self, spec: &ContainerSpec) -> Result<BTreeMap<ContainerId, OwnedFd>> {
+        let mut others = BTreeMap::new();
+        for mount in &spec.mounts {
+            if let MountSource::Container { container, .. } = mount.source
+                && !others.contains_key(&container)
+            {
+                others.insert(container, self.running_init(container)?);
+            }
+        }
+        Ok(others)
     }
 
     fn employ(&mut self, request: u64, starts: Option<Starts>, job: Job, fds: Vec<OwnedFd>) -> Result<()> {

@@ -149,18 +149,6 @@ impl Processes {
     pub(super) fn remove_container(&mut self, container: ContainerId) {
         self.containers.remove(&container);
     }
-
-    /// The first processes of the containers that run.
-    pub(super) fn inits(&self) -> Vec<(ContainerId, Pid)> {
-        let pid_of = |process: &ProcessId| match self.known.get(process) {
-            Some(Process::Running(pid, _)) => Some(*pid),
-            _ => None,
-        };
-        self.containers
-            .iter()
-            .filter_map(|(container, init)| Some((*container, pid_of(init)?)))
-            .collect()
-    }
 }
 
 #[cfg(test)]
@@ -174,7 +162,8 @@ mod tests {
         processes.start_container(container, init);
         assert_eq!(processes.wait(init, 10), Ok(None));
         processes.running(init, pid);
-        assert_eq!(processes.inits(), [(container, pid)]);
+        assert_eq!(processes.init(container), Ok(init));
+        assert_eq!(processes.pid(init), Ok(Some(pid)));
         processes.stop(init, 11);
         let status = ExitStatus::Code(3);
         assert_eq!(
@@ -192,6 +181,5 @@ mod tests {
             "a pid that comes back is somebody else's"
         );
         assert_eq!(processes.pid(init), Ok(None));
-        assert!(processes.inits().is_empty());
     }
 }

@@ -27,16 +27,16 @@ pub(super) enum Job {
     Files(Request),
     Apply {
         plan: ApplyPlan,
-        inside: Option<Pid>,
+        inside: Option<OwnedFd>,
     },
     Archive {
         plan: ArchivePlan,
-        inside: Option<Pid>,
+        inside: Option<OwnedFd>,
     },
     Start(start::Order),
     Exec {
         container: ContainerId,
-        init: Pid,
+        init: OwnedFd,
         process: ProcessId,
         spec: ProcessSpec,
         streams: Streams,

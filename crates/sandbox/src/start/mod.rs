@@ -15,10 +15,11 @@ mod process;
 mod terminal;
 mod user;
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
+use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +43,8 @@ pub(crate) struct Order {
     pub(crate) spec: Box<ContainerSpec>,
     pub(crate) streams: Streams,
     pub(crate) cloned: Vec<bool>,
-    pub(crate) others: Vec<(ContainerId, Pid)>,
+    /// The first processes of the containers that it mounts something of.
+    pub(crate) others: BTreeMap<ContainerId, OwnedFd>,
     /// The pod's network, once it has one.
     pub(crate) pod: Option<NetworkPlan>,
 }
@@ -104,6 +106,8 @@ pub(crate) fn container(
     let mut fds = fds.into_iter();
     let streams = StreamFds::take(streams, &mut fds);
     let mounts = mounts::prepare(place.directory, &spec.mounts, &cloned, &mut fds, &others)?;
+    // Closed by their owner: a process of the container closes every descriptor by its number.
+    drop(others);
 
     let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     let pod = match spec.network {
@@ -149,7 +153,7 @@ pub(crate) fn container(
 pub(crate) fn execute(
     place: &Workplace<'_>,
     container: ContainerId,
-    init: Pid,
+    init: OwnedFd,
     process: ProcessId,
     spec: &ProcessSpec,
     streams: Streams,
@@ -176,16 +180,15 @@ pub(crate) fn execute(
     }
 }
 
-/// Enters all of a container's namespaces; processes forked from here on are in its pid namespace too.
-pub(crate) fn enter(container: ContainerId, init: Pid) -> Result<()> {
-    let gone = |_| KeeperError::UnknownContainer { container };
-    let pidfd = pidfd_open(init, PidfdFlags::empty()).map_err(gone)?;
+/// Enters all of the namespaces of a container, whose first process is given; processes forked from here on are in its pid
+/// namespace too.
+pub(crate) fn enter(container: ContainerId, init: OwnedFd) -> Result<()> {
     let all = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::PROCESS_ID
         | ThreadNameSpaceType::NETWORK
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
-    match move_into_thread_name_spaces(pidfd.as_fd(), all) {
+    match move_into_thread_name_spaces(init.as_fd(), all) {
         Err(rustix::io::Errno::SRCH) => Err(KeeperError::UnknownContainer { container }),
         other => other.doing(|| format!("enter container {container}")),
     }

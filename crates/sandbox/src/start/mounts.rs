@@ -1,5 +1,6 @@
 //! The mounts of a container.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,6 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 
 use super::absolute;
@@ -111,7 +111,7 @@ pub(crate) fn prepare(
     mounts: &[Mount],
     cloned: &[bool],
     fds: &mut impl Iterator<Item = OwnedFd>,
-    others: &[(ContainerId, Pid)],
+    others: &BTreeMap<ContainerId, OwnedFd>,
 ) -> Result<Vec<Prepared>> {
     let mut prepared = Vec::with_capacity(mounts.len());
     for (mount, cloned) in mounts.iter().zip(cloned) {
@@ -132,12 +132,9 @@ pub(crate) fn prepare(
                 Tree::Detached(clone_of(source.as_fd()).doing(|| format!("mount {}", path.display()))?)
             }
             MountSource::Container { container, path } => {
-                let init = others
-                    .iter()
-                    .find_map(|(other, init)| (other == container).then_some(*init))
-                    .ok_or(KeeperError::UnknownContainer {
-                        container: *container,
-                    })?;
+                let init = others.get(container).ok_or(KeeperError::UnknownContainer {
+                    container: *container,
+                })?;
                 Tree::Detached(from_container(directory, *container, init, path)?)
             }
         };
@@ -201,7 +198,12 @@ fn clone_of(source: BorrowedFd<'_>) -> std::result::Result<OwnedFd, Errno> {
 }
 
 /// A copy of the mounts that another container has at `path`. Goes there and comes back: this process has one thread.
-fn from_container(directory: &OwnedFd, container: ContainerId, init: Pid, path: &Path) -> Result<OwnedFd> {
+fn from_container(
+    directory: &OwnedFd,
+    container: ContainerId,
+    init: &OwnedFd,
+    path: &Path,
+) -> Result<OwnedFd> {
     let action = || format!("mount {} of container {container}", path.display());
     let back = rustix::fs::open(
         "/proc/self/ns/mnt",
@@ -209,9 +211,10 @@ fn from_container(directory: &OwnedFd, container: ContainerId, init: Pid, path: 
         Mode::empty(),
     )
     .doing(|| "open this process's mount namespace".into())?;
-    let pidfd =
-        pidfd_open(init, PidfdFlags::empty()).map_err(|_| KeeperError::UnknownContainer { container })?;
-    rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), ThreadNameSpaceType::MOUNT).doing(action)?;
+    match rustix::thread::move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::MOUNT) {
+        Err(Errno::SRCH) => return Err(KeeperError::UnknownContainer { container }),
+        other => other.doing(action)?,
+    }
     let tree = found_or_made(&absolute(path)).and_then(|found| clone_of(found.as_fd()));
     rustix::thread::move_into_link_name_space(back.as_fd(), Some(LinkNameSpaceType::Mount))
         .doing(|| "return to the keeper's mount namespace".into())?;
