@@ -179,7 +179,8 @@ fn schema_cases_are_accepted_and_rejected() {
     assert!(report.is_empty(), "{}", report.join("\n"));
 }
 
-/// Published templates, where they include one another.
+/// Published templates, where they include one another, in a repository with a Dockerfile, without which Auto DevOps has
+/// nothing to do.
 struct Beside {
     own: Directory,
     templates: Directory,
@@ -191,7 +192,9 @@ impl FileSource for Beside {
     }
 
     fn paths(&self) -> io::Result<Vec<String>> {
-        self.own.paths()
+        let mut paths = self.own.paths()?;
+        paths.push("Dockerfile".to_owned());
+        Ok(paths)
     }
 
     fn changed(&self, compare_to: Option<&str>) -> io::Result<Option<Vec<String>>> {
