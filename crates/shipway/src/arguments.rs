@@ -23,20 +23,23 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// Over the options that every verb has, in each help.
+const EVERYWHERE: &str = "Options of every command";
+
 /// What every verb takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct GlobalArguments {
     /// Where everything is kept [default: $XDG_DATA_HOME/shipway; as root /var/lib/shipway]
-    #[arg(long, value_name = "DIRECTORY", env = "SHIPWAY_DATA", global = true)]
+    #[arg(long, value_name = "DIRECTORY", env = "SHIPWAY_DATA", global = true, help_heading = EVERYWHERE)]
     pub(crate) data: Option<PathBuf>,
     /// The configuration file [default: $XDG_CONFIG_HOME/shipway/shipway.toml; as root /etc/shipway/shipway.toml]
-    #[arg(long, value_name = "FILE", env = "SHIPWAY_CONFIG", global = true)]
+    #[arg(long, value_name = "FILE", env = "SHIPWAY_CONFIG", global = true, help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
     /// A mirror to ask before a registry, Docker Hub unless one is named; may be given several times
-    #[arg(long, value_name = "[REGISTRY=]MIRROR", global = true)]
+    #[arg(long, value_name = "[REGISTRY=]MIRROR", global = true, help_heading = EVERYWHERE)]
     pub(crate) registry_mirror: Vec<MirrorFlag>,
     /// A registry that may speak plain HTTP or show any certificate; may be given several times
-    #[arg(long, value_name = "REGISTRY", global = true, value_parser = settings::registry)]
+    #[arg(long, value_name = "REGISTRY", global = true, help_heading = EVERYWHERE, value_parser = settings::registry)]
     pub(crate) insecure_registry: Vec<RegistryName>,
 }
 
@@ -84,35 +87,4 @@ pub(crate) enum Command {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listens_where_people_say() {
-        for (text, expected) in [
-            ("127.0.0.1:5000", "127.0.0.1:5000"),
-            ("[::1]:0", "[::1]:0"),
-            ("localhost:5000", "127.0.0.1:5000"),
-            (":5000", "0.0.0.0:5000"),
-        ] {
-            assert_eq!(listen_address(text).unwrap().to_string(), expected);
-        }
-        for text in [
-            "",
-            "5000",
-            "localhost",
-            "example.com:5000",
-            "localhost:70000",
-            "127.0.0.1",
-        ] {
-            assert!(listen_address(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn spans_have_units() {
-        assert_eq!(span("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(span("1h 30m"), Ok(Duration::from_secs(5400)));
-        assert!(span("soon").unwrap_err().contains("`2h 30m`"));
-    }
-}
+mod tests;

@@ -8,6 +8,8 @@ mod installation;
 mod screen;
 mod settings;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,7 +21,7 @@ fn main() -> ExitCode {
     raise_descriptor_limit();
     screen::log::start();
 
-    let arguments = match arguments::Arguments::try_parse_from(words()) {
+    let arguments = match arguments::Arguments::try_parse_from(words(std::env::args_os().collect())) {
         Ok(arguments) => arguments,
         Err(help_or_error) => return failure::usage(&help_or_error),
     };
@@ -29,13 +31,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command line. Called by the name `gitlab-runner`, this is `shipway runner`, so that its scripts run unchanged.
-fn words() -> Vec<std::ffi::OsString> {
-    let mut words: Vec<_> = std::env::args_os().collect();
-    let name = words
-        .first()
-        .map(std::path::Path::new)
-        .and_then(std::path::Path::file_name);
+/// A command line. Called by the name `gitlab-runner`, this is `shipway runner`, so that its scripts run unchanged.
+fn words(mut words: Vec<OsString>) -> Vec<OsString> {
+    let name = words.first().map(Path::new).and_then(Path::file_name);
     if name.is_some_and(|name| name == "gitlab-runner") {
         words.insert(1, "runner".into());
     }

@@ -145,18 +145,26 @@ impl Store {
             let Some(space) = Space::from(scope).find(db)? else {
                 return Ok(());
             };
+            change(db, "DELETE FROM names WHERE space = ?1", [space])?;
+            // Only what it held may now be nobody's: the scopes of jobs end often, and manifests are many.
+            let held: Vec<i64> = rows(
+                db,
+                "DELETE FROM held_manifests WHERE space = ?1 RETURNING manifest",
+                [space],
+                |row| row.get(0),
+            )?;
+            let unheld = "DELETE FROM manifests WHERE id = ?1
+                AND NOT EXISTS (SELECT 1 FROM held_manifests h WHERE h.manifest = manifests.id)";
+            for manifest in held {
+                change(db, unheld, [manifest])?;
+            }
             for sql in [
-                "DELETE FROM names WHERE space = ?1",
-                "DELETE FROM held_manifests WHERE space = ?1",
                 "DELETE FROM cache_records WHERE space = ?1",
                 "DELETE FROM linked_blobs WHERE space = ?1",
                 "DELETE FROM spaces WHERE id = ?1",
             ] {
                 change(db, sql, [space])?;
             }
-            let sql = "DELETE FROM manifests WHERE NOT EXISTS
-                (SELECT 1 FROM held_manifests h WHERE h.manifest = manifests.id)";
-            change(db, sql, [])?;
             Ok(())
         })
     }

@@ -16,7 +16,7 @@ use crate::screen;
 /// A day: whoever pushes by digest first and tags at the end has had time for it.
 const DEFAULT_UNTAGGED: &str = "24h";
 
-/// Remove blobs that no image, repository or cache record refers to; safe beside a running registry
+/// Remove blobs that no image, repository or cache record refers to, and what killed processes left; safe beside a running registry
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
     /// Leave what was used within this time: a number and a unit, such as `30m` or `2h`

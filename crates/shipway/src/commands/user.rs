@@ -20,8 +20,9 @@ const LONGEST_PASSWORD: u64 = 4096;
 pub(crate) enum UserCommand {
     /// Add a user, or give one a new password; the first user is the administrator
     ///
-    /// Asks for the password on a terminal. A script gives it on standard input or in a file;
-    /// there is no argument for it, since others on the machine can read arguments:
+    /// Asks for the password on a terminal. A script gives it on standard input or
+    /// in a file; there is no argument for it, since others on the machine can read
+    /// arguments:
     ///
     ///     printf '%s\n' "$PASSWORD" | shipway user add NAME --password-stdin
     ///     shipway user add NAME --password-file /run/secrets/registry
