@@ -23,14 +23,11 @@ use super::ours::blocking;
 use super::patience::Patience;
 use super::progress::{BlobProgress, PullProgress};
 use super::session::Session;
-use crate::transfer::{Chunks, Feed, chunks, read_exactly};
+use crate::transfer::{Chunks, Feed, PROGRESS, chunks, read_exactly};
 use crate::wire::{ContentRange, Query};
 
 /// A blob of up to this size is shown whole.
 const SHOWN_WHOLE: u64 = 4096;
-/// A connection that brought this much counts as a success, after which as many may be cut again as at first. Less does
-/// not: a blob in drops would take thousands of connections.
-const PROGRESS: u64 = 256 * 1024;
 /// How much of a larger one is shown: too much to guess in anything that is compressed.
 const SHOWN: u64 = 64;
 

@@ -51,6 +51,8 @@ pub(super) enum Payload {
     Bytes(Bytes),
     File {
         file: Arc<File>,
+        /// Where it begins in the file.
+        first: u64,
         length: u64,
         /// How much of it has been handed to the connection, for whoever watches.
         sent: Arc<AtomicU64>,
@@ -173,8 +175,13 @@ impl Transport {
         let builder = match &request.payload {
             Payload::Empty => builder,
             Payload::Bytes(bytes) => builder.body(bytes.clone()),
-            Payload::File { file, length, sent } => {
-                let body = FileBody::new(Arc::clone(file), 0, *length).counted(Arc::clone(sent));
+            Payload::File {
+                file,
+                first,
+                length,
+                sent,
+            } => {
+                let body = FileBody::new(Arc::clone(file), *first, *length).counted(Arc::clone(sent));
                 builder.body(reqwest::Body::wrap(body))
             }
         };

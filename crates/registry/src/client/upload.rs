@@ -1,13 +1,14 @@
 //! One blob from a store to a registry: there already, mounted, or sent in one piece.
 //!
-//! A connection that is cut means to begin that blob again: few registries keep what came, and those who do disagree
-//! about how to ask for it.
+//! When a connection is cut, the registry is asked how much has come, and is sent the rest. Few registries keep what came, and some that
+//! say so do not: where that leads to nothing, the blob is begun again.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{HeaderValue, Method, StatusCode};
 use reqwest::{Response, Url};
 use shipway_oci::{Descriptor, RepositoryName};
@@ -19,8 +20,12 @@ use super::patience::{Patience, is_passing, retry_after};
 use super::progress::{BlobProgress, PushProgress};
 use super::session::Session;
 use super::transport::{Payload, same_origin};
-use crate::wire::Query;
+use crate::transfer::PROGRESS;
+use crate::wire::{ContentRange, Query};
 
+/// How often the rest of a blob may be refused before all of it is sent again. Once is nothing: when it was asked how much had come, more
+/// may have been on its way.
+const MOST_REFUSED_RESTS: u32 = 2;
 /// How often a watcher hears of an upload.
 const REPORT: Duration = Duration::from_millis(100);
 
@@ -50,33 +55,39 @@ pub(super) async fn upload(
     .await?;
     let file = Arc::new(file);
     let mut patience = Patience::new(&session.inner.options.timeouts);
+    let (mut furthest, mut refused_rests) = (0, 0);
     let mut place = match sending.mount().await? {
         Mounted::Done => {
             progress.blob(blob, BlobProgress::Present);
             return Ok(());
         }
-        Mounted::Begun(place) => Some(place),
+        Mounted::Begun(at) => Some(Place { at, offset: 0 }),
         Mounted::Not => None,
     };
     loop {
-        let at = match place.take() {
-            Some(at) => at,
-            None => sending.begin().await?,
+        let from = match place.take() {
+            Some(place) => place,
+            None => Place {
+                at: sending.begin().await?,
+                offset: 0,
+            },
         };
-        let sent = Arc::new(AtomicU64::new(0));
-        let payload = Payload::File {
-            file: Arc::clone(&file),
-            length: blob.size,
-            sent: Arc::clone(&sent),
-        };
-        match watched(sending.send(at, payload), blob, &sent, progress).await {
+        let sent = AtomicU64::new(0).into();
+        match watched(sending.send(&from, &file, &sent), blob, &from, &sent, progress).await {
             Ok(response) if response.status().is_success() => {
                 progress.blob(blob, BlobProgress::Done);
                 return Ok(());
             }
-            Ok(response) if is_passing(response.status()) || is_lost(response.status()) => {
+            Ok(response)
+                if is_passing(response.status()) || is_lost(response.status()) || from.offset > 0 =>
+            {
                 if !patience.again(retry_after(response.headers())).await {
                     return Err(sending.refused(response).await);
+                }
+                // A conflict says that whoever took the first part has not let go of it yet.
+                let is_refused = !is_passing(response.status()) && response.status() != StatusCode::CONFLICT;
+                if from.offset > 0 && is_refused {
+                    refused_rests += 1;
                 }
             }
             Ok(response) => return Err(sending.refused(response).await),
@@ -87,7 +98,32 @@ pub(super) async fn upload(
             }
         }
         progress.blob(blob, BlobProgress::Retrying);
+        if refused_rests < MOST_REFUSED_RESTS {
+            place = sending.whereabouts(&from.at).await;
+        }
+        match &place {
+            // Further than ever, or a registry that forgets again and again would never be given up.
+            Some(place) if place.offset >= furthest + PROGRESS => {
+                furthest = place.offset;
+                refused_rests = 0;
+                patience.renew();
+            }
+            Some(_) => {}
+            // Perhaps only the answer was lost.
+            None if matches!(sending.is_there().await, Ok(true)) => {
+                progress.blob(blob, BlobProgress::Done);
+                return Ok(());
+            }
+            None => {}
+        }
     }
+}
+
+/// Where an upload goes on.
+struct Place {
+    at: Url,
+    /// How much of the blob is there already.
+    offset: u64,
 }
 
 /// What came of asking for a mount.
@@ -179,15 +215,49 @@ impl Sending<'_> {
         Ok(place)
     }
 
-    async fn send(&self, mut at: Url, payload: Payload) -> Result<Response, ClientError> {
+    /// Asks how much has come of an upload that was cut. Nothing if that is nothing, or not known: whatever goes wrong with this, a new
+    /// upload will tell.
+    async fn whereabouts(&self, at: &Url) -> Option<Place> {
+        let request = self.session.endpoint.request(Method::GET, at.clone());
+        let response = self.session.send_once(request).await.ok()?;
+        if !response.status().is_success() {
+            return None;
+        }
+        let range = response.headers().get(RANGE)?.to_str().ok();
+        let range = range.and_then(ContentRange::parse)?;
+        // `0-0` says one byte, and nothing as well.
+        let is_part = range.first == 0 && range.last > 0 && range.last < self.blob.size;
+        is_part.then(|| Place {
+            at: self.place(&response).unwrap_or_else(|_| at.clone()),
+            offset: range.last + 1,
+        })
+    }
+
+    async fn send(
+        &self,
+        from: &Place,
+        file: &Arc<File>,
+        sent: &Arc<AtomicU64>,
+    ) -> Result<Response, ClientError> {
+        let mut at = from.at.clone();
         at.query_pairs_mut()
             .append_pair("digest", self.blob.digest.as_str());
-        let request = self
+        let mut request = self
             .session
             .endpoint
             .request(Method::PUT, at)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
-            .payload(payload);
+            .payload(Payload::File {
+                file: Arc::clone(file),
+                first: from.offset,
+                length: self.blob.size - from.offset,
+                sent: Arc::clone(sent),
+            });
+        let rest = (from.offset > 0 && from.offset < self.blob.size)
+            .then(|| format!("{}-{}", from.offset, self.blob.size - 1));
+        if let Some(rest) = rest.and_then(|rest| HeaderValue::try_from(rest).ok()) {
+            request = request.header(CONTENT_RANGE, rest);
+        }
         self.session.send_once(request).await
     }
 
@@ -210,6 +280,7 @@ fn is_lost(status: StatusCode) -> bool {
 async fn watched<T>(
     upload: impl Future<Output = T>,
     blob: &Descriptor,
+    from: &Place,
     sent: &AtomicU64,
     progress: &dyn PushProgress,
 ) -> T {
@@ -218,7 +289,10 @@ async fn watched<T>(
     loop {
         tokio::select! {
             outcome = &mut upload => return outcome,
-            _ = ticks.tick() => progress.blob(blob, BlobProgress::Moving { done: sent.load(Ordering::Relaxed) }),
+            _ = ticks.tick() => {
+                let done = from.offset + sent.load(Ordering::Relaxed);
+                progress.blob(blob, BlobProgress::Moving { done });
+            }
         }
     }
 }

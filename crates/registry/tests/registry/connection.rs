@@ -1,17 +1,19 @@
 //! Connections that are cut, and how little is lost with them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shipway_oci::{Digest, Platform, RepositoryName};
-use shipway_registry::{BlobProgress, Server, ServerOptions};
+use shipway_registry::{BlobProgress, Client, ClientOptions, Server, ServerOptions, Timeouts};
 use shipway_testkit::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::fixture::{Ask, Journal, Place, Registry, basic, client, reference};
+use crate::fixture::{
+    Ask, Image, Journal, Place, Registry, basic, client, impatient, reference, respond, serve_as,
+};
 
 /// A raw request that announces more than it sends, and then hangs up.
 async fn send_and_hang_up(address: SocketAddr, head: String, body: &[u8]) {
@@ -99,8 +101,15 @@ async fn eventually_not_busy(
     status
 }
 
-/// Passes connections on, but cuts each of the first `cuts` after so many bytes of answers.
-async fn cutting_proxy(to: SocketAddr, cuts: usize, after: u64) -> (SocketAddr, Arc<AtomicUsize>) {
+/// After how many bytes of a connection a proxy cuts it.
+#[derive(Clone, Copy)]
+enum Cut {
+    Answers(u64),
+    Requests(u64),
+}
+
+/// Passes connections on, but cuts each of the first `cuts`; counts the bytes of the direction that it cuts.
+async fn cutting_proxy(to: SocketAddr, cuts: usize, cut: Cut) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let passed = Arc::new(AtomicUsize::new(0));
@@ -109,15 +118,25 @@ async fn cutting_proxy(to: SocketAddr, cuts: usize, after: u64) -> (SocketAddr, 
         for at in 0.. {
             let (near, _) = listener.accept().await.unwrap();
             let far = TcpStream::connect(to).await.unwrap();
-            let limit = if at < cuts { after } else { u64::MAX };
             let counted = Arc::clone(&counted);
+            let (source, drain, after) = match cut {
+                Cut::Answers(after) => (far, near, after),
+                Cut::Requests(after) => (near, far, after),
+            };
+            let limit = if at < cuts { after } else { u64::MAX };
             tokio::spawn(async move {
-                let (mut near_in, mut near_out) = near.into_split();
-                let (far_in, mut far_out) = far.into_split();
-                let up = tokio::spawn(async move { copy(&mut near_in, &mut far_out).await });
-                let copied = copy(&mut far_in.take(limit), &mut near_out).await.unwrap_or(0);
-                counted.fetch_add(usize::try_from(copied).unwrap(), Ordering::Relaxed);
-                up.abort();
+                let (source_in, mut source_out) = source.into_split();
+                let (mut drain_in, mut drain_out) = drain.into_split();
+                let back = tokio::spawn(async move { copy(&mut drain_in, &mut source_out).await });
+                let mut limited = source_in.take(limit);
+                let mut piece = vec![0; 16 * 1024];
+                while let Ok(length @ 1..) = limited.read(&mut piece).await {
+                    counted.fetch_add(length, Ordering::Relaxed);
+                    if drain_out.write_all(&piece[..length]).await.is_err() {
+                        break;
+                    }
+                }
+                back.abort();
             });
         }
     });
@@ -131,7 +150,7 @@ async fn a_pull_goes_on_where_it_was_cut() {
     let direct = reference(&address.to_string().parse().unwrap(), "a/big");
     let (_from, image) = registry.pushed(&[8_000_000], &direct, &registry.job("a")).await;
 
-    let (proxy, passed) = cutting_proxy(address, 6, 1_500_000).await;
+    let (proxy, passed) = cutting_proxy(address, 6, Cut::Answers(1_500_000)).await;
     let through = reference(&proxy.to_string().parse().unwrap(), "a/big");
     let journal = Journal::default();
     let pulled = client()
@@ -141,10 +160,6 @@ async fn a_pull_goes_on_where_it_was_cut() {
     assert_eq!(pulled.manifest.digest, image.digest);
     image.assert_in(&into.store);
     assert!(journal.count(BlobProgress::Retrying) >= 2);
-    eventually("the proxy has counted", async || {
-        passed.load(Ordering::Relaxed) > 0
-    })
-    .await;
     let total = passed.load(Ordering::Relaxed);
     assert!(
         total < 10_000_000,
@@ -153,12 +168,119 @@ async fn a_pull_goes_on_where_it_was_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_goes_on_where_it_was_cut() {
+    let (registry, from) = (Registry::new(), Place::new());
+    let image = Image::random(&from.store, 9, &[8_000_000], false);
+    let job = registry.job("a");
+    // No connection lasts for all of it, and there are more of them than one thing is tried without progress.
+    let cut = Cut::Requests(600_000);
+    let (proxy, passed) = cutting_proxy(registry.listen(None).await, usize::MAX, cut).await;
+    let through = reference(&proxy.to_string().parse().unwrap(), "a/big");
+    let journal = Journal::default();
+    let client = Client::new(ClientOptions {
+        timeouts: Timeouts {
+            attempts: 10,
+            pause: Duration::from_millis(20),
+            ..Timeouts::default()
+        },
+        ..impatient()
+    })
+    .unwrap();
+    client
+        .push(&from.store, &image.digest, &through, Some(&job), &journal)
+        .await
+        .unwrap();
+    image.assert_in(registry.store());
+    assert!(journal.count(BlobProgress::Retrying) >= 12);
+    assert!(passed.load(Ordering::Relaxed) > 8_000_000);
+}
+
+/// Cut after the last byte, before the answer: the registry has the blob, and is not sent it again.
+#[tokio::test]
+async fn a_push_whose_answer_was_lost_is_done() {
+    let from = Place::new();
+    let image = Image::random(&from.store, 9, &[1000], false);
+    let puts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&puts);
+    let address = serve_as(move |request| {
+        let there = counted.load(Ordering::Relaxed) > 0;
+        match request.method().as_str() {
+            "HEAD" => respond(if there { 200 } else { 404 }, &[], ""),
+            "POST" => respond(202, &[("location", "/v2/upload")], ""),
+            "PUT" if request.uri().path() == "/v2/upload" => {
+                counted.fetch_add(1, Ordering::Relaxed);
+                // As a proxy says it whose connection to the registry was cut.
+                respond(502, &[], "")
+            }
+            "PUT" => respond(201, &[], ""),
+            _ => respond(404, &[], "{}"),
+        }
+    })
+    .await;
+    let there = reference(&address.to_string().parse().unwrap(), "a/b");
+    let client = Client::new(ClientOptions {
+        parallel_blobs: 1,
+        ..impatient()
+    })
+    .unwrap();
+    client
+        .push(&from.store, &image.digest, &there, None, &())
+        .await
+        .unwrap();
+    assert_eq!(
+        puts.load(Ordering::Relaxed),
+        1,
+        "the second blob is there by then"
+    );
+}
+
+/// A registry that says how much it has of an upload, and takes no rest of it.
+#[tokio::test]
+async fn a_registry_that_takes_no_rest_gets_all_again() {
+    let layer = vec![7; 1000];
+    let from = Place::new();
+    let image = Image::random(&from.store, 9, &[layer.len()], false);
+    let puts = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&puts);
+    let address = serve_as(move |request| {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        match (method, path) {
+            ("HEAD", _) => respond(404, &[], ""),
+            ("POST", _) => respond(202, &[("location", "/v2/upload")], ""),
+            ("GET", "/v2/upload") => respond(204, &[("range", "0-499")], ""),
+            ("PUT", "/v2/upload") => {
+                let mut puts = noted.lock().unwrap();
+                let length = request.body().len();
+                puts.push((length, request.headers().contains_key("content-range")));
+                let status = match puts.iter().filter(|(length, _)| *length >= 500).count() {
+                    1 => 503,
+                    2 | 3 => 400,
+                    _ => 201,
+                };
+                respond(if length < 500 { 201 } else { status }, &[], "")
+            }
+            ("PUT", _) => respond(201, &[], ""),
+            _ => respond(200, &[], "{}"),
+        }
+    })
+    .await;
+    let there = reference(&address.to_string().parse().unwrap(), "a/b");
+    client()
+        .push(&from.store, &image.digest, &there, None, &())
+        .await
+        .unwrap();
+    let mut puts = puts.lock().unwrap().clone();
+    puts.retain(|(length, _)| *length >= 500);
+    assert_eq!(puts, [(1000, false), (500, true), (500, true), (1000, false)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_always_cuts_is_given_up() {
     let (registry, into) = (Registry::open_to_all(), Place::new());
     let address = registry.listen(None).await;
     let direct = reference(&address.to_string().parse().unwrap(), "a/big");
     let (_from, image) = registry.pushed(&[8_000_000], &direct, &registry.job("a")).await;
-    let (proxy, _) = cutting_proxy(address, usize::MAX, 900).await;
+    let (proxy, _) = cutting_proxy(address, usize::MAX, Cut::Answers(900)).await;
     let through = reference(&proxy.to_string().parse().unwrap(), "a/big");
     let error = client()
         .pull(&through, &Platform::host(), None, &into.store, &())
