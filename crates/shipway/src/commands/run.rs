@@ -239,13 +239,25 @@ async fn prepare_and_drive(
         record,
     };
     let forgetting = sweep(&installation).await;
-    let ended = drive.run(selection).await;
-    if tokio::time::timeout(SWEEP_PATIENCE, forgetting).await.is_err() {
+    let (ended, is_swept) = with_sweep(drive.run(selection), forgetting, SWEEP_PATIENCE).await;
+    if !is_swept {
         screen::warning(
             "image names of jobs that were killed are still there; the next run goes on removing them",
         );
     }
     ended
+}
+
+/// Does the work of a run beside the sweep, and waits a while for what is left of that: a process that ends would leave it to
+/// the next one, and short runs would never get anywhere. Says whether it came to its end.
+async fn with_sweep<T>(
+    work: impl Future<Output = T>,
+    forgetting: JoinHandle<()>,
+    patience: Duration,
+) -> (T, bool) {
+    let ended = work.await;
+    let swept = tokio::time::timeout(patience, forgetting).await;
+    (ended, swept.is_ok())
 }
 
 /// Takes from jobs whose process died what they could do harm with, and begins to remove the rest, which costs only room.
@@ -367,7 +379,8 @@ fn now() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{concurrency, timeout};
+    use super::{concurrency, timeout, with_sweep};
+    use std::future::{pending, ready};
     use std::time::Duration;
 
     #[test]
@@ -381,5 +394,24 @@ mod tests {
         assert!(concurrency(None).unwrap() > 0);
         let said = format!("{:?}", concurrency(Some(0)).unwrap_err());
         assert!(said.contains("Use") && said.contains("1 or more"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_run_ends_when_the_sweep_has_ended_or_takes_too_long() {
+        let (release, released) = tokio::sync::oneshot::channel::<()>();
+        let sweep = tokio::spawn(async { drop(released.await) });
+        let mut run = std::pin::pin!(with_sweep(ready(7), sweep, Duration::MAX));
+        assert!(
+            futures::poll!(&mut run).is_pending(),
+            "the sweep is not waited for"
+        );
+        release.send(()).unwrap();
+        assert_eq!(run.await, (7, true));
+
+        let endless = tokio::spawn(pending());
+        assert_eq!(
+            with_sweep(ready(7), endless, Duration::from_millis(1)).await,
+            (7, false)
+        );
     }
 }
