@@ -80,6 +80,12 @@ fn a_job_says_which_of_its_stages_had_no_room() -> Result<()> {
         let repository = project(ladder)?;
         succeed(user.shipway(&["run"]).current_dir(&repository))?;
         let prepare = |name: &str| Ok(std::fs::write(repository.join("name"), name.repeat(1000))?);
+        // The last stages need a page or two: each number of pages is left to one of the accounts.
+        let ladder = Ladder {
+            first: ladder.first / 2,
+            step: 2,
+            ..*ladder
+        };
         ladder.climb("run", &prepare, &mut |_| {
             let output = finish(user.shipway(&["run"]).current_dir(&repository))?;
             places
@@ -180,7 +186,7 @@ fn a_completely_full_disk_can_be_freed() -> Result<()> {
         disk.leave(0)?;
         works(&["prune"])?;
         let pruned = works(&["prune", "--all"])?;
-        ensure!(pruned.contains("unpacked layers removed"), "{pruned}");
+        ensure!(pruned.contains("1 unpacked layer removed"), "{pruned}");
         disk.make_room()?;
         disk.is_tidy(user)
     })
