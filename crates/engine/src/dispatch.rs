@@ -37,16 +37,18 @@ pub(crate) async fn answer(engine: Arc<Inner>, request: Request<Incoming>) -> Re
             let query = Query::parse(request.uri().query().unwrap_or_default());
             // The query may hold build arguments: secrets, sometimes. It is not logged.
             tracing::debug!(%method, path, "request");
-            Box::pin(dispatch(
-                &engine,
-                endpoint,
-                Call {
-                    version,
-                    query,
-                    request,
-                },
-            ))
-            .await
+            let call = Call {
+                version,
+                query,
+                request,
+            };
+            if must_end(&endpoint) {
+                let task = tokio::spawn(async move { dispatch(&engine, endpoint, call).await });
+                task.await
+                    .unwrap_or_else(|_| Err(Failure::internal("the request ended early: this is a bug")))
+            } else {
+                Box::pin(dispatch(&engine, endpoint, call)).await
+            }
         }
         Err(error) => {
             intake::drain(request.into_body()).await;
@@ -71,6 +73,23 @@ pub(crate) async fn answer(engine: Arc<Inner>, request: Request<Incoming>) -> Re
         reply.headers_mut().remove(CONTENT_LENGTH);
     }
     reply
+}
+
+/// Whether a request is carried out though its client goes away in the middle: half of it would leave what nobody knows of, as a
+/// container without a name or a process that is said not to run.
+fn must_end(endpoint: &Endpoint) -> bool {
+    matches!(
+        endpoint,
+        Endpoint::Containers(ContainersEndpoint::Create | ContainersEndpoint::Prune)
+            | Endpoint::Container {
+                verb: ContainerVerb::Start | ContainerVerb::Restart | ContainerVerb::Remove,
+                ..
+            }
+            | Endpoint::Exec {
+                verb: ExecVerb::Start,
+                ..
+            }
+    )
 }
 
 async fn dispatch(engine: &Arc<Inner>, endpoint: Endpoint, call: Call) -> Result<Reply, Failure> {
@@ -140,7 +159,7 @@ async fn dispatch(engine: &Arc<Inner>, endpoint: Endpoint, call: Call) -> Result
         Endpoint::Volumes(CollectionVerb::Prune) => engine.prune_volumes(&call.query).await,
         Endpoint::Volume { volume, verb } => match verb {
             VolumeVerb::Inspect => engine.inspect_volume(&volume),
-            VolumeVerb::Remove => engine.remove_volume(&volume).await,
+            VolumeVerb::Remove => engine.remove_volume(&volume, &call.query).await,
         },
     }
 }

@@ -83,12 +83,12 @@ impl Events {
         }
     }
 
-    pub(crate) fn tell<const N: usize>(
+    pub(crate) fn tell<'a>(
         &self,
         kind: EventKind,
         action: &'static str,
         id: &str,
-        attributes: [(&str, String); N],
+        attributes: impl IntoIterator<Item = (&'a str, String)>,
     ) {
         let now = OffsetDateTime::now_utc();
         let attributes: BTreeMap<_, _> = attributes

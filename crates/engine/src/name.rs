@@ -137,4 +137,16 @@ mod tests {
         assert!(one != two && one.len() == 64 && one.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert_eq!(short(&one).len(), 12);
     }
+
+    /// Whatever is taken for a name is safe as a file's.
+    #[test]
+    fn foreign_names() {
+        shipway_testkit::Foreign::near(["web", "my_cache.v1-2", "..", "a/b"]).check_text(|text| {
+            if let Ok(name) = text.parse::<ResourceName>() {
+                assert_eq!(name.as_str(), text);
+                let mut parts = std::path::Path::new(text).components();
+                assert!(matches!(parts.next(), Some(std::path::Component::Normal(part)) if part == text));
+            }
+        });
+    }
 }

@@ -11,7 +11,7 @@ pub(crate) use mount::{MountPlan, MountSourcePlan};
 pub(crate) use port::{Exposed, PortPlan};
 
 use crate::failure::Failure;
-use crate::model::create::CreateBody;
+use crate::model::create::{CreateBody, EndpointConfig};
 use crate::name::ResourceName;
 
 /// More than any client asks for; a bound on what one request can make the engine do.
@@ -166,6 +166,14 @@ fn warnings(body: &CreateBody) -> Vec<String> {
         ("--group-add", !host.group_add.is_empty()),
         ("--dns", !host.dns.is_empty()),
         ("--read-only", host.readonly_rootfs),
+        (
+            "--ip",
+            body.networking_config
+                .endpoints_config
+                .values()
+                .flatten()
+                .any(EndpointConfig::asks_for_address),
+        ),
     ]
     .into_iter()
     .filter_map(|(flag, given)| given.then_some(flag))

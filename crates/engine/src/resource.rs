@@ -1,5 +1,6 @@
 //! Handlers of networks and volumes, over their tables.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -20,6 +21,8 @@ use crate::query::Query;
 use crate::reply::{self, Reply};
 use crate::volume::{Volume, VolumeBody};
 
+/// Bytes of the labels of one network or volume.
+const MOST_LABELS: usize = 16 << 10;
 /// The subnet of every pod.
 const SUBNET: &str = "198.18.0.0/16";
 
@@ -31,6 +34,17 @@ struct ConnectBody {
     container: String,
     #[serde(deserialize_with = "nullable")]
     endpoint_config: EndpointConfig,
+}
+
+/// Refuses labels that would take much memory: networks and volumes are kept as long as the engine.
+fn bound_labels(labels: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let size: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size > MOST_LABELS {
+        return Err(Failure::bad_request(format!(
+            "the labels come to {size} bytes: at most {MOST_LABELS} are kept"
+        )));
+    }
+    Ok(())
 }
 
 impl Inner {
@@ -71,6 +85,7 @@ impl Inner {
 
     pub(crate) async fn create_network(&self, call: Call) -> Result<Reply, Failure> {
         let body: NetworkBody = intake::json(call.request.into_body()).await?;
+        bound_labels(&body.labels)?;
         let name = body.name.clone();
         let id = self.networks().create(body)?;
         self.events
@@ -112,6 +127,11 @@ impl Inner {
         call: Call,
     ) -> Result<Reply, Failure> {
         let body: ConnectBody = intake::json(call.request.into_body()).await?;
+        if body.endpoint_config.asks_for_address() {
+            return Err(Failure::bad_request(
+                "--ip is not possible here: a container keeps the address that it got; others find it by its name",
+            ));
+        }
         let record = self.containers.find(&body.container)?;
         let Some(address) = record.container.address() else {
             return Err(Failure::bad_request(format!(
@@ -161,6 +181,7 @@ impl Inner {
 
     pub(crate) async fn create_volume(&self, call: Call) -> Result<Reply, Failure> {
         let body: VolumeBody = intake::json(call.request.into_body()).await?;
+        bound_labels(&body.labels)?;
         let (shown, name) = {
             let mut volumes = self.volumes();
             let volume = volumes.create(body)?;
@@ -180,8 +201,15 @@ impl Inner {
         Ok(reply::json(StatusCode::OK, &shown))
     }
 
-    pub(crate) async fn remove_volume(&self, asked: &str) -> Result<Reply, Failure> {
-        let name = self.volumes().remove(asked)?;
+    pub(crate) async fn remove_volume(&self, asked: &str, query: &Query) -> Result<Reply, Failure> {
+        let removed = self.volumes().remove(asked);
+        let name = match removed {
+            // With force, what is not there is as good as removed.
+            Err(failure) if query.flag("force") && failure.status() == StatusCode::NOT_FOUND => {
+                return Ok(reply::empty(StatusCode::NO_CONTENT));
+            }
+            removed => removed?,
+        };
         self.pod
             .remove_volume(name.as_str())
             .await

@@ -1,16 +1,18 @@
 //! Looking at a root without starting anything in it.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use crate::archive;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::keeper::Workplace;
 use crate::overlay::{self, Access};
 use crate::pattern;
-use crate::requests::{FileKind, FileStatus};
+use crate::requests::{ArchiveRoot, FileKind, FileStatus};
 use crate::rooted::rooted;
 use crate::spec::RootSpec;
 use crate::start;
@@ -27,10 +29,12 @@ fn enter(place: &Workplace<'_>, root: &RootSpec) -> Result<()> {
 /// What is at each path.
 pub(crate) fn stat(
     place: &Workplace<'_>,
-    root: &RootSpec,
+    root: &ArchiveRoot,
+    inside: Option<OwnedFd>,
     paths: &[PathBuf],
 ) -> Result<Vec<Option<FileStatus>>> {
-    enter(place, root)?;
+    archive::enter(place, root, inside, Access::View)?;
+    place.close_all_but(&[])?;
     paths.iter().map(|path| look(&rooted(path))).collect()
 }
 

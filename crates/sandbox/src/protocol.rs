@@ -11,8 +11,8 @@ use crate::ids::{ContainerId, ProcessId};
 use crate::limits::ProcessLimit;
 use crate::probe::{Finding, Question};
 use crate::requests::{
-    ApplyPlan, ApplyReport, ArchivePlan, ArchiveReport, DiffPlan, DiffReport, FileStatus, UnpackPlan,
-    UnpackReport,
+    ApplyPlan, ApplyReport, ArchivePlan, ArchiveReport, ArchiveRoot, DiffPlan, DiffReport, FileStatus,
+    UnpackPlan, UnpackReport,
 };
 use crate::spec::{ContainerSpec, ExitStatus, NetworkPlan, ProcessSpec, RootSpec};
 
@@ -91,7 +91,7 @@ pub(crate) enum Request {
     /// With the output.
     Diff(DiffPlan),
     Stat {
-        root: RootSpec,
+        root: ArchiveRoot,
         paths: Vec<PathBuf>,
     },
     Glob {

@@ -188,6 +188,8 @@ with_descriptor! {
         /// Entry names are relative to this directory of the root (`/`: the whole path). The directory itself becomes
         /// no entry.
         relative_to: PathBuf,
+        /// What all names begin with: the place of the root in another one. With one, the directory itself is an entry.
+        prefix: PathBuf,
         /// Whether a symbolic link named in `paths` is followed; those found below are entries of their own.
         follow: bool,
         /// Owner of every entry, in place of the true one.
@@ -206,6 +208,7 @@ impl ArchiveRequest {
             root,
             paths,
             relative_to: "/".into(),
+            prefix: PathBuf::new(),
             follow: false,
             owner: None,
             clamp_mtime: None,

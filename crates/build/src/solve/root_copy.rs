@@ -93,6 +93,7 @@ impl RootCopy<'_> {
                 root: ArchiveRoot::Root(self.root.clone()),
                 paths: vec![real.to_owned()],
                 relative_to: relative_to.to_owned(),
+                prefix: std::path::PathBuf::new(),
                 follow: false,
                 owner: target.owner,
                 clamp_mtime: Some(self.placing.epoch),

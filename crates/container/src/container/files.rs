@@ -3,7 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use shipway_sandbox::{ApplyRequest, ArchiveRequest, ArchiveRoot, FileStatus, Keeper, KeeperError, RootSpec};
+use shipway_sandbox::{
+    ApplyRequest, ArchiveRequest, ArchiveRoot, FileStatus, Keeper, KeeperError, MountSource, RootSpec,
+};
 
 use super::Container;
 use crate::ids::ContainerId;
@@ -32,21 +34,45 @@ pub enum FilesError {
     },
 }
 
+/// Where a path of a container is found.
+struct Place {
+    root: ArchiveRoot,
+    /// The path as seen from that root.
+    path: PathBuf,
+    /// Where the root is in the container.
+    mounted_at: PathBuf,
+}
+
 impl Container {
-    /// Writes a path, with all below it, as a tar to a pipe or file. Entry names are relative to `relative_to`. A
-    /// running container shows its mounts too, one that has ended only its own file system.
+    /// Writes a path, with all below it, as a tar to a pipe or file. Entry names are relative to `relative_to`, which is the
+    /// path itself or its parent. A running container shows its mounts too, one that does not run its own file system and
+    /// its volumes, each by its own path.
     ///
     /// # Errors
     /// When there is no such path, or the tar cannot be written.
     pub async fn archive(&self, path: &Path, relative_to: &Path, output: OwnedFd) -> Result<(), FilesError> {
-        let root = match self.running_id() {
-            Some(running) => ArchiveRoot::Container(running),
-            None => ArchiveRoot::Root(self.view()),
-        };
-        let mut request = ArchiveRequest::new(root, vec![path.to_owned()], output);
-        request.relative_to = relative_to.to_owned();
+        let place = self.place(path);
+        let mut request = ArchiveRequest::new(place.root, vec![place.path], output);
+        match relative_to.strip_prefix(&place.mounted_at) {
+            Ok(inside) => request.relative_to = Path::new("/").join(inside),
+            // The volume itself: it is named by its mount point.
+            Err(_) => request.prefix = path.file_name().map(PathBuf::from).unwrap_or_default(),
+        }
         self.on_files("read", path, move |keeper| keeper.archive(request).map(drop))
             .await
+    }
+
+    /// Writes its own file system, without anything that is mounted in it, as a tar to a pipe or file.
+    ///
+    /// # Errors
+    /// When the tar cannot be written.
+    pub async fn export(&self, output: OwnedFd) -> Result<(), FilesError> {
+        let root = ArchiveRoot::Root(self.view());
+        let request = ArchiveRequest::new(root, vec!["/".into()], output);
+        self.on_files("read", Path::new("/"), move |keeper| {
+            keeper.archive(request).map(drop)
+        })
+        .await
     }
 
     /// Extracts a tar from a pipe or file into a directory of it, which is made if it is missing.
@@ -54,27 +80,57 @@ impl Container {
     /// # Errors
     /// When the tar cannot be extracted.
     pub async fn extract(&self, tar: OwnedFd, target: &Path) -> Result<(), FilesError> {
-        let mut request = ApplyRequest::new(tar, self.inner.spec.root.clone(), target.to_owned());
+        let place = self.place(target);
+        let mut request = ApplyRequest::new(tar, self.inner.spec.root.clone(), place.path);
         // The overlay of a running container may be mounted but once: its files are reached through itself.
-        if let Some(running) = self.running_id() {
-            request.root = ArchiveRoot::Container(running);
+        if !matches!(place.root, ArchiveRoot::Root(_)) {
+            request.root = place.root;
         }
         self.on_files("write to", target, move |keeper| keeper.apply(request).map(drop))
             .await
     }
 
-    /// What is at a path of its own file system.
+    /// What is at a path of it, mounts as for [`Container::archive`].
     ///
     /// # Errors
     /// When the keeper cannot look.
     pub async fn stat(&self, path: &Path) -> Result<Option<FileStatus>, FilesError> {
-        let (root, wanted) = (self.view(), path.to_owned());
+        let place = self.place(path);
         self.on_files("look at", path, move |keeper| {
             keeper
-                .stat(&root, &[wanted])
+                .stat_in(place.root, &[place.path])
                 .map(|statuses| statuses.into_iter().next().flatten())
         })
         .await
+    }
+
+    /// A path in the container while it runs, else in the volume or the file system that it belongs to. A link that leads from
+    /// the file system into a volume is not seen to do so.
+    fn place(&self, path: &Path) -> Place {
+        let whole = |root| Place {
+            root,
+            path: path.to_owned(),
+            mounted_at: "/".into(),
+        };
+        if let Some(running) = self.running_id() {
+            return whole(ArchiveRoot::Container(running));
+        }
+        let keepers = self.pod.runtime().keeper_directory();
+        let mounts = self.inner.spec.mounts.iter().filter_map(|mount| {
+            let below = path.strip_prefix(&mount.target).ok()?;
+            match &mount.source {
+                MountSource::Keeper(volume) if keepers.join(volume).is_dir() => Some((mount, volume, below)),
+                _ => None,
+            }
+        });
+        match mounts.max_by_key(|(mount, ..)| mount.target.components().count()) {
+            Some((mount, volume, below)) => Place {
+                root: ArchiveRoot::Directory(volume.clone()),
+                path: Path::new("/").join(below),
+                mounted_at: mount.target.clone(),
+            },
+            None => whole(ArchiveRoot::Root(self.view())),
+        }
     }
 
     /// Its file system as it was left: the layers with its changes on top, read-only.

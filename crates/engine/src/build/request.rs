@@ -61,9 +61,20 @@ impl Asked {
             ("extrahosts", "--add-host"),
             ("squash", "--squash"),
             ("memory", "--memory"),
+            ("cpuquota", "--cpu-quota"),
+            ("cpusetcpus", "--cpuset-cpus"),
+            ("cpushares", "--cpu-shares"),
+            ("shmsize", "--shm-size"),
+            ("ulimits", "--ulimit"),
+            ("securityopt", "--security-opt"),
         ]
         .into_iter()
-        .filter_map(|(key, flag)| query.get(key).filter(|value| *value != "0").map(|_| flag))
+        .filter(|(key, _)| {
+            query
+                .get(key)
+                .is_some_and(|value| !matches!(value, "0" | "null" | "[]"))
+        })
+        .map(|(_, flag)| flag)
         .collect();
         if !ignored.is_empty() {
             warnings.push(format!("ignored by Shipway's engine: {}", ignored.join(", ")));
@@ -167,7 +178,31 @@ mod tests {
             let failure = Asked::new(&Query::parse(query)).unwrap_err();
             assert!(failure.message().contains(words), "{}", failure.message());
         }
+        let ignored = Asked::new(&Query::parse(
+            "ulimits=%5B%7B%7D%5D&shmsize=65536&securityopt=null",
+        ))
+        .unwrap();
+        assert_eq!(
+            ignored.warnings,
+            ["ignored by Shipway's engine: --shm-size, --ulimit"]
+        );
         let host = Asked::new(&Query::parse("networkmode=host&buildargs=null")).unwrap();
         assert_eq!((host.network, host.warnings.len()), (RunNetwork::Pod, 1));
+    }
+
+    /// What is taken keeps its bounds, and no name has a digest.
+    #[test]
+    fn foreign_requests() {
+        let seeds = [
+            "buildargs=%7B%22A%22%3A%221%22%7D&dockerfile=sub%2FDockerfile&labels=%7B%22l%22%3A%22v%22%7D&t=app&t=r.example%2Fapp%3A1",
+            "version=1&networkmode=host&platform=linux%2Farm64&ulimits=null&shmsize=1&q=1&nocache=1",
+        ];
+        shipway_testkit::Foreign::near(seeds).check_text(|text| {
+            if let Ok(asked) = Asked::new(&Query::parse(text)) {
+                assert!(asked.tags.len() <= MOST_TAGS);
+                assert!(asked.tags.iter().all(|tag| tag.digest.is_none()));
+                assert!(!asked.dockerfile.is_absolute());
+            }
+        });
     }
 }

@@ -65,3 +65,26 @@ fn moments_are_seconds_or_rfc_3339() {
     assert!(parse_moment("soon").is_none() && parse_moment("99999999999999999999").is_none());
     assert_eq!(rfc3339(None), "0001-01-01T00:00:00Z");
 }
+
+/// What is read as a moment is that moment when it is written; no span overflows.
+#[test]
+fn foreign_moments() {
+    let seeds = [
+        "1700000000",
+        "1700000000.123456789",
+        "2024-01-02T03:04:05.678Z",
+        "2024-01-02T03:04:05+14:00",
+        "1h30m1.5s",
+        "-300ms",
+        "24h",
+    ];
+    let now = OffsetDateTime::UNIX_EPOCH;
+    shipway_testkit::Foreign::near(seeds).check_text(|text| {
+        if let Some(moment) = parse_moment(text)
+            && moment.to_offset(time::UtcOffset::UTC).year() > 0
+        {
+            assert_eq!(parse_moment(&rfc3339(Some(moment))), Some(moment), "{text}");
+        }
+        let _ = parse_until(text, now);
+    });
+}

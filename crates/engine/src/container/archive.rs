@@ -41,19 +41,26 @@ impl Inner {
     pub(crate) async fn get_archive(&self, record: &Arc<Record>, query: &Query) -> Result<Reply, Failure> {
         let path = Asked::new(query)?;
         let status = self.status(record, &path).await?;
-        let mut reply = if path.contents && status.kind == FileKind::Directory {
-            let inner = path.clean.clone();
-            contents(record, inner).await?
-        } else {
-            let parent = path.clean.parent().unwrap_or(Path::new("/")).to_owned();
-            archive(record, path.clean.clone(), parent).await?
+        let mut reply = match path.top.filter(|_| status.kind == FileKind::Directory) {
+            Some(top) => contents(record, path.clean.clone(), top).await?,
+            None => {
+                let parent = path.clean.parent().unwrap_or(Path::new("/")).to_owned();
+                archive(record, path.clean.clone(), parent).await?
+            }
         };
         describe(&mut reply, &path, &status);
         Ok(reply)
     }
 
     pub(crate) async fn export_container(&self, record: &Arc<Record>) -> Result<Reply, Failure> {
-        archive(record, PathBuf::from("/"), PathBuf::from("/")).await
+        let writer = Arc::clone(record);
+        tar_stream::answer(|output| {
+            tokio::spawn(async move {
+                let exported = writer.container.export(output).await;
+                exported.map_err(|error| told(&error))
+            })
+        })
+        .await
     }
 
     /// `PUT`: the upload is taken first, so that the client reads whatever is answered.
@@ -92,8 +99,9 @@ impl Inner {
 /// The path of a request.
 struct Asked {
     clean: PathBuf,
-    /// `dir/.` means what is in the directory.
-    contents: bool,
+    /// What the names begin with when only what is in the directory is meant: `./` for `dir/.`, and `/` for `/`, in whose
+    /// place clients put the name of where it goes.
+    top: Option<&'static [u8]>,
 }
 
 impl Asked {
@@ -105,10 +113,14 @@ impl Asked {
             return Err(Failure::bad_request("the path is none"));
         }
         let clean = rooted(text);
-        Ok(Asked {
-            contents: text == "." || text.ends_with("/.") || clean == Path::new("/"),
-            clean,
-        })
+        let top: Option<&[u8]> = if text == "." || text.ends_with("/.") {
+            Some(b"./")
+        } else if clean == Path::new("/") {
+            Some(b"/")
+        } else {
+            None
+        };
+        Ok(Asked { clean, top })
     }
 }
 
@@ -156,8 +168,8 @@ async fn archive(record: &Arc<Record>, path: PathBuf, relative_to: PathBuf) -> R
     .await
 }
 
-/// The contents of a directory, named `./…`: what clients rename by.
-async fn contents(record: &Arc<Record>, directory: PathBuf) -> Result<Reply, Failure> {
+/// The contents of a directory, named below `top`: what clients rename by.
+async fn contents(record: &Arc<Record>, directory: PathBuf, top: &'static [u8]) -> Result<Reply, Failure> {
     let (plain, far) = pipe_with(PipeFlags::CLOEXEC)
         .map_err(|errno| Failure::internal(format!("cannot make a pipe: {errno}")))?;
     let writer = Arc::clone(record);
@@ -171,7 +183,7 @@ async fn contents(record: &Arc<Record>, directory: PathBuf) -> Result<Reply, Fai
     tar_stream::answer(|output| {
         tokio::spawn(async move {
             let (from, to) = (std::fs::File::from(plain), std::fs::File::from(output));
-            let renamed = tokio::task::spawn_blocking(move || rename_into_dot(from, to)).await;
+            let renamed = tokio::task::spawn_blocking(move || rename_below(top, from, to)).await;
             archiving
                 .await
                 .map_err(|_| "the archive's writer ended early".to_owned())??;
@@ -183,18 +195,18 @@ async fn contents(record: &Arc<Record>, directory: PathBuf) -> Result<Reply, Fai
     .await
 }
 
-/// Puts `./` before every name and a directory `./` before every entry.
-fn rename_into_dot(from: impl Read, to: impl Write) -> io::Result<()> {
+/// Puts `top` before every name and a directory of that name before every entry.
+fn rename_below(top: &[u8], from: impl Read, to: impl Write) -> io::Result<()> {
     let mut reader = tar::Archive::new(from);
     let mut writer = tar::Builder::new(to);
-    let mut top = tar::Header::new_gnu();
-    top.set_entry_type(tar::EntryType::Directory);
-    top.set_mode(0o755);
-    top.set_size(0);
-    append_as(&mut writer, top, b"./", None, io::empty())?;
+    let mut first = tar::Header::new_gnu();
+    first.set_entry_type(tar::EntryType::Directory);
+    first.set_mode(0o755);
+    first.set_size(0);
+    append_as(&mut writer, first, top, None, io::empty())?;
     for entry in reader.entries()? {
         let mut entry = entry?;
-        let below = |name: &[u8]| [b"./", name.strip_prefix(b"./").unwrap_or(name)].concat();
+        let below = |name: &[u8]| [top, name.strip_prefix(b"./").unwrap_or(name)].concat();
         let name = below(&entry.path_bytes());
         let kind = entry.header().entry_type();
         let target = entry.link_name_bytes().map(|target| match kind {

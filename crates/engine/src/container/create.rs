@@ -22,6 +22,9 @@ use crate::name::{ResourceName, identifier};
 use crate::plan::{self, Exposed, HostTarget, MountPlan, MountSourcePlan, NetworkPlan, Plan};
 use crate::reply::{self, Reply};
 
+/// Labels that come to more bytes are left out of events, of which many are kept.
+const MOST_TOLD_LABELS: usize = 16 << 10;
+
 /// The mounts of one container, sorted by who makes them.
 #[derive(Default)]
 struct Mounts {
@@ -78,7 +81,8 @@ impl Inner {
             _ => Network::Pod,
         };
         options.stdin_open = body.open_stdin;
-        options.stdin_stays_open = !body.stdin_once;
+        // Whoever leaves a terminal may come back to it.
+        options.stdin_stays_open = !body.stdin_once || body.tty;
         options.terminal = body.tty;
 
         let borrowed = self.pod.borrow_image(&self.scope, &image.manifest).await;
@@ -132,24 +136,23 @@ impl Inner {
         action: &'static str,
         more: [(&str, String); N],
     ) {
-        let image = record.body.image.clone();
-        let name = record.name().to_string();
-        match more.into_iter().next() {
-            Some(more) => {
-                self.events.tell(
-                    EventKind::Container,
-                    action,
-                    &record.id,
-                    [("image", image), ("name", name), more],
-                );
-            }
-            None => self.events.tell(
-                EventKind::Container,
-                action,
-                &record.id,
-                [("image", image), ("name", name)],
-            ),
-        }
+        let size: usize = record
+            .labels
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        let labels = record.labels.iter().filter(|_| size <= MOST_TOLD_LABELS);
+        let labels = labels.map(|(key, value)| (key.as_str(), value.clone()));
+        let own = [
+            ("image", record.body.image.clone()),
+            ("name", record.name().to_string()),
+        ];
+        self.events.tell(
+            EventKind::Container,
+            action,
+            &record.id,
+            labels.chain(own).chain(more),
+        );
     }
 
     fn pod_name(&self, container: &Container, name: &str) {

@@ -20,6 +20,7 @@ use crate::engine::Inner;
 use crate::failure::{Failure, told};
 use crate::hijack::{Framing, Hijack};
 use crate::intake;
+use crate::model::Words;
 use crate::model::create::{ExecBody, ExecStartBody};
 use crate::name::identifier;
 use crate::query::Query;
@@ -29,6 +30,9 @@ use crate::version::ApiVersion;
 /// Execs that are remembered, of all containers.
 const MOST_EXECS: usize = 512;
 
+/// Bytes of the commands and environments that are remembered with them.
+const MOST_KEPT: usize = 16 << 20;
+
 /// The execs of one engine.
 pub(crate) struct Execs {
     by_id: Mutex<BTreeMap<String, Arc<ExecRecord>>>,
@@ -36,6 +40,8 @@ pub(crate) struct Execs {
 
 struct ExecRecord {
     id: String,
+    /// The bytes of what the client sent.
+    size: usize,
     container: Arc<Record>,
     body: ExecBody,
     phase: Mutex<ExecPhase>,
@@ -73,12 +79,17 @@ impl Execs {
 
     fn add(&self, record: Arc<ExecRecord>) -> Result<(), Failure> {
         let mut by_id = self.lock();
-        if by_id.len() >= MOST_EXECS {
+        let fits = |by_id: &BTreeMap<String, Arc<ExecRecord>>| {
+            let kept: usize = by_id.values().map(|record| record.size).sum();
+            by_id.len() < MOST_EXECS && kept + record.size <= MOST_KEPT
+        };
+        if !fits(&by_id) {
             by_id.retain(|_, record| record.is_live());
         }
-        if by_id.len() >= MOST_EXECS {
+        if !fits(&by_id) {
             return Err(Failure::conflict(format!(
-                "there are {MOST_EXECS} processes of docker exec already"
+                "there are {MOST_EXECS} processes of docker exec already, or {} MiB of their commands",
+                MOST_KEPT >> 20
             )));
         }
         by_id.insert(record.id.clone(), record);
@@ -139,6 +150,7 @@ impl Inner {
         let id = identifier();
         let exec = ExecRecord {
             id: id.clone(),
+            size: size_of_body(&body),
             container: Arc::clone(record),
             body,
             phase: Mutex::new(ExecPhase::Created),
@@ -251,6 +263,17 @@ impl Inner {
         });
         Ok(reply::json(StatusCode::OK, &shown))
     }
+}
+
+fn size_of_body(body: &ExecBody) -> usize {
+    let kept =
+        |words: &[String]| -> usize { words.iter().map(|word| word.len() + size_of::<String>()).sum() };
+    let words = match &body.cmd {
+        None => 0,
+        Some(Words::One(word)) => word.len(),
+        Some(Words::Many(words)) => kept(words),
+    };
+    words + kept(&body.env) + body.user.len() + body.working_dir.len()
 }
 
 fn options(body: &ExecBody) -> ExecOptions {

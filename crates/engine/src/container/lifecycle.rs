@@ -181,11 +181,13 @@ impl Inner {
             None => self.stop_signal(record),
         };
         let ended = record.life.wait(WaitCondition::NotRunning);
-        record
-            .container
-            .kill(signal)
-            .await
-            .map_err(|error| Failure::internal(told(&error)))?;
+        if let Err(error) = record.container.kill(signal).await {
+            // It may have ended by itself, and nobody may have noted that yet.
+            let ending = record.container.running_id().is_none();
+            if !ending && record.life.is_running() {
+                return Err(Failure::internal(told(&error)));
+            }
+        }
         tokio::pin!(ended);
         let asked = async {
             match u64::try_from(seconds) {

@@ -134,6 +134,9 @@ impl Roster {
     pub(crate) fn rename(&self, record: &Record, name: ResourceName) -> Result<ResourceName, Failure> {
         let mut inner = self.lock();
         inner.refuse_taken(&name)?;
+        if !inner.by_id.contains_key(&record.id) {
+            return Err(Failure::no_such_container(&record.id));
+        }
         let old = record.name();
         inner.names.remove(&old);
         inner.names.insert(name.clone(), Some(record.id.clone()));

@@ -56,3 +56,39 @@ fn debug_shows_no_secret() {
         "{shown}"
     );
 }
+
+/// Whatever is read, no password is shown.
+#[test]
+fn foreign_credentials() {
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+    let seeds = [
+        r#"{"username":"ann","password":"hidden-word","serveraddress":"https://index.docker.io/v1/"}"#,
+        r#"{"auth":"YW5uOmhpZGRlbi13b3Jk","identitytoken":"hidden-word"}"#,
+        r#"{"r.example:5000":{"username":"ann","password":"hidden-word"},"https://index.docker.io/v1/":{"auth":null}}"#,
+    ];
+    shipway_testkit::Foreign::near(seeds).check(|bytes| {
+        let mut values: Vec<Vec<u8>> = vec![bytes.to_vec()];
+        values.extend([
+            BASE64_STANDARD.encode(bytes).into(),
+            BASE64_URL_SAFE.encode(bytes).into(),
+        ]);
+        for value in values {
+            let Ok(value) = http::HeaderValue::from_bytes(&value) else {
+                continue;
+            };
+            let headers = |name: &'static str| {
+                HeaderMap::from_iter([(http::HeaderName::from_static(name), value.clone())])
+            };
+            if let Some(config) = AuthConfig::from_headers(&headers("x-registry-auth"))
+                && !config.username.contains("hidden-word")
+                && !config.serveraddress.contains("hidden-word")
+            {
+                assert!(!config.is_empty());
+                assert!(!format!("{config:?}").contains("hidden-word"));
+            }
+            let map = AuthConfig::map_from_headers(&headers("x-registry-config"));
+            assert!(map.values().all(|config| !config.is_empty()));
+        }
+        let _ = AuthConfig::from_json(bytes);
+    });
+}

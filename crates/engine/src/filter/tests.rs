@@ -74,3 +74,25 @@ fn labels_are_joined_by_and() {
             .admits_labels(&labels)
     );
 }
+
+/// What is taken has only known keys, and truths that are some.
+#[test]
+fn foreign_filters() {
+    let seeds = [
+        r#"{"label":{"a=b":true},"dangling":{"true":true}}"#,
+        r#"{"label":["a=b","c"],"until":["24h"],"label!":["d"]}"#,
+        r#"{"until":{"2024-01-02T03:04:05Z":true},"all":["1"]}"#,
+    ];
+    let known = ["label", "label!", "dangling", "until", "all"];
+    shipway_testkit::Foreign::near(seeds).check_text(|text| {
+        let Ok(filters) = filters(text, &known) else {
+            return;
+        };
+        assert!(filters.wanted.keys().all(|key| known.contains(&key.as_str())));
+        for key in ["dangling", "all"] {
+            assert!(filters.values(key).is_empty() || filters.truth(key).is_some());
+        }
+        assert_eq!(filters.until.is_some(), !filters.values("until").is_empty());
+        let _ = filters.admits_labels(&BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+    });
+}

@@ -71,3 +71,45 @@ fn stream_formats_are_named_since_1_42() {
     assert_eq!(Framing::of(false).content_type(version("v1.41")), RAW);
     assert_eq!(Framing::of(true).content_type(version("v1.47")), RAW);
 }
+
+/// What a client sends reaches the process as it came, and what the process says comes back in frames that add up to it.
+#[test]
+fn foreign_streams() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let seeds: [&[u8]; 4] = [
+        b"ls -l\nexit\n",
+        b"\x01\0\0\0\0\0\0\x04ls\n",
+        b"\x03\x10\x11\x1b[A\r",
+        b"GET /_ping HTTP/1.1\r\nUpgrade: tcp\r\n\r\n",
+    ];
+    shipway_testkit::Foreign::near(seeds).check(|bytes| {
+        runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            let (input, mut process) = tokio::io::duplex(1 << 20);
+            let echo = async move {
+                let mut read = Vec::new();
+                process.read_to_end(&mut read).await.unwrap();
+                (FrameStream::Stdout, Bytes::from(read))
+            };
+            let output = Box::pin(futures::stream::once(echo));
+            let pumping = tokio::spawn(pump(server, Framing::Multiplexed, output, Some(input)));
+            client.write_all(bytes).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).await.unwrap();
+            drop(client);
+            pumping.await.unwrap();
+            let (mut rest, mut joined) = (received.as_slice(), Vec::new());
+            while let Some((header, after)) = rest.split_first_chunk::<8>() {
+                assert_eq!(header[..4], [1, 0, 0, 0]);
+                let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]) as usize;
+                joined.extend_from_slice(&after[..length]);
+                rest = &after[length..];
+            }
+            assert!(rest.is_empty() && joined == bytes);
+        });
+    });
+}

@@ -199,6 +199,25 @@ pub(crate) struct NetworkingConfig {
 pub(crate) struct EndpointConfig {
     #[serde(deserialize_with = "nullable")]
     pub(crate) aliases: Vec<String>,
+    #[serde(rename = "IPAMConfig", deserialize_with = "nullable")]
+    address: AddressRequest,
+}
+
+/// `--ip`, `--ip6`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct AddressRequest {
+    #[serde(rename = "IPv4Address", deserialize_with = "nullable")]
+    v4: String,
+    #[serde(rename = "IPv6Address", deserialize_with = "nullable")]
+    v6: String,
+}
+
+impl EndpointConfig {
+    /// Whether a certain address is asked for.
+    pub(crate) fn asks_for_address(&self) -> bool {
+        !self.address.v4.is_empty() || !self.address.v6.is_empty()
+    }
 }
 
 /// The body of `POST /containers/{id}/exec`.
@@ -262,5 +281,22 @@ mod tests {
         let start: ExecStartBody = serde_json::from_str("{}").unwrap();
         assert!(!start.detach);
         assert!(serde_json::from_str::<CreateBody>(r#"{"Env":3}"#).is_err());
+    }
+
+    /// Bodies that are read but by no plan: what comes of one is no larger than it.
+    #[test]
+    fn foreign_exec_bodies() {
+        let seeds = [
+            r#"{"AttachStdin":true,"AttachStdout":true,"Tty":false,"Env":["A=b"],"Cmd":["sh","-c","x"],"User":"0","WorkingDir":"/a"}"#,
+            r#"{"Cmd":"true","Env":null,"Detach":true}"#,
+        ];
+        shipway_testkit::Foreign::near(seeds).check(|bytes| {
+            if let Ok(body) = serde_json::from_slice::<ExecBody>(bytes) {
+                let words: Vec<String> = body.cmd.map(Vec::from).unwrap_or_default();
+                let size = words.iter().chain(&body.env).map(String::len).sum::<usize>();
+                assert!(size <= bytes.len());
+            }
+            let _ = serde_json::from_slice::<ExecStartBody>(bytes);
+        });
     }
 }

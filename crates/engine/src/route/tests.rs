@@ -134,3 +134,35 @@ proptest! {
         prop_assert_eq!(endpoint("GET", &path), image(&name, ImageVerb::Inspect));
     }
 }
+
+/// What is found is the same with and without a version, and what is said of what is not stays short.
+#[test]
+fn foreign_paths() {
+    let seeds = [
+        "/v1.41/containers/abc/json",
+        "/v1.47/images/registry.example:5000/a/b/c:tag/push",
+        "/exec/0123/start",
+        "/networks/ci/disconnect",
+        "/volumes/prune",
+        "/distribution/a/b/json",
+        "/v1.24/images/a%2Fb/json",
+        "//_ping/",
+    ];
+    shipway_testkit::Foreign::near(seeds).check_text(|path| {
+        for method in ["GET", "POST", "DELETE", "PUT", "HEAD"] {
+            let method: Method = method.parse().unwrap();
+            match route(&method, path) {
+                Ok((_, endpoint)) => {
+                    let versioned = path.split('/').find(|segment| !segment.is_empty());
+                    if versioned.is_some_and(|first| ApiVersion::from_segment(first).is_none())
+                        && path.len() + 6 <= LONGEST_PATH
+                    {
+                        let again = route(&method, &format!("/v1.41/{path}"));
+                        assert_eq!(again.unwrap().1, endpoint);
+                    }
+                }
+                Err(error) => assert!(error.to_string().len() < 4096),
+            }
+        }
+    });
+}

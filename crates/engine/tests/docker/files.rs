@@ -9,7 +9,9 @@ tests![
     copy_out_and_in,
     named_and_anonymous_volumes,
     paths_of_the_view,
-    export
+    export,
+    what_runs_is_exported_without_its_mounts,
+    copies_reach_volumes,
 ];
 
 async fn copy_out_and_in(docker: Peer) {
@@ -192,5 +194,113 @@ async fn export(docker: Peer) {
         names.iter().any(|name| name.ends_with("tmp/made"))
             && names.iter().any(|name| name.ends_with("bin/busybox"))
     );
+    house.close().await;
+}
+
+async fn what_runs_is_exported_without_its_mounts(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    house
+        .ok(&[
+            "run",
+            "-d",
+            "--name",
+            "live",
+            "-v",
+            "/volume",
+            "busybox",
+            "sh",
+            "-c",
+            "echo mine > /mine; echo not > /volume/not; cat /tmp/none; sleep 600",
+        ])
+        .await;
+    house
+        .ok(&[
+            "exec",
+            "live",
+            "sh",
+            "-c",
+            "until test -e /volume/not; do :; done",
+        ])
+        .await;
+    let names = |archive: &str| {
+        let file = std::fs::File::open(house.path(archive)).unwrap();
+        let mut archive = tar::Archive::new(file);
+        let entries = archive.entries().unwrap();
+        entries
+            .map(|entry| {
+                let path = entry.unwrap().path().unwrap().into_owned();
+                path.to_str().unwrap().trim_matches(['.', '/']).to_owned()
+            })
+            .collect::<Vec<_>>()
+    };
+    house.ok(&["export", "-o", "whole.tar", "live"]).await;
+    let exported = names("whole.tar");
+    assert!(exported.contains(&"mine".to_owned()), "{exported:?}");
+    for mounted in ["proc/", "sys/", "volume/"] {
+        assert!(
+            !exported.iter().any(|name| name.starts_with(mounted)),
+            "{mounted} is there"
+        );
+    }
+    // As is the root by copy, which has the volumes.
+    let copied = house.docker(&["cp", "live:/", "copy"]).await;
+    assert_eq!(copied.code, Some(0), "{copied:?}");
+    assert!(house.path("copy/volume/not").exists());
+    assert!(!house.path("copy/proc/self").exists());
+    house.close().await;
+}
+
+async fn copies_reach_volumes(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    write(&house.path("in"), "fed\n");
+    let read = |path: &str| std::fs::read_to_string(house.path(path)).unwrap();
+    // What is copied before the start is there when it runs, in whatever container has the volume.
+    house
+        .ok(&["create", "--name", "holder", "-v", "data:/data", "busybox"])
+        .await;
+    house.ok(&["cp", "in", "holder:/data/new"]).await;
+    let shared = ["run", "--rm", "--volumes-from", "holder", "busybox"];
+    assert_eq!(
+        house.ok(&[&shared[..], &["cat", "/data/new"]].concat()).await,
+        "fed"
+    );
+    // Out of it again, though nothing runs: a file, what is in the volume, and the volume.
+    house.ok(&["cp", "holder:/data/new", "file"]).await;
+    assert_eq!(read("file"), "fed\n");
+    house.ok(&["cp", "holder:/data/.", "inner"]).await;
+    assert_eq!(read("inner/new"), "fed\n");
+    house.ok(&["cp", "holder:/data", "whole"]).await;
+    assert_eq!(read("whole/new"), "fed\n");
+    std::fs::create_dir(house.path("there")).unwrap();
+    house.ok(&["cp", "holder:/data", "there"]).await;
+    assert_eq!(read("there/data/new"), "fed\n");
+
+    // The same of what runs, and out of memory too.
+    let script = "echo up > /memory/up; sleep 600";
+    house
+        .ok(&[
+            "run",
+            "-d",
+            "--name",
+            "live",
+            "-v",
+            "data:/data",
+            "--tmpfs",
+            "/memory",
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ])
+        .await;
+    house
+        .ok(&["exec", "live", "sh", "-c", "until test -e /memory/up; do :; done"])
+        .await;
+    house.ok(&["cp", "live:/data/new", "running"]).await;
+    assert_eq!(read("running"), "fed\n");
+    house.ok(&["cp", "live:/memory/up", "memory"]).await;
+    assert_eq!(read("memory"), "up\n");
+    house.ok(&["cp", "in", "live:/memory/in"]).await;
+    assert_eq!(house.ok(&["exec", "live", "cat", "/memory/in"]).await, "fed");
     house.close().await;
 }

@@ -1,9 +1,10 @@
 //! What the command line never sends but others do: no Host header, too new a version, unknown routes, TLS.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shipway_engine::certificates::CertificateAuthority;
+use shipway_sandbox::IdMap;
 use shipway_testkit::Peer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
@@ -11,7 +12,13 @@ use tokio::net::{TcpListener, UnixStream};
 use crate::harness::tests;
 use crate::house::{House, write};
 
-tests![raw_requests, rubbish_is_survived, mutual_tls];
+tests![
+    raw_requests,
+    rubbish_is_survived,
+    a_terminal_can_be_left_and_taken_up_again,
+    a_client_that_leaves_leaves_nothing_half_made,
+    mutual_tls,
+];
 
 /// One exchange over the socket, until the engine closes it.
 async fn exchange(house: &House, request: &str) -> String {
@@ -87,6 +94,78 @@ async fn rubbish_is_survived(docker: Peer) {
         house.ok(&["run", "--rm", "busybox", "echo", "alive"]).await,
         "alive"
     );
+    house.close().await;
+}
+
+async fn a_terminal_can_be_left_and_taken_up_again(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    house
+        .ok(&["create", "-it", "--name", "talk", "busybox", "cat"])
+        .await;
+    house.ok(&["start", "talk"]).await;
+    for word in ["first", "second"] {
+        let mut stream = UnixStream::connect(house.socket()).await.unwrap();
+        let request = "POST /v1.41/containers/talk/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: x\r\n\
+            Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        let heard = async |stream: &mut UnixStream, said: &mut String, end: &str| {
+            while !said.contains(end) {
+                let mut bytes = [0; 256];
+                let read = stream.read(&mut bytes).await.unwrap();
+                assert!(read > 0, "it ends early: {said}");
+                said.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            }
+        };
+        heard(&mut stream, &mut said, "\r\n\r\n").await;
+        stream.write_all(format!("{word}\n").as_bytes()).await.unwrap();
+        // The terminal says it, and the program.
+        let twice = format!("{word}\r\n{word}\r\n");
+        let hearing = heard(&mut stream, &mut said, &twice);
+        tokio::time::timeout(Duration::from_secs(30), hearing)
+            .await
+            .unwrap_or_else(|_| panic!("nobody reads {word}"));
+    }
+    house.close().await;
+}
+
+async fn a_client_that_leaves_leaves_nothing_half_made(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    let body = r#"{"Image":"busybox"}"#;
+    for number in 0..40 {
+        let request = format!(
+            "POST /containers/create?name=left{number} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = UnixStream::connect(house.socket()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Gone a little later each time: at some time in the middle.
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(number) {
+            tokio::task::yield_now().await;
+        }
+    }
+    // What is made is known, so that it can be removed.
+    let keepers = house
+        .runtime
+        .data()
+        .join("keeper")
+        .join(IdMap::detect().unwrap().class());
+    let containers = keepers.join(house.pod.directory()).join("containers");
+    let settled = async {
+        loop {
+            let known = house.ok(&["ps", "-aq"]).await.lines().count();
+            let made = std::fs::read_dir(&containers).unwrap().count();
+            if made == known && made > 0 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), settled)
+        .await
+        .expect("what was made is known");
+    house.ok(&["container", "prune", "-f"]).await;
+    assert_eq!(std::fs::read_dir(&containers).unwrap().count(), 0);
     house.close().await;
 }
 

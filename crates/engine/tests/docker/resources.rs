@@ -62,6 +62,15 @@ async fn networks_come_and_go(docker: Peer) {
         .failed(125, "not found");
     house.ok(&["network", "disconnect", "ci", "member"]).await;
     house
+        .docker(&["network", "connect", "--ip", "198.18.0.77", "ci", "member"])
+        .await
+        .failed(1, "--ip");
+    house.ok(&["volume", "rm", "-f", "none-such"]).await;
+    house
+        .docker(&["volume", "rm", "none-such"])
+        .await
+        .failed(1, "such volume");
+    house
         .ok(&["network", "connect", "--alias", "late", "ci", "member"])
         .await;
     house.ok(&["rm", "-f", "member"]).await;

@@ -75,6 +75,25 @@ async fn events_are_told(docker: Peer) {
         events.lines().collect::<Vec<_>>(),
         ["create", "attach", "start", "die", "destroy"]
     );
+    house
+        .ok(&["create", "--name", "labelled", "--label", "role=web", "busybox"])
+        .await;
+    let labelled = [
+        "events",
+        "--since",
+        "10m",
+        "--until",
+        "0s",
+        "--filter",
+        "label=role=web",
+        "--format",
+        "{{.Action}} {{.Actor.Attributes.role}}",
+    ];
+    // The client leaves out the second that is not over.
+    let heard = async { while house.ok(&labelled).await != "create web" {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), heard)
+        .await
+        .expect("the event");
     house.close().await;
 }
 

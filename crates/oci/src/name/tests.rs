@@ -106,3 +106,31 @@ proptest! {
         }
     }
 }
+
+/// Whatever is taken is itself again, short enough for a path, and leads out of none.
+#[test]
+fn foreign_names() {
+    let seeds = [
+        "registry.example.com:5000",
+        "[2001:db8::1]:443",
+        "localhost",
+        "group/sub__project/image-name.x",
+        "v1.2.3-rc.1_x",
+    ];
+    shipway_testkit::Foreign::near(seeds).check_text(|text| {
+        if let Ok(name) = text.parse::<RegistryName>() {
+            assert_eq!(name.as_str().parse().as_ref(), Ok(&name));
+            assert!(!name.host().is_empty() && !name.as_str().contains('/'));
+        }
+        if let Ok(name) = text.parse::<RepositoryName>() {
+            assert!(name.as_str() == text && text.len() <= 255);
+            assert!(
+                name.components()
+                    .all(|part| !part.is_empty() && !part.starts_with('.'))
+            );
+        }
+        if let Ok(tag) = text.parse::<Tag>() {
+            assert!(tag.as_str() == text && text.len() <= 128 && !text.starts_with('.'));
+        }
+    });
+}

@@ -91,7 +91,12 @@ pub(crate) fn diff(place: &Workplace<'_>, plan: &DiffPlan, output: OwnedFd) -> R
 }
 
 /// Makes the root of a request this process's root.
-fn enter(place: &Workplace<'_>, root: &ArchiveRoot, inside: Option<OwnedFd>, access: Access) -> Result<()> {
+pub(crate) fn enter(
+    place: &Workplace<'_>,
+    root: &ArchiveRoot,
+    inside: Option<OwnedFd>,
+    access: Access,
+) -> Result<()> {
     match (root, inside) {
         (ArchiveRoot::Root(root), _) => overlay::enter(place.directory, root, access),
         (ArchiveRoot::Directory(path), _) => {

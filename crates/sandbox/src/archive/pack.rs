@@ -22,7 +22,13 @@ pub(super) fn pack(plan: &ArchivePlan, output: OwnedFd) -> Result<ArchiveReport>
             path: path.clone(),
             reason: format!("is not below {}", relative_to.display()),
         })?;
-        pack_one(&mut emitter, &path, name, plan.follow)?;
+        // Joined only where there is something to join: it would end in a slash.
+        let name = match (plan.prefix.as_os_str().is_empty(), name.as_os_str().is_empty()) {
+            (true, _) => name.to_owned(),
+            (false, true) => plan.prefix.clone(),
+            (false, false) => plan.prefix.join(name),
+        };
+        pack_one(&mut emitter, &path, &name, plan.follow)?;
     }
     emitter.finish()
 }
@@ -35,8 +41,8 @@ fn pack_one(emitter: &mut Emitter, path: &Path, name: &Path, follow: bool) -> Re
     } else {
         path.to_owned()
     };
-    let mut pending = vec![start.clone()];
-    while let Some(current) = pending.pop() {
+    let mut pending = vec![(start.clone(), None)];
+    while let Some((current, parent_device)) = pending.pop() {
         let status = match rustix::fs::lstat(&current) {
             Ok(status) => status,
             // Somebody removed it since its directory was listed.
@@ -57,9 +63,24 @@ fn pack_one(emitter: &mut Emitter, path: &Path, name: &Path, follow: bool) -> Re
         if !entry.as_os_str().is_empty() {
             emitter.file(&current, entry.as_os_str().as_bytes(), &status)?;
         }
-        if is_directory {
-            pending.extend(entries_reversed(&current)?);
+        let is_mounted = parent_device.is_some_and(|device| device != status.st_dev);
+        if is_directory && !(is_mounted && is_of_the_kernel(&current)) {
+            let below = entries_reversed(&current)?.into_iter();
+            pending.extend(below.map(|path| (path, Some(status.st_dev))));
         }
     }
     Ok(())
+}
+
+/// Whether a directory is the kernel talking: what a running container has at `/proc` and `/sys` is no file of anybody.
+fn is_of_the_kernel(directory: &Path) -> bool {
+    const KINDS: &[i64] = &[
+        0x9fa0,      // proc
+        0x6265_6572, // sysfs
+        0x1cd1,      // devpts
+        0x1980_0202, // mqueue
+        0x0027_e0eb, // cgroup
+        0x6367_7270, // cgroup2
+    ];
+    rustix::fs::statfs(directory).is_ok_and(|status| KINDS.contains(&status.f_type))
 }

@@ -7,8 +7,8 @@ use super::{Keeper, unexpected};
 use crate::error::Result;
 use crate::protocol::{Answer, Request};
 use crate::requests::{
-    ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, DiffReport, DiffRequest, FileStatus,
-    UnpackReport, UnpackRequest,
+    ApplyReport, ApplyRequest, ArchiveReport, ArchiveRequest, ArchiveRoot, DiffReport, DiffRequest,
+    FileStatus, UnpackReport, UnpackRequest,
 };
 use crate::spec::RootSpec;
 use crate::wire;
@@ -111,13 +111,13 @@ impl Keeper {
 
     /// What is at each path of a root; links on the way are followed inside it, the last one is not.
     pub fn stat(&self, root: &RootSpec, paths: &[PathBuf]) -> Result<Vec<Option<FileStatus>>> {
-        match self.answer(
-            Request::Stat {
-                root: root.clone(),
-                paths: paths.to_vec(),
-            },
-            &[],
-        )? {
+        self.stat_in(root.clone().into(), paths)
+    }
+
+    /// The same for roots of every kind.
+    pub fn stat_in(&self, root: ArchiveRoot, paths: &[PathBuf]) -> Result<Vec<Option<FileStatus>>> {
+        let paths = paths.to_vec();
+        match self.answer(Request::Stat { root, paths }, &[])? {
             Answer::Statuses(statuses) => Ok(statuses),
             _ => Err(unexpected("stat")),
         }

@@ -265,6 +265,11 @@ impl<'socket> Server<'socket> {
                 let inside = self.init_of(&plan.root)?;
                 self.employ(id, None, Job::Archive { plan, inside }, fds)?;
             }
+            Request::Stat { root, paths } => {
+                let inside = self.init_of(&root)?;
+                let job = Job::Stat { root, paths, inside };
+                self.employ(id, None, job, fds)?;
+            }
             Request::Apply(plan) => {
                 let inside = self.init_of(&plan.root)?;
                 self.employ(id, None, Job::Apply { plan, inside }, fds)?;

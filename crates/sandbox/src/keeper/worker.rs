@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -13,7 +14,7 @@ use crate::ids::{ContainerId, ProcessId};
 use crate::inspect;
 use crate::probe;
 use crate::protocol::{Answer, Reply, Request, Streams};
-use crate::requests::{ApplyPlan, ArchivePlan};
+use crate::requests::{ApplyPlan, ArchivePlan, ArchiveRoot};
 use crate::spec::ProcessSpec;
 use crate::start;
 use crate::sys::{self, Fork};
@@ -34,6 +35,11 @@ pub(super) enum Job {
         inside: Option<OwnedFd>,
     },
     Start(start::Order),
+    Stat {
+        root: ArchiveRoot,
+        paths: Vec<PathBuf>,
+        inside: Option<OwnedFd>,
+    },
     Exec {
         container: ContainerId,
         init: OwnedFd,
@@ -165,6 +171,9 @@ fn work(place: &Workplace<'_>, job: Job, fds: Vec<OwnedFd>) -> Result<(Answer, V
             spec,
             streams,
         } => start::execute(place, container, init, process, &spec, streams, fds),
+        Job::Stat { root, paths, inside } => {
+            inspect::stat(place, &root, inside, &paths).map(|found| (Answer::Statuses(found), Vec::new()))
+        }
         Job::Apply { plan, inside } => archive::apply(place, &plan, inside, one(fds)?)
             .map(|report| (Answer::Applied(report), Vec::new())),
         Job::Files(Request::ConnectTcp(address)) => {
@@ -186,7 +195,6 @@ fn files(place: &Workplace<'_>, request: Request, fds: Vec<OwnedFd>) -> Result<A
         Request::Sizes { path } => crate::usage::sizes(place.directory, &path).map(Answer::Sizes),
         Request::Unpack(plan) => archive::unpack(place, &plan, one(fds)?).map(Answer::Unpacked),
         Request::Diff(plan) => archive::diff(place, &plan, one(fds)?).map(Answer::Diffed),
-        Request::Stat { root, paths } => inspect::stat(place, &root, &paths).map(Answer::Statuses),
         Request::Glob { root, pattern } => inspect::glob(place, &root, &pattern).map(Answer::Paths),
         Request::ResolveUser { root, user } => {
             let (uid, gid) = inspect::resolve_user(place, &root, &user)?;

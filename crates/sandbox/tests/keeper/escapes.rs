@@ -310,6 +310,7 @@ fn targets_and_sources_lead_nowhere_outside() {
                 root: ArchiveRoot::Container(inside.container),
                 paths: vec![format!("/proc/self/fd/{number}/base").into()],
                 relative_to: "/".into(),
+                prefix: std::path::PathBuf::new(),
                 follow: true,
                 owner: None,
                 clamp_mtime: None,

@@ -27,7 +27,7 @@ fn contents_are_named_below_the_dot() {
     let long = "d/".repeat(80) + "end";
     plain.append_data(&mut file, &long, io::empty()).unwrap();
     let mut renamed = Vec::new();
-    rename_into_dot(plain.into_inner().unwrap().as_slice(), &mut renamed).unwrap();
+    rename_below(b"./", plain.into_inner().unwrap().as_slice(), &mut renamed).unwrap();
     let mut archive = tar::Archive::new(renamed.as_slice());
     let entries: Vec<(String, u32)> = archive
         .entries()
@@ -49,11 +49,11 @@ fn contents_are_named_below_the_dot() {
 fn paths_are_cleaned_and_a_dot_at_the_end_means_contents() {
     let asked = |text: &str| {
         let asked = Asked::new(&Query::parse(&format!("path={text}"))).unwrap();
-        (asked.clean.to_str().unwrap().to_owned(), asked.contents)
+        (asked.clean.to_str().unwrap().to_owned(), asked.top)
     };
-    assert_eq!(asked("/etc/."), ("/etc".to_owned(), true));
-    assert_eq!(asked("etc/../var/x"), ("/var/x".to_owned(), false));
-    assert_eq!(asked("/"), ("/".to_owned(), true));
+    assert_eq!(asked("/etc/."), ("/etc".to_owned(), Some(&b"./"[..])));
+    assert_eq!(asked("etc/../var/x"), ("/var/x".to_owned(), None));
+    assert_eq!(asked("/"), ("/".to_owned(), Some(&b"/"[..])));
     assert!(Asked::new(&Query::parse("")).is_err());
 }
 
