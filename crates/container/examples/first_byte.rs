@@ -14,7 +14,7 @@ use shipway_container::{
 };
 use shipway_registry::{Client, ClientOptions};
 use shipway_sandbox::IdMap;
-use shipway_store::{Scope, Store};
+use shipway_store::{Meter, Scope, Store};
 
 fn main() -> anyhow::Result<()> {
     shipway_sandbox::enter_keeper_if_asked();
@@ -40,6 +40,7 @@ async fn measure() -> anyhow::Result<()> {
             name: "warm".into(),
             egress: egress.clone(),
             excess: ExcessSignal::default(),
+            written: Meter::default(),
         })
         .await?;
     let started = Instant::now();
@@ -59,6 +60,7 @@ async fn measure() -> anyhow::Result<()> {
                     name: "pod".into(),
                     egress: egress.clone(),
                     excess: ExcessSignal::default(),
+                    written: Meter::default(),
                 })
                 .await?;
             times[0].push(start.elapsed());

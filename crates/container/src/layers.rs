@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use shipway_oci::{Descriptor, Digest, chain_ids};
-use shipway_sandbox::{Keeper, KeeperError};
-use shipway_store::Store;
+use shipway_sandbox::{DiskUsage, Keeper, KeeperError};
+use shipway_store::{Meter, Store};
 use tokio::sync::Semaphore;
 
 pub(crate) use boot::Boot;
@@ -160,6 +160,7 @@ impl Layers {
         &self,
         keeper: &Keeper,
         scratch: &Path,
+        written: &Meter,
         diff_ids: &[Digest],
         blobs: &[Descriptor],
     ) -> Result<Vec<LayerPath>, LayerError> {
@@ -183,7 +184,7 @@ impl Layers {
                     below: paths[..index].to_vec(),
                     scratch: scratch.to_owned(),
                 };
-                work.push(self.unpack(keeper, chain, job));
+                work.push(self.unpack(keeper, written, chain, job));
             }
         }
         let mut again = Vec::new();
@@ -194,7 +195,7 @@ impl Layers {
         // Directories that a layer implies look as they do below; these had to wait until there is a below.
         again.sort_by_key(|(_, job): &(Digest, Job)| job.below.len());
         for (chain, job) in again {
-            self.unpack(keeper, &chain, job).await?;
+            self.unpack(keeper, written, &chain, job).await?;
         }
         Ok(paths)
     }
@@ -203,6 +204,7 @@ impl Layers {
     async fn unpack(
         &self,
         keeper: &Keeper,
+        written: &Meter,
         chain: &Digest,
         job: Job,
     ) -> Result<Option<(Digest, Job)>, LayerError> {
@@ -214,7 +216,7 @@ impl Layers {
             let _turn = turn.lock().await;
             match self.find(chain) {
                 Some(_) => Ok(None),
-                None => self.unpack_alone(keeper, chain, job).await,
+                None => self.unpack_alone(keeper, written, chain, job).await,
             }
         };
         let mut busy = self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -228,6 +230,7 @@ impl Layers {
     async fn unpack_alone(
         &self,
         keeper: &Keeper,
+        written: &Meter,
         chain: &Digest,
         job: Job,
     ) -> Result<Option<(Digest, Job)>, LayerError> {
@@ -238,26 +241,36 @@ impl Layers {
             .all(|path| self.inner.directory.join(path).is_dir());
         let started = std::time::Instant::now();
         let (store, keeper, chain) = (self.inner.store.clone(), keeper.clone(), chain.clone());
-        let layer = job.blob.digest.clone();
+        let (layer, written) = (job.blob.digest.clone(), written.clone());
         let done = tokio::task::spawn_blocking(move || {
             let tree = job.run(&store, &keeper)?;
             if tree.implied > 0 && !below_is_there {
                 tree.discard(&keeper);
                 return Ok(Some((chain, job)));
             }
-            tracing::debug!(%chain, elapsed = ?started.elapsed(), entries = tree.entries, "unpacked a layer");
-            place(&keeper, &tree.path, &chain)?;
+            tracing::debug!(%chain, elapsed = ?started.elapsed(), entries = tree.holds.files, "unpacked a layer");
+            place(&keeper, &tree.path, &chain, tree.holds, &written)?;
             Ok(None)
         });
         done.await.map_err(|_| LayerError::Thread { layer })?
     }
 }
 
-/// Makes a whole directory the layer of that chain id. When there is one already, this one is dropped.
-pub(crate) fn place(keeper: &Keeper, tree: &Path, chain: &Digest) -> Result<LayerPath, LayerError> {
+/// Makes a whole directory, which holds so much, the layer of that chain id, and counts it for who wrote it. When there is one
+/// already, this one is dropped.
+pub(crate) fn place(
+    keeper: &Keeper,
+    tree: &Path,
+    chain: &Digest,
+    holds: DiskUsage,
+    written: &Meter,
+) -> Result<LayerPath, LayerError> {
     let path = LayerPath::of_chain(chain);
     match keeper.rename(tree, path.as_path()) {
-        Ok(()) => Ok(path),
+        Ok(()) => {
+            written.add(holds.bytes, holds.files);
+            Ok(path)
+        }
         Err(error) if already_exists(&error) => {
             if let Err(error) = keeper.remove_tree(tree) {
                 tracing::warn!(%error, "a layer that another process was faster to unpack stays behind");

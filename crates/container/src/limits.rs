@@ -96,6 +96,15 @@ impl DiskReserve {
             Self::Of(size) => size,
         }
     }
+
+    /// The files that a file system of so many must have room for: the twentieth part, at most 65536; none where no bytes are kept
+    /// free either.
+    pub fn files_of(self, whole: u64) -> u64 {
+        match self {
+            Self::Of(ByteSize(0)) => 0,
+            Self::Usual | Self::Of(_) => (whole / 20).min(1 << 16),
+        }
+    }
 }
 
 /// What a pod used too much of.
@@ -120,6 +129,18 @@ pub enum Excess {
         free: ByteSize,
         /// What must be left.
         reserve: ByteSize,
+    },
+    /// Files, of which the disk holds only so many.
+    #[error(
+        "it has {held} files and directories and made more while the disk had room for only {free}; {reserve} are kept free"
+    )]
+    Files {
+        /// Files and directories of all its containers and volumes.
+        held: u64,
+        /// How many more there could be.
+        free: u64,
+        /// How many more there must be room for.
+        reserve: u64,
     },
 }
 
@@ -194,6 +215,14 @@ mod tests {
         assert_eq!(usual(1 << 40), 1 << 30);
         assert_eq!(usual(20 << 20), 1 << 20);
         assert_eq!(DiskReserve::Of(ByteSize(7)).of(1), ByteSize(7));
+        assert_eq!(DiskReserve::Usual.files_of(1 << 30), 1 << 16);
+        assert_eq!(DiskReserve::Of(ByteSize(7)).files_of(2000), 100);
+        assert_eq!(DiskReserve::Of(ByteSize(0)).files_of(2000), 0);
+        assert_eq!(
+            DiskReserve::Usual.files_of(0),
+            0,
+            "a file system that does not count them"
+        );
     }
 
     #[tokio::test]

@@ -14,10 +14,12 @@
 //! Contract: after [`Pod::close`] nothing of the pod runs and calls that are under way fail. A pod that is dropped
 //! without it ends as well, but in the background.
 
+mod disk;
 mod kept;
 pub(crate) mod lent;
 mod memory;
 mod network;
+mod processes;
 mod volume;
 mod watch;
 
@@ -30,7 +32,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use shipway_oci::{Descriptor, Digest};
-use shipway_sandbox::{Keeper, KeeperError, LaunchError};
+use shipway_sandbox::{DiskUsage, Keeper, KeeperError, LaunchError};
+use shipway_store::Meter;
 use tokio_util::sync::CancellationToken;
 
 use crate::container::{Container, ContainerInner, ContainerOptions, CreateError};
@@ -42,8 +45,9 @@ use crate::limits::ExcessSignal;
 use crate::lock::{LayersLock, LifeLock};
 use crate::names::NameTable;
 use crate::runtime::{PruneLayersError, Runtime};
-use crate::spool::{Footprint, Spool};
+use crate::spool::Spool;
 use crate::subnet::AddressPool;
+use kept::HeldVolume;
 
 pub use kept::{KeptState, KeptVolume, KeptVolumesError};
 pub use network::NetworkError;
@@ -62,6 +66,8 @@ pub struct PodOptions {
     pub egress: Egress,
     /// Told when it is ended for what it used.
     pub excess: ExcessSignal,
+    /// Counts what is written for it outside of its directory: whatever is to count as its own goes through this.
+    pub written: Meter,
 }
 
 /// No pod could be started.
@@ -159,9 +165,11 @@ pub(crate) struct PodInner {
     pub(crate) closing: CancellationToken,
     excess: ExcessSignal,
     _watched: Sender<Infallible>,
-    spools: Mutex<Vec<Footprint>>,
     /// Manifests of images that its containers stand on, and how many do.
     lent: Mutex<BTreeMap<Digest, usize>>,
+    written: Meter,
+    /// The output of its processes.
+    printed: Meter,
 }
 
 /// Whether this place tells how much memory a pod uses.
@@ -175,7 +183,7 @@ struct Locks {
     pod: LifeLock,
     _layers: LayersLock,
     /// Of the volumes that outlive it.
-    kept: Vec<LifeLock>,
+    kept: Vec<HeldVolume>,
 }
 
 /// Whether anything may still be started.
@@ -240,8 +248,9 @@ impl Pod {
             closing: CancellationToken::new(),
             excess: options.excess,
             _watched: watched,
-            spools: Mutex::default(),
             lent: Mutex::default(),
+            written: options.written,
+            printed: Meter::default(),
         };
         let inner = Arc::new(inner);
         watch::begin(&inner, dropped).map_err(|source| StartPodError::Watch { source })?;
@@ -256,6 +265,11 @@ impl Pod {
     /// Its keeper, for what this crate does not offer. Calls block.
     pub fn keeper(&self) -> Keeper {
         self.inner.keeper()
+    }
+
+    /// Counts what is written for it outside of its directory: what goes through this is judged as its own.
+    pub fn written(&self) -> &Meter {
+        &self.inner.written
     }
 
     /// The runtime it belongs to.
@@ -301,7 +315,13 @@ impl Pod {
         self.inner
             .runtime
             .layers()
-            .ensure(&self.inner.keeper(), &scratch, diff_ids, layers)
+            .ensure(
+                &self.inner.keeper(),
+                &scratch,
+                &self.inner.written,
+                diff_ids,
+                layers,
+            )
             .await
     }
 
@@ -311,14 +331,22 @@ impl Pod {
     }
 
     /// Makes a directory (an upper's `fs`, say) the unpacked layer of a chain id. The caller answers for its being
-    /// that layer in overlay form. When there is one already, the directory is dropped.
+    /// that layer in overlay form, and says what is in it. When there is one already, the directory is dropped.
     ///
     /// # Errors
     /// When it cannot be moved.
-    pub async fn adopt_layer(&self, tree: &Path, chain: &Digest) -> Result<LayerPath, LayerError> {
+    pub async fn adopt_layer(
+        &self,
+        tree: &Path,
+        chain: &Digest,
+        holds: DiskUsage,
+    ) -> Result<LayerPath, LayerError> {
         let (keeper, tree, chain) = (self.inner.keeper(), tree.to_owned(), chain.clone());
-        let lost = LayerError::Thread { layer: chain.clone() };
-        tokio::task::spawn_blocking(move || place(&keeper, &tree, &chain))
+        let (lost, written) = (
+            LayerError::Thread { layer: chain.clone() },
+            self.inner.written.clone(),
+        );
+        tokio::task::spawn_blocking(move || place(&keeper, &tree, &chain, holds, &written))
             .await
             .map_err(|_| lost)?
     }
@@ -346,11 +374,7 @@ impl Pod {
 
     /// For the output of a process: it counts as a file of the pod.
     pub(crate) fn spool(&self) -> io::Result<Spool> {
-        let spool = Spool::create(&self.inner.runtime.spools())?;
-        let mut spools = self.inner.spools.lock().unwrap_or_else(PoisonError::into_inner);
-        spools.retain(|spool| spool.bytes().is_some());
-        spools.push(spool.footprint());
-        Ok(spool)
+        Spool::create(&self.inner.runtime.spools(), &self.inner.printed)
     }
 
     pub(crate) fn register(&self, container: Arc<ContainerInner>) {
@@ -443,12 +467,6 @@ impl PodInner {
         self.keeper.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The bytes that the output of its processes takes.
-    fn spooled(&self) -> u64 {
-        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
-        spools.iter().filter_map(Footprint::bytes).sum()
-    }
-
     fn end(&self) {
         // Before anything that waits for who asks the keeper now.
         self.keeper().insist(PATIENCE);
@@ -459,6 +477,7 @@ impl PodInner {
         let Some(locks) = lock.take() else { return };
         let keeper = self.keeper();
         stop_all(&keeper, &self.containers);
+        kept::set_aside(&keeper, &self.directory, &locks.kept);
         let removed = match keeper.remove_tree(&self.directory) {
             Err(KeeperError::Gone) => self.runtime.remove_without_pod(&self.directory),
             removed => removed.map_err(Into::into),

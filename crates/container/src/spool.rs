@@ -12,14 +12,13 @@
 mod pump;
 mod reader;
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use shipway_store::{Meter, MeteredFile};
 use tokio::sync::watch;
 
 pub(crate) use pump::{Pump, Source};
@@ -82,22 +81,18 @@ struct Extent {
 /// The file and its readers' notification. Clones share both.
 #[derive(Debug, Clone)]
 pub(crate) struct Spool {
-    file: Arc<File>,
+    file: Arc<MeteredFile>,
     extent: Arc<watch::Sender<Extent>>,
 }
 
 impl Spool {
-    /// An empty one, in a directory of ours. The file never has a name where the file system can do that.
-    pub(crate) fn create(directory: &Path) -> io::Result<Self> {
+    /// An empty one, in a directory of ours; it counts for the meter while it is there. The file never has a name where the file
+    /// system can do that.
+    pub(crate) fn create(directory: &Path, meter: &Meter) -> io::Result<Self> {
         Ok(Self {
-            file: Arc::new(tempfile::tempfile_in(directory)?),
+            file: Arc::new(MeteredFile::new(tempfile::tempfile_in(directory)?, meter)),
             extent: Arc::new(watch::Sender::new(Extent::default())),
         })
-    }
-
-    /// What its file takes, for as long as it is there.
-    pub(crate) fn footprint(&self) -> Footprint {
-        Footprint(Arc::downgrade(&self.extent))
     }
 
     /// The process starts (again). There is one writer at a time; the container's states see to that.
@@ -135,17 +130,6 @@ impl Spool {
     pub(crate) fn to_end_of_run(&self) -> Output {
         let run = self.extent.borrow().ends.len();
         Output::new(self, 0, Until::EndOfRun(run))
-    }
-}
-
-/// Asks after a spool without keeping it.
-#[derive(Debug)]
-pub(crate) struct Footprint(Weak<watch::Sender<Extent>>);
-
-impl Footprint {
-    /// Bytes; none once the spool is gone.
-    pub(crate) fn bytes(&self) -> Option<u64> {
-        Some(self.0.upgrade()?.borrow().length)
     }
 }
 

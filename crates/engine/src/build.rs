@@ -38,9 +38,9 @@ impl Inner {
             }
         };
         let credentials = SentCredentials::new(AuthConfig::map_from_headers(call.request.headers()));
-        let spool = self.spool_directory();
+        let (spool, written) = (self.spool_directory(), self.pod.written().clone());
         let context = intake::read_with(call.request.into_body(), MOST_UPLOAD, move |tar| {
-            Context::tar(tar, &spool)
+            Context::tar(tar, &spool, &written)
         })
         .await?;
         let context = context.map_err(|error| {

@@ -115,7 +115,10 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Engine {
         Engine {
             inner: Arc::new(Inner {
-                images: Images::new(options.runtime.store().clone(), options.client.clone()),
+                images: Images::new(
+                    options.runtime.store().metered(options.pod.written()),
+                    options.client.clone(),
+                ),
                 runtime: options.runtime,
                 pod: options.pod,
                 client: options.client,

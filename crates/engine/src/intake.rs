@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
+use shipway_store::{Meter, MeteredFile};
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
@@ -80,17 +81,22 @@ where
     fed.map(|()| done)
 }
 
-/// Writes the body into an unnamed file in `directory` and returns it, rewound.
-pub(crate) async fn spool<B>(body: B, directory: &Path, limit: u64) -> Result<File, Failure>
+/// Writes the body into an unnamed file in `directory`, which counts for `meter` while it is there, and returns it, rewound.
+pub(crate) async fn spool<B>(
+    body: B,
+    directory: &Path,
+    limit: u64,
+    meter: &Meter,
+) -> Result<MeteredFile, Failure>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let directory = directory.to_owned();
-    let written = read_with(body, limit, move |mut reader| -> io::Result<File> {
-        let mut file = unnamed(&directory)?;
+    let (directory, meter) = (directory.to_owned(), meter.clone());
+    let written = read_with(body, limit, move |mut reader| -> io::Result<MeteredFile> {
+        let mut file = MeteredFile::new(unnamed(&directory)?, &meter);
         io::copy(&mut reader, &mut file)?;
-        file.rewind()?;
+        file.file().rewind()?;
         Ok(file)
     });
     written

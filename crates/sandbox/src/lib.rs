@@ -40,6 +40,7 @@ mod spec;
 mod start;
 mod sys;
 mod tree;
+mod unlinked;
 mod usage;
 mod wire;
 
@@ -61,3 +62,4 @@ pub use crate::spec::{
     Started, Stdio,
 };
 pub use crate::sys::give_freed_memory_back;
+pub use crate::usage::DiskUsage;

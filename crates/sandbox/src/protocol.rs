@@ -15,6 +15,7 @@ use crate::requests::{
     UnpackPlan, UnpackReport,
 };
 use crate::spec::{ContainerSpec, ExitStatus, NetworkPlan, ProcessSpec, RootSpec};
+use crate::usage::DiskUsage;
 
 /// First message to the launcher.
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,6 +72,12 @@ pub(crate) enum Request {
     },
     Sizes {
         path: PathBuf,
+    },
+    Usage {
+        paths: Vec<PathBuf>,
+    },
+    Unlinked {
+        processes: Vec<u32>,
     },
     RemoveEmpty {
         tree: PathBuf,
@@ -154,6 +161,7 @@ pub(crate) enum Answer {
         made: Vec<PathBuf>,
     },
     Sizes(Vec<(String, u64)>),
+    Usage(DiskUsage),
     Exited(ExitStatus),
     Found(Finding),
 }

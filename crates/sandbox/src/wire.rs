@@ -214,7 +214,7 @@ mod tests {
             reply(Ok(Answer::Done)),
             reply(Ok(started)),
             reply(Ok(Answer::Exited(ExitStatus::Signal(9)))),
-            reply(Ok(Answer::Sizes(vec![("a".into(), u64::MAX)]))),
+            reply(Ok(Answer::Usage(crate::usage::DiskUsage::BEYOND))),
             reply(Err(KeeperError::Gone)),
             reply(Err(Errno::NOENT).doing(|| "open x".into())),
             b"M".to_vec(),

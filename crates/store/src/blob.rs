@@ -9,6 +9,7 @@ use shipway_oci::{Algorithm, Digest, Hasher};
 
 use crate::blob_files::IncomingFile;
 use crate::database::{change, exists, now, row, signed, size};
+use crate::meter::MeterShare;
 use crate::{Result, Store, StoreError};
 
 /// A lease younger than this is not written again: asking for a blob in a loop costs no disk.
@@ -64,6 +65,14 @@ pub struct BlobWriter {
     incoming: IncomingFile,
     hasher: Hasher,
     written: u64,
+    share: MeterShare,
+}
+
+/// Whether bytes take room that they did not take before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    New,
+    Known,
 }
 
 impl Store {
@@ -79,6 +88,7 @@ impl Store {
             incoming: self.files().incoming()?,
             hasher: Hasher::new(algorithm),
             written: 0,
+            share: self.meter().share(),
         })
     }
 
@@ -174,10 +184,10 @@ impl Store {
         path: &Path,
         info: &BlobInfo,
         alongside: impl Fn(&Transaction<'_>, i64) -> Result<(), CommitError>,
-    ) -> Result<(), CommitError> {
+    ) -> Result<Kept, CommitError> {
         let digest = &info.digest;
         if self.keep_known(info, &alongside)? {
-            return Ok(());
+            return Ok(Kept::Known);
         }
         file.sync_all().map_err(StoreError::file("sync", path))?;
         self.files().place(path, digest)?;
@@ -192,7 +202,8 @@ impl Store {
             let parameters = (digest.as_str(), signed(info.size), now());
             let id = db.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?;
             alongside(db, id)
-        })
+        })?;
+        Ok(Kept::New)
     }
 
     /// The same for bytes that somebody had before: nothing to sync. False if nobody had.
@@ -234,8 +245,12 @@ impl BlobWriter {
             digest,
             size: self.written,
         };
-        self.store
+        let kept = self
+            .store
             .keep_blob(&self.incoming.file, path, &info, |_, _| Ok(()))?;
+        if kept == Kept::New {
+            self.share.keep();
+        }
         Ok(info)
     }
 }
@@ -245,6 +260,7 @@ impl Write for BlobWriter {
         let written = self.incoming.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.written += written as u64;
+        self.share.grow(written as u64);
         Ok(written)
     }
 

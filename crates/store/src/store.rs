@@ -13,15 +13,17 @@ use rustix::fs::{FlockOperation, flock};
 use crate::ballast;
 use crate::blob_files::BlobFiles;
 use crate::database::{self, Database, Layout, row};
+use crate::meter::Meter;
 use crate::{Result, StoreError};
 
 /// For the owner alone.
 const PRIVATE: u32 = 0o700;
 
-/// An open store. Clones share it.
+/// An open store. Clones share it, and count for the same meter.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    meter: Meter,
 }
 
 struct Inner {
@@ -179,7 +181,21 @@ impl Store {
                 files,
                 _reserve: reserve,
             }),
+            meter: Meter::default(),
         })
+    }
+
+    /// The same store for somebody whose blobs are counted: those that begin through this value, and come to be new ones.
+    #[must_use]
+    pub fn metered(&self, meter: &Meter) -> Self {
+        Self {
+            meter: meter.clone(),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// What makes this store itself.

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
+use shipway_store::{Meter, MeteredFile};
+
 use super::tree::{Entry, EntryKind, Tree};
 use super::{ContextError, limits};
 use crate::headers::BoundedHeaders;
@@ -19,18 +21,19 @@ const MOST_NAMED: usize = 20;
 pub struct SpooledTar {
     /// Modes as the tar has them; a view normalises its own copy.
     pub(super) tree: Tree,
-    pub(super) contents: File,
+    contents: MeteredFile,
     pub(super) skipped: Vec<String>,
 }
 
 impl SpooledTar {
-    /// Reads a whole tar. Contents go to an unnamed file in `spool`.
-    pub fn read(stream: impl Read, spool: &Path) -> Result<Self, ContextError> {
+    /// Reads a whole tar. Contents go to an unnamed file in `spool`, which counts for `written` while it is there.
+    pub fn read(stream: impl Read, spool: &Path, written: &Meter) -> Result<Self, ContextError> {
         let spooling = |source| ContextError::Spool {
             path: spool.to_owned(),
             source,
         };
         let contents = tempfile::tempfile_in(spool).map_err(spooling)?;
+        let contents = MeteredFile::new(contents, written);
         let mut index = Indexing {
             tree: Tree::default(),
             skipped: Vec::new(),
@@ -75,6 +78,10 @@ impl SpooledTar {
         })
     }
 
+    pub(super) fn contents(&self) -> &File {
+        self.contents.file()
+    }
+
     pub(super) fn read_file(&self, path: &Path, most: u64) -> Result<Option<Vec<u8>>, ContextError> {
         let Some(resolved) = self.tree.resolve(path)? else {
             return Ok(None);
@@ -97,6 +104,7 @@ impl SpooledTar {
         }
         let mut bytes = vec![0; usize::try_from(*size).unwrap_or(0)];
         self.contents
+            .file()
             .read_exact_at(&mut bytes, *offset)
             .map_err(|source| ContextError::Read {
                 path: path.to_owned(),
@@ -109,7 +117,7 @@ impl SpooledTar {
 struct Indexing<'a> {
     tree: Tree,
     skipped: Vec<String>,
-    writer: BufWriter<File>,
+    writer: BufWriter<MeteredFile>,
     spool: &'a Path,
     offset: u64,
 }

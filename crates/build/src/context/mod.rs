@@ -22,6 +22,8 @@ pub use error::ContextError;
 pub use tree::{Entry, EntryKind, Tree};
 pub use view::View;
 
+use shipway_store::Meter;
+
 use crate::ignore::IgnoreList;
 
 /// What a context may hold at most.
@@ -68,9 +70,9 @@ impl Context {
     }
 
     /// The files of a tar, plain or compressed with gzip, zstd or xz. Blocks until the stream has ended; contents go to
-    /// an unnamed file in `spool`.
-    pub fn tar(stream: impl Read, spool: &Path) -> Result<Self, ContextError> {
-        SpooledTar::read(stream, spool).map(|tar| Self::Tar(Arc::new(tar)))
+    /// an unnamed file in `spool`, which counts for `written` as long as the context is there.
+    pub fn tar(stream: impl Read, spool: &Path, written: &Meter) -> Result<Self, ContextError> {
+        SpooledTar::read(stream, spool, written).map(|tar| Self::Tar(Arc::new(tar)))
     }
 
     /// One file before anything is ignored: the Dockerfile, the ignore file. `None` when there is none.

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use shipway_store::Meter;
+
 use super::{Context, ContextError, Modes};
 use crate::ignore::IgnoreList;
 
@@ -83,7 +85,7 @@ fn directory_and_tar_give_the_same_view() {
     let spool = tempfile::tempdir().expect("a folder");
     let ignore = ignoring("target\n!target/debug/x\nsrc/deep\n");
     let directory = Context::directory(folder.path());
-    let tar = Context::tar(&sample_tar()[..], spool.path()).expect("a context");
+    let tar = Context::tar(&sample_tar()[..], spool.path(), &Meter::default()).expect("a context");
     let wanted = [
         "link 777",
         "src 755",
@@ -131,11 +133,11 @@ fn compressed_tars_are_read() {
     let gzip = gzip.finish().expect("memory");
     let zstd = zstd::encode_all(&plain[..], 1).expect("memory");
     for bytes in [plain, gzip, zstd] {
-        let context = Context::tar(&bytes[..], spool.path()).expect("a context");
+        let context = Context::tar(&bytes[..], spool.path(), &Meter::default()).expect("a context");
         let view = context.view(&IgnoreList::default(), Modes::Git).expect("a view");
         assert_eq!(view.tree().len(), 9);
     }
-    let bzip2 = Context::tar(&b"BZh91AY&SY"[..], spool.path());
+    let bzip2 = Context::tar(&b"BZh91AY&SY"[..], spool.path(), &Meter::default());
     assert!(matches!(
         bzip2,
         Err(ContextError::Compression { format: "bzip2", .. })
@@ -150,18 +152,21 @@ fn the_last_padding_may_be_missing_but_no_content() {
         tar.append_data(&mut head, "Dockerfile", &[b'x'; 47][..])
             .expect("memory");
     });
-    let context = Context::tar(&whole[..512 + 47], spool.path()).expect("a context");
+    let context = Context::tar(&whole[..512 + 47], spool.path(), &Meter::default()).expect("a context");
     let read = context.read(Path::new("Dockerfile"), 100).expect("readable");
     assert_eq!(read.as_deref(), Some(&[b'x'; 47][..]));
     for cut in [512, 512 + 46, 300] {
-        assert!(Context::tar(&whole[..cut], spool.path()).is_err(), "{cut}");
+        assert!(
+            Context::tar(&whole[..cut], spool.path(), &Meter::default()).is_err(),
+            "{cut}"
+        );
     }
 }
 
 #[test]
 fn hostile_tars_are_refused() {
     let spool = tempfile::tempdir().expect("a folder");
-    let refused = |bytes: Vec<u8>| match Context::tar(&bytes[..], spool.path()) {
+    let refused = |bytes: Vec<u8>| match Context::tar(&bytes[..], spool.path(), &Meter::default()) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("accepted"),
     };
@@ -191,7 +196,12 @@ fn hostile_tars_are_refused() {
     let mut cut = sample_tar();
     cut.truncate(512 + 5);
     assert!(refused(cut).contains("tar"));
-    let device = Context::tar(&raw("null", tar::EntryType::Char, "")[..], spool.path()).expect("passed over");
+    let device = Context::tar(
+        &raw("null", tar::EntryType::Char, "")[..],
+        spool.path(),
+        &Meter::default(),
+    )
+    .expect("passed over");
     let view = device.view(&IgnoreList::default(), Modes::Git).expect("a view");
     assert!(view.tree().is_empty() && view.skipped().len() == 1);
 }
@@ -221,7 +231,10 @@ fn a_path_is_bounded() {
                 .expect("memory");
         });
         assert!(
-            matches!(Context::tar(&tar[..], spool.path()), Err(ContextError::TooLarge)),
+            matches!(
+                Context::tar(&tar[..], spool.path(), &Meter::default()),
+                Err(ContextError::TooLarge)
+            ),
             "{path}"
         );
     }
@@ -231,7 +244,7 @@ proptest::proptest! {
     #[test]
     fn any_bytes_are_a_tar_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000)) {
         let spool = tempfile::tempdir().expect("a folder");
-        let _ = Context::tar(&bytes[..], spool.path());
+        let _ = Context::tar(&bytes[..], spool.path(), &Meter::default());
     }
 }
 
@@ -257,7 +270,7 @@ fn foreign_tars() {
         zstd::encode_all(&sample_tar()[..], 1).expect("memory"),
     ];
     shipway_testkit::Foreign::near(seeds).as_tars().check(|bytes| {
-        let Ok(context) = Context::tar(bytes, spool.path()) else {
+        let Ok(context) = Context::tar(bytes, spool.path(), &Meter::default()) else {
             return;
         };
         let Ok(view) = context.view(&IgnoreList::default(), Modes::AsGiven) else {
@@ -285,7 +298,7 @@ fn a_name_without_end_is_refused() {
     gzip.write_all(long.as_bytes()).expect("memory");
     std::io::copy(&mut std::io::repeat(b'a').take(8 << 20), &mut gzip).expect("memory");
     let bytes = gzip.finish().expect("memory");
-    let error = Context::tar(&bytes[..], spool.path()).expect_err("a refusal");
+    let error = Context::tar(&bytes[..], spool.path(), &Meter::default()).expect_err("a refusal");
     let reason = std::error::Error::source(&error)
         .map(ToString::to_string)
         .unwrap_or_default();
@@ -302,7 +315,7 @@ fn what_is_left_out_is_named_up_to_a_number() {
                 .expect("memory");
         }
     });
-    let context = Context::tar(&devices[..], spool.path()).expect("a context");
+    let context = Context::tar(&devices[..], spool.path(), &Meter::default()).expect("a context");
     let view = context.view(&IgnoreList::default(), Modes::Git).expect("a view");
     assert_eq!(view.skipped().len(), 21);
 }

@@ -110,7 +110,7 @@ impl View {
                 }),
                 Source::Spool(tar),
             ) => Ok(Box::new(SpoolReader {
-                contents: &tar.contents,
+                contents: tar.contents(),
                 offset: *offset,
                 left: *size,
             })),

@@ -109,24 +109,26 @@ impl Builder {
         let plan = Plan::new(&file, &global, &wanted)?;
         let given_epoch = request.source_date_epoch.or_else(|| epoch_argument(&request));
         let epoch = given_epoch.unwrap_or(FIXED_EPOCH);
+        let site = Site::new(self.runtime.clone(), request.pod.clone(), request.egress.clone());
+        let store = self.store.metered(site.written());
         let cache = Cache {
-            store: self.store.clone(),
+            store: store.clone(),
             scope: request.cache_scope.clone(),
             read: !request.no_cache,
         };
         let build = Build {
             total: plan.total,
             view: Arc::new(view),
-            site: Site::new(self.runtime.clone(), request.pod.clone(), request.egress.clone()),
+            site,
             committer: Committer {
-                store: self.store.clone(),
+                store: store.clone(),
                 compressor: self.compressor,
                 cache: cache.clone(),
                 limits: self.limits.clone(),
                 epoch,
             },
             cache,
-            images: Images::new(self.store.clone(), self.client.clone()),
+            images: Images::new(store.clone(), self.client.clone()),
             client: self.client.clone(),
             spool: self.runtime.data().to_owned(),
             created: timestamp(
@@ -159,7 +161,7 @@ impl Builder {
                 result => settled.and(result)?,
             };
             let layers = image.descriptors().await.map_err(|_| BuildError::Interrupted)?;
-            let (store, scope, tags) = (self.store.clone(), request.scope.clone(), request.tags.clone());
+            let (scope, tags) = (request.scope.clone(), request.tags.clone());
             tokio::task::spawn_blocking(move || export(&store, &scope, &tags, &image.config, layers))
                 .await
                 .map_err(|_| BuildError::Interrupted)?

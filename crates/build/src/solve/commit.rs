@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use shipway_oci::{Digest, media_type};
-use shipway_sandbox::{DiffRequest, Keeper, KeeperError};
+use shipway_sandbox::{DiffRequest, DiskUsage, Keeper, KeeperError};
 use shipway_store::Store;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -27,6 +27,8 @@ pub(super) struct NewLayer {
 /// A layer that was read, and the rest of the work on it: compressing, keeping, remembering.
 pub(super) struct Committed {
     pub(super) layer: NewLayer,
+    /// What it is unpacked.
+    pub(super) holds: DiskUsage,
     pub(super) work: JoinHandle<Result<(), StepError>>,
 }
 
@@ -121,6 +123,10 @@ impl Committer {
             layer: NewLayer {
                 diff_id: compressed.diff_id,
                 blob: LayerBlob::Coming(coming),
+            },
+            holds: DiskUsage {
+                bytes: report.bytes,
+                files: report.entries,
             },
             work,
         }))

@@ -222,7 +222,14 @@ impl Stage<'_> {
         checksum: Option<&str>,
         directory: bool,
     ) -> Result<FetchedFile, StepError> {
-        let file = fetch(&self.build.fetcher()?, url, checksum, &self.build.spool).await?;
+        let file = fetch(
+            &self.build.fetcher()?,
+            url,
+            checksum,
+            &self.build.spool,
+            self.build.site.written(),
+        )
+        .await?;
         if directory && file.name.is_empty() {
             let what = format!("ADD {url}: an address that ends with no file name, into a directory");
             return Err(StepError::Unsupported { what });
@@ -312,14 +319,12 @@ impl Stage<'_> {
                             conflict: Conflict::Replace,
                             ..target
                         };
-                        placing.fetched_archive(&target, &file.file)?;
+                        placing.fetched_archive(&target, file.file.file())?;
                     }
-                    Taken::Fetched {
-                        mut file,
-                        unpack: false,
-                    } => {
-                        file.file.seek(SeekFrom::Start(0))?;
-                        placing.bytes(&target, &file.name, 0o600, &mut file.file, file.size)?;
+                    Taken::Fetched { file, unpack: false } => {
+                        let mut content = file.file.file();
+                        content.seek(SeekFrom::Start(0))?;
+                        placing.bytes(&target, &file.name, 0o600, &mut content, file.size)?;
                     }
                     Taken::Root { paths, label, .. } => {
                         let copying = RootCopy {

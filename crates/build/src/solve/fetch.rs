@@ -1,18 +1,18 @@
 //! `ADD http(s)://…`: one file, under the egress policy, hashed while it arrives.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
 use futures::StreamExt;
 use shipway_oci::{Algorithm, Digest, Hasher};
 use shipway_registry::Client;
+use shipway_store::{Meter, MeteredFile};
 
 use crate::error::StepError;
 
 /// A file that has arrived.
 pub(super) struct FetchedFile {
-    pub(super) file: File,
+    pub(super) file: MeteredFile,
     pub(super) size: u64,
     pub(super) hash: [u8; 32],
     /// The last part of the address, for a destination that is a directory.
@@ -28,12 +28,13 @@ pub(super) fn is_url(source: &str) -> bool {
 /// No file that belongs into an image is larger, and a body without an end must not fill the disk.
 const MOST_FETCHED: u64 = 32 << 30;
 
-/// Fetches into an unnamed file in `spool`.
+/// Fetches into an unnamed file in `spool`, which counts for `written` while it is there.
 pub(super) async fn fetch(
     client: &Client,
     url: &str,
     checksum: Option<&str>,
     spool: &Path,
+    written: &Meter,
 ) -> Result<FetchedFile, StepError> {
     if url
         .split(['?', '#'])
@@ -56,7 +57,7 @@ pub(super) async fn fetch(
         })
         .transpose()?;
     let mut fetched = client.fetch(url).await.map_err(failed)?;
-    let mut file = tempfile::tempfile_in(spool)?;
+    let mut file = MeteredFile::new(tempfile::tempfile_in(spool)?, written);
     let mut content = blake3::Hasher::new();
     let mut digest = Hasher::new(expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm));
     let mut size = 0;

@@ -241,8 +241,8 @@ impl Stage<'_> {
             Ok(layer)
         })
         .await?;
-        if let Some(Committed { layer, .. }) = &layer {
-            self.adopt(pod, container.upper(), layer).await?;
+        if let Some(committed) = &layer {
+            self.adopt(pod, container.upper(), committed).await?;
         }
         Ok(layer)
     }

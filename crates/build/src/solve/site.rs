@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use shipway_container::{Egress, Excess, ExcessSignal, LayerPath, Pod, PodOptions, Runtime};
 use shipway_oci::chain_ids;
 use shipway_sandbox::{Keeper, KeeperError};
+use shipway_store::Meter;
 use tokio::sync::OnceCell;
 
 use super::stage::Snapshot;
@@ -17,11 +18,16 @@ pub(crate) struct Site {
     egress: Option<Egress>,
     own: OnceCell<Pod>,
     excess: ExcessSignal,
+    written: Meter,
 }
 
 impl Site {
     pub(crate) fn new(runtime: Runtime, given: Option<Pod>, egress: Option<Egress>) -> Self {
+        let written = given
+            .as_ref()
+            .map_or_else(Meter::default, |pod| pod.written().clone());
         Self {
+            written,
             runtime,
             given,
             egress,
@@ -53,11 +59,17 @@ impl Site {
         }
     }
 
+    /// Counts what is written for the build outside of its pod's directory.
+    pub(crate) fn written(&self) -> &Meter {
+        &self.written
+    }
+
     async fn start(&self) -> Result<Pod, StepError> {
         let options = PodOptions {
             name: "build".to_owned(),
             egress: self.egress()?,
             excess: self.excess.clone(),
+            written: self.written.clone(),
         };
         self.runtime
             .start_pod(options)

@@ -201,7 +201,7 @@ impl<'a> Stage<'a> {
     /// Leaves what this step made to be kept for later builds, behind the steps that follow.
     pub(super) fn keep(&self, step: &Step, key: &CacheKey, committed: Option<Committed>) -> Option<NewLayer> {
         let (layer, work) = match committed {
-            Some(Committed { layer, work }) => (Some(layer), work),
+            Some(Committed { layer, work, .. }) => (Some(layer), work),
             None => {
                 let (cache, key) = (self.build.cache.clone(), *key);
                 (None, tokio::task::spawn_blocking(move || cache.keep(&key, None)))
@@ -269,8 +269,8 @@ impl<'a> Stage<'a> {
             Ok((scratch, layer?))
         })
         .await?;
-        if let Some(Committed { layer, .. }) = &layer {
-            self.adopt(&pod, &scratch.path, layer).await?;
+        if let Some(committed) = &layer {
+            self.adopt(&pod, &scratch.path, committed).await?;
             self.build.site.discard(scratch).await?;
         }
         Ok(layer)
@@ -281,12 +281,12 @@ impl<'a> Stage<'a> {
         &self,
         pod: &shipway_container::Pod,
         upper: &std::path::Path,
-        layer: &NewLayer,
+        committed: &Committed,
     ) -> Result<LayerPath, StepError> {
         let mut diff_ids = self.effects.config.rootfs.diff_ids.clone();
-        diff_ids.push(layer.diff_id.clone());
+        diff_ids.push(committed.layer.diff_id.clone());
         let chain = chain_ids(&diff_ids).pop().ok_or(StepError::Interrupted)?;
-        pod.adopt_layer(&upper.join("fs"), &chain)
+        pod.adopt_layer(&upper.join("fs"), &chain, committed.holds)
             .await
             .map_err(|source| StepError::Layers { source })
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use shipway_build::{BuildEvents, Context, DockerfileSource, SecretBytes, Step};
 use shipway_container::{Egress, ExcessSignal, OutputStream, PodOptions};
+use shipway_store::Meter;
 
 use crate::house::{House, context, request};
 
@@ -134,7 +135,7 @@ async fn a_tar_is_a_context_too() {
     let mut tar = tar::Builder::new(Vec::new());
     tar.append_dir_all(".", folder.path()).unwrap();
     let tar = tar.into_inner().unwrap();
-    let spooled = Context::tar(&tar[..], house.directory.path()).unwrap();
+    let spooled = Context::tar(&tar[..], house.directory.path(), &Meter::default()).unwrap();
     let (first, _) = house.built(shipway_build::BuildRequest::new(files)).await;
     let mut second = shipway_build::BuildRequest::new(spooled);
     second.dockerfile = DockerfileSource::Path("Dockerfile".into());
@@ -218,6 +219,7 @@ async fn a_dropped_build_leaves_nothing_in_a_pod_that_was_given() {
         name: "given".to_owned(),
         egress: Egress::detect([]).unwrap(),
         excess: ExcessSignal::default(),
+        written: Meter::default(),
     };
     let pod = house.runtime.start_pod(options).await.unwrap();
     let mut endless = request(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use shipway_oci::{Descriptor, Digest, Hasher, VerifyingReader};
-use shipway_sandbox::{Keeper, UnpackReport, UnpackRequest};
+use shipway_sandbox::{DiskUsage, Keeper, UnpackReport, UnpackRequest};
 use shipway_store::Store;
 
 use super::{LayerError, LayerPath};
@@ -30,7 +30,7 @@ pub(super) struct Job {
 /// A whole and verified directory.
 pub(super) struct Tree {
     pub(super) path: PathBuf,
-    pub(super) entries: u64,
+    pub(super) holds: DiskUsage,
     /// Directories whose attributes could not be taken from below.
     pub(super) implied: u64,
 }
@@ -53,7 +53,10 @@ impl Job {
         match self.fill(store, keeper, &path) {
             Ok(report) => Ok(Tree {
                 path,
-                entries: report.entries,
+                holds: DiskUsage {
+                    bytes: report.bytes,
+                    files: report.entries,
+                },
                 implied: report.implied,
             }),
             Err(error) => {

@@ -9,6 +9,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use shipway_oci::Digest;
 use shipway_sandbox::{Keeper, KeeperError, LaunchError};
@@ -23,6 +24,22 @@ use crate::runtime::Runtime;
 const PLACE: &str = "kept";
 /// More pods at once have no volume of one key.
 const MOST_AT_ONCE: usize = 1000;
+
+/// A volume that a pod has for as long as it lives.
+#[derive(Debug)]
+pub(super) struct HeldVolume {
+    /// Where it is or will be, relative to the keepers' directory.
+    path: PathBuf,
+    _lock: LifeLock,
+    fate: Fate,
+}
+
+/// What becomes of it when the pod ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    Goes,
+}
 
 impl Pod {
     /// Has the volume of that name be one that is kept under this key, whatever text. One that is new is filled like any
@@ -59,8 +76,13 @@ impl Pod {
         for number in 0..MOST_AT_ONCE {
             let name = format!("{}-{number}", digest.hex());
             if let Some(lock) = LifeLock::take_if_free(&directory.join(&name))? {
-                self.inner.hold(lock)?;
-                return Ok(Path::new(PLACE).join(name));
+                let path = Path::new(PLACE).join(name);
+                self.inner.hold(HeldVolume {
+                    path: path.clone(),
+                    _lock: lock,
+                    fate: Fate::Stays,
+                })?;
+                return Ok(path);
             }
         }
         Err(io::Error::other("too many pods have one"))
@@ -68,15 +90,41 @@ impl Pod {
 }
 
 impl PodInner {
-    /// Holds a lock for as long as the pod lives.
-    fn hold(&self, lock: LifeLock) -> io::Result<()> {
-        let mut locks = self
-            .lock
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// Holds the lock of one for as long as the pod lives.
+    fn hold(&self, volume: HeldVolume) -> io::Result<()> {
+        let mut locks = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let locks = locks.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        locks.kept.push(lock);
+        locks.kept.push(volume);
         Ok(())
+    }
+
+    /// Where those that it has are or will be.
+    pub(super) fn kept_volumes(&self) -> Vec<PathBuf> {
+        let locks = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = locks.iter().flat_map(|locks| &locks.kept);
+        kept.map(|volume| volume.path.clone()).collect()
+    }
+
+    /// Has those that it has end with it.
+    pub(super) fn give_up_kept_volumes(&self) {
+        let mut locks = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        for volume in locks.iter_mut().flat_map(|locks| &mut locks.kept) {
+            volume.fate = Fate::Goes;
+        }
+    }
+}
+
+/// Moves volumes that go with their pod into its directory, in one step each: who is killed after it leaves no half of one where
+/// the next pod looks.
+pub(super) fn set_aside(keeper: &Keeper, directory: &Path, kept: &[HeldVolume]) {
+    for volume in kept.iter().filter(|volume| volume.fate == Fate::Goes) {
+        let aside = directory
+            .join("scratch")
+            .join(uuid::Uuid::new_v4().simple().to_string());
+        if let Err(error) = keeper.rename(&volume.path, &aside) {
+            // Perhaps it was never made.
+            tracing::debug!(%error, volume = %volume.path.display(), "a kept volume stays");
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! One reader of a spool, at its own pace.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
@@ -11,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::{Buf, Bytes};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
+use shipway_store::MeteredFile;
 use tokio::sync::watch;
 
 use super::{Extent, HEADER, OutputChunk, OutputError, OutputStream, PIECE, Spool};
@@ -74,7 +74,7 @@ impl Stream for Output {
 }
 
 struct Cursor {
-    file: Arc<File>,
+    file: Arc<MeteredFile>,
     extent: watch::Receiver<Extent>,
     offset: u64,
     until: Until,
@@ -136,7 +136,7 @@ impl Cursor {
         let (file, offset) = (Arc::clone(&self.file), self.offset);
         let read = tokio::task::spawn_blocking(move || {
             let mut buffer = vec![0; length];
-            file.read_exact_at(&mut buffer, offset)?;
+            file.file().read_exact_at(&mut buffer, offset)?;
             Ok(buffer)
         });
         let buffer = read.await.map_err(io::Error::other).and_then(|read| read);

@@ -1,5 +1,6 @@
 //! Output that is read while it is written, by readers who come late and who follow.
 
+use std::fs::File;
 use std::io::Write;
 
 use futures::StreamExt;
@@ -8,7 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::*;
 
 fn spool() -> Spool {
-    Spool::create(tempfile::tempdir().unwrap().path()).unwrap()
+    Spool::create(tempfile::tempdir().unwrap().path(), &Meter::default()).unwrap()
 }
 
 async fn text(output: Output) -> String {

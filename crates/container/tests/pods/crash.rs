@@ -32,6 +32,7 @@ pub(crate) fn leave_a_pod_behind(data: &Path) -> ! {
                 name: "doomed".into(),
                 egress,
                 excess: ExcessSignal::default(),
+                written: shipway_store::Meter::default(),
             })
             .await
             .unwrap();

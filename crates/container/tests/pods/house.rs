@@ -11,7 +11,7 @@ use shipway_container::{
 use shipway_oci::Reference;
 use shipway_registry::{Client, ClientOptions, Timeouts};
 use shipway_sandbox::{ExitStatus, IdMap};
-use shipway_store::{Scope, Store};
+use shipway_store::{Meter, Scope, Store};
 
 /// An installation.
 pub(crate) struct House {
@@ -45,6 +45,7 @@ impl House {
                 name: "pod".into(),
                 egress,
                 excess: ExcessSignal::default(),
+                written: Meter::default(),
             })
             .await
             .unwrap()

@@ -8,8 +8,8 @@ use shipway_container::{
 use shipway_oci::{
     Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, Reference, chain_ids, media_type,
 };
-use shipway_sandbox::{ExitStatus, IdMap};
-use shipway_store::{ManifestWrite, Scope};
+use shipway_sandbox::{DiskUsage, ExitStatus, IdMap};
+use shipway_store::{ManifestWrite, Meter, Scope};
 use shipway_testkit::Tar;
 
 use crate::harness::tests;
@@ -115,6 +115,7 @@ fn options(pod: &Pod) -> PodOptions {
         name: "other".into(),
         egress: pod.egress().clone(),
         excess: ExcessSignal::default(),
+        written: Meter::default(),
     }
 }
 
@@ -202,6 +203,8 @@ async fn a_built_layer_is_adopted_once() {
     let pod = house.pod().await;
     let base = pod.ensure_layers(&image).await.unwrap();
     let chain = Digest::sha256(b"a chain id of its own");
+    let holds = DiskUsage { bytes: 7, files: 2 };
+    let before = pod.written().bytes();
     for round in 0..2 {
         let container = pod
             .create(script(&image, &format!("echo {round} > /built")))
@@ -210,10 +213,11 @@ async fn a_built_layer_is_adopted_once() {
         container.start().await.unwrap();
         assert_eq!(container.wait().await, ExitStatus::Code(0));
         let tree = container.upper().join("fs");
-        let layer = pod.adopt_layer(&tree, &chain).await.unwrap();
+        let layer = pod.adopt_layer(&tree, &chain, holds).await.unwrap();
         assert_eq!(pod.find_layer(&chain), Some(layer));
         assert!(!house.keeper().join(tree).exists());
     }
+    assert_eq!(pod.written().bytes(), before + 7, "the second one was dropped");
     let layers = vec![base[0].clone(), LayerPath::of_chain(&chain)];
     let mut options = shipway_container::ContainerOptions::new(shipway_container::Root::Layers(layers));
     options.command = Some(["cat", "/built"].map(str::to_owned).into());

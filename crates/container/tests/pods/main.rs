@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod crash;
+mod disk;
 mod harness;
 mod house;
 mod images;
@@ -20,6 +21,7 @@ fn main() -> std::process::ExitCode {
     }
     harness::run(&[
         crash::TESTS,
+        disk::TESTS,
         images::TESTS,
         layers::TESTS,
         lifecycle::TESTS,

@@ -65,7 +65,8 @@ impl Inner {
 
     /// `PUT`: the upload is taken first, so that the client reads whatever is answered.
     pub(crate) async fn put_archive(&self, container: &str, call: Call) -> Result<Reply, Failure> {
-        let file = intake::spool(call.request.into_body(), &self.spool_directory(), MOST_UPLOAD).await?;
+        let body = call.request.into_body();
+        let upload = intake::spool(body, &self.spool_directory(), MOST_UPLOAD, self.pod.written()).await?;
         let record = self.containers.find(container)?;
         let path = Asked::new(&call.query)?;
         let status = self.status(&record, &path).await?;
@@ -75,6 +76,10 @@ impl Inner {
                 path.clean.display()
             )));
         }
+        let file = upload
+            .file()
+            .try_clone()
+            .map_err(|error| Failure::internal(format!("cannot read the upload back: {error}")))?;
         let extracted = record.container.extract(OwnedFd::from(file), &path.clean).await;
         extracted.map_err(|error| Failure::bad_request(told(&error)))?;
         Ok(reply::empty(StatusCode::OK))

@@ -9,16 +9,26 @@ use super::*;
 #[tokio::test]
 async fn an_upload_comes_back_as_a_rewound_file_without_a_name() {
     let directory = tempfile::tempdir().unwrap();
-    let mut file = spool(Full::new(Bytes::from_static(b"hello")), directory.path(), 5)
-        .await
-        .unwrap();
+    let file = spool(
+        Full::new(Bytes::from_static(b"hello")),
+        directory.path(),
+        5,
+        &Meter::default(),
+    )
+    .await
+    .unwrap();
     let mut text = String::new();
-    file.read_to_string(&mut text).unwrap();
+    file.file().read_to_string(&mut text).unwrap();
     assert_eq!(text, "hello");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    let error = spool(Full::new(Bytes::from_static(b"hello!")), directory.path(), 5)
-        .await
-        .unwrap_err();
+    let error = spool(
+        Full::new(Bytes::from_static(b"hello!")),
+        directory.path(),
+        5,
+        &Meter::default(),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(error.status(), 413);
 }
 

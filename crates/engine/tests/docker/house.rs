@@ -12,7 +12,7 @@ use shipway_engine::{Engine, EngineOptions, HostPaths};
 use shipway_oci::Reference;
 use shipway_registry::{Authority, Client, ClientOptions, Timeouts};
 use shipway_sandbox::IdMap;
-use shipway_store::{Scope, Store};
+use shipway_store::{Meter, Scope, Store};
 use shipway_testkit::{Peer, busybox_root};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -74,6 +74,7 @@ impl House {
                 name: "job".to_owned(),
                 egress,
                 excess: ExcessSignal::default(),
+                written: Meter::default(),
             })
             .await
             .unwrap();

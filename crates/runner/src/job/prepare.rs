@@ -8,6 +8,7 @@ use crate::{RunnerContext, Sources, Trace};
 use shipway_container::{ExcessSignal, Pod, PodOptions};
 use shipway_pipeline::job::JobPayload;
 use shipway_pipeline::variables::Variable;
+use shipway_store::Meter;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(super) async fn pod(
         name: format!("job-{}", payload.id),
         egress: context.egress.clone(),
         excess,
+        written: Meter::default(),
     };
     let pod = context
         .containers()?

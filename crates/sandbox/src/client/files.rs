@@ -11,6 +11,7 @@ use crate::requests::{
     FileStatus, UnpackReport, UnpackRequest,
 };
 use crate::spec::RootSpec;
+use crate::usage::DiskUsage;
 use crate::wire;
 
 impl Keeper {
@@ -47,6 +48,26 @@ impl Keeper {
         match self.answer(Request::Sizes { path: path.into() }, &[])? {
             Answer::Sizes(sizes) => Ok(sizes),
             _ => Err(unexpected("sizes")),
+        }
+    }
+
+    /// What these directories take of the disk, with all below them; one that is not there takes nothing, one too deep to measure
+    /// [`DiskUsage::BEYOND`].
+    pub fn usage(&self, paths: &[PathBuf]) -> Result<DiskUsage> {
+        let paths = paths.to_vec();
+        match self.answer(Request::Usage { paths }, &[])? {
+            Answer::Usage(usage) => Ok(usage),
+            _ => Err(unexpected("usage")),
+        }
+    }
+
+    /// What files without a name take of the disk below the keepers' directory that these processes of the pod hold open. They
+    /// are named by the numbers that the calling process knows them by; one that has ended holds nothing.
+    pub fn unlinked(&self, processes: &[u32]) -> Result<DiskUsage> {
+        let processes = processes.to_vec();
+        match self.answer(Request::Unlinked { processes }, &[])? {
+            Answer::Usage(usage) => Ok(usage),
+            _ => Err(unexpected("unlinked")),
         }
     }
 

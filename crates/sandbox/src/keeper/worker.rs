@@ -193,6 +193,10 @@ fn files(place: &Workplace<'_>, request: Request, fds: Vec<OwnedFd>) -> Result<A
             Ok(Answer::Done)
         }
         Request::Sizes { path } => crate::usage::sizes(place.directory, &path).map(Answer::Sizes),
+        Request::Usage { paths } => crate::usage::usage(place.directory, &paths).map(Answer::Usage),
+        Request::Unlinked { processes } => {
+            crate::unlinked::usage(place.directory, &processes).map(Answer::Usage)
+        }
         Request::Unpack(plan) => archive::unpack(place, &plan, one(fds)?).map(Answer::Unpacked),
         Request::Diff(plan) => archive::diff(place, &plan, one(fds)?).map(Answer::Diffed),
         Request::Glob { root, pattern } => inspect::glob(place, &root, &pattern).map(Answer::Paths),

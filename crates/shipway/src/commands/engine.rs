@@ -7,7 +7,7 @@ use clap::Args;
 use shipway_build::Builder;
 use shipway_container::{ExcessSignal, PodOptions};
 use shipway_engine::{Engine, EngineOptions, HostPaths, ServeError};
-use shipway_store::Scope;
+use shipway_store::{Meter, Scope};
 
 use crate::commands::serve::stop_signal;
 use crate::failure::{Failure, FailureKind};
@@ -37,6 +37,8 @@ pub(crate) async fn execute(
             name: "engine".to_owned(),
             egress: installation.egress.clone(),
             excess: excess.clone(),
+            // A pull that fills the disk fails by itself; it must not end the containers that run beside it.
+            written: Meter::still(),
         })
         .await
         .map_err(|error| Failure::caused(FailureKind::Place, "starting the engine", &error))?;

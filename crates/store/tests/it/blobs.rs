@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use rustix::fs::{FlockOperation, flock};
 use shipway_oci::{Algorithm, Digest};
-use shipway_store::{CollectOptions, CommitError, FsckOptions, Store, StoreError};
+use shipway_store::{CollectOptions, CommitError, FsckOptions, Meter, Store, StoreError};
 
 use crate::support::{Place, collect_now, content, place};
 
@@ -162,6 +162,26 @@ fn the_same_bytes_are_one_file() {
     assert_eq!(first, second);
     let usage = place.store.usage().unwrap();
     assert_eq!((usage.blobs, usage.blob_bytes), (1, 4));
+}
+
+#[test]
+fn new_bytes_are_counted_once_for_whom_they_were_written() {
+    let Place {
+        store,
+        directory: _kept,
+    } = place();
+    let meter = Meter::default();
+    let theirs = store.metered(&meter);
+    store.put_blob(b"known").unwrap();
+    theirs.put_blob(b"known").unwrap();
+    assert_eq!((meter.bytes(), meter.files()), (0, 0), "it takes no more room");
+    theirs.put_blob(b"new one").unwrap();
+    theirs.put_blob(b"new one").unwrap();
+    let mut dropped = theirs.begin_blob().unwrap();
+    dropped.write_all(b"never whole").unwrap();
+    assert_eq!((meter.bytes(), meter.files()), (18, 2));
+    drop(dropped);
+    assert_eq!((meter.bytes(), meter.files()), (7, 1));
 }
 
 #[test]

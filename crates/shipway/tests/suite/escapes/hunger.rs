@@ -34,19 +34,36 @@ beside:
     - 'echo \"still $((6 * 7))\"'
 ";
 
-/// Writes 4 GB to a file that has no name any more, and keeps it for a while.
+/// Writes 4 GB to a file that has no name any more.
 const HIDE: &str = "(rm hidden; sleep 1; dd if=/dev/zero bs=1M count=4000 >&3; sleep 2; false) 3>hidden";
 
+/// A build context of 4 GB, made of nothing.
+const CONTEXT: &str =
+    "truncate -s 4000M big; echo FROM scratch > Dockerfile; tar c big Dockerfile | docker build -";
+
+/// Images of 100 MB each without end, none of which stays in the job's files.
+const IMAGES: &str = "truncate -s 100M big; for i in $(seq 100); do echo $i > number; tar c number big | docker import - image:$i; done; false";
+
+/// A job with an engine of its own.
+const WITH_ENGINE: &str = "
+  image: docker:24.0.5-cli
+  services: [docker:24.0.5-dind]
+  variables: {DOCKER_TLS_CERTDIR: '', DOCKER_HOST: 'tcp://docker:2375'}";
+
+/// One without.
+const ALONE: &str = "
+  image: busybox:1.36";
+
 /// Runs the pipeline of a new project, whose first job is to be ended, under `settings`; gives what was said.
-fn run(user: &User, settings: &str, project: &str, hungry: &str, beside: &str) -> Result<String> {
+fn run(user: &User, settings: &str, project: &str, hungry: (&str, &str), beside: &str) -> Result<String> {
+    let (job, script) = hungry;
     let file = user.home.path().join("shipway.toml");
     std::fs::write(&file, settings)?;
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
     let file = file.to_string_lossy();
     let files = tempfile::tempdir()?;
-    let pipeline = format!(
-        "hungry:\n  image: busybox:1.36\n  script:\n    - {hungry}\n    - echo \"had $((6 * 7))\"\n{beside}"
-    );
+    let pipeline =
+        format!("hungry:{job}\n  script:\n    - {script}\n    - echo \"had $((6 * 7))\"\n{beside}");
     std::fs::write(files.path().join(".gitlab-ci.yml"), pipeline)?;
     std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755))?;
     let repository = git_repository(&user.home, files.path(), &format!("group/{project}"), "main")?;
@@ -72,7 +89,7 @@ fn a_job_that_takes_too_much_memory_is_ended_alone() -> Result<()> {
     for account in Account::all() {
         let user = User::with_base_images(account, SUITES[0])?;
         let settings = "[limits]\nmemory = \"256MiB\"\n";
-        let said = run(&user, settings, "memory", HOLD, BESIDE)?;
+        let said = run(&user, settings, "memory", (ALONE, HOLD), BESIDE)?;
         ensure!(
             said.contains("Job failed: the job was ended: it used ")
                 && said.contains("`limits.memory` is 256 MiB"),
@@ -117,7 +134,7 @@ fn a_job_that_fills_the_disk_is_ended_before_it_is_full() -> Result<()> {
             ("file", "dd if=/dev/zero of=file bs=1M count=4000"),
             ("output", FLOOD),
         ] {
-            let said = run(&user, settings, project, hungry, BESIDE)?;
+            let said = run(&user, settings, project, (ALONE, hungry), BESIDE)?;
             ensure!(
                 said.contains("Job failed: the job was ended: its files and output take ")
                     && said.contains("`limits.disk_reserve` is 1000 MiB"),
@@ -132,17 +149,31 @@ fn a_job_that_fills_the_disk_is_ended_before_it_is_full() -> Result<()> {
 }
 
 #[test]
-fn who_hides_what_fills_the_disk_has_nobody_else_ended() -> Result<()> {
+fn who_fills_the_disk_where_it_does_not_show_is_ended_alone() -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let user = User::new(Account::Caller)?;
-    let disk = Disk::new(user.home.path().join("disk"), user.home.data(), 1000)?;
-    user.add_base_images(SUITES[0])?;
-    let settings = "[limits]\ndisk_reserve = \"200MiB\"\n";
-    let said = run(&user, settings, "hidden", HIDE, HOLDER)?;
-    ensure!(said.contains("No space left on device"), "{said}");
-    ensure!(!said.contains("was ended"), "{said}");
-    drop(disk);
-    assert_nothing_left(&user.home)
+    for account in Account::all() {
+        let user = User::new(account)?;
+        let disk = Disk::new(user.home.path().join("disk"), user.home.data(), 2200)?;
+        account.own(&disk.mounted)?;
+        user.add_base_images(SUITES[0])?;
+        let settings = "[limits]\ndisk_reserve = \"1000MiB\"\n";
+        for (project, hungry) in [
+            ("hidden", (ALONE, HIDE)),
+            ("context", (WITH_ENGINE, CONTEXT)),
+            // The last, since what it stored stays.
+            ("images", (WITH_ENGINE, IMAGES)),
+        ] {
+            let said = run(&user, settings, project, hungry, HOLDER)?;
+            ensure!(
+                said.contains("Job failed: the job was ended: its files and output take "),
+                "{project}, as {}:\n{said}",
+                account.name()
+            );
+        }
+        drop(disk);
+        assert_nothing_left(&user.home)?;
+    }
+    Ok(())
 }
