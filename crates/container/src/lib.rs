@@ -55,7 +55,7 @@ pub use images::{
 };
 pub use layers::{LayerError, LayerPath};
 pub use limits::{ByteSize, ByteSizeError, DiskReserve, Excess, ExcessSignal, PodLimits};
-pub use lock::{LifeLock, dead_pods};
+pub use lock::{LifeLock, dead_pods, is_still_at};
 pub use pod::{
     KeptState, KeptVolume, KeptVolumesError, NetworkError, Pod, PodOptions, RevivePodError, StartPodError,
     Volume, VolumeError, memory_is_known,

@@ -5,13 +5,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::ids::PodId;
+
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// A lock that is held: of a pod, of a job that runs. Dropped, it is let go; the file stays until [`LifeLock::remove`].
 #[derive(Debug)]
@@ -31,10 +33,11 @@ impl LifeLock {
                 .write(true)
                 .create(true)
                 .truncate(false)
+                .custom_flags(NO_LINK)
                 .open(path)?;
             flock(&file, FlockOperation::LockExclusive)?;
             // A sweep may have taken it for a leftover and removed it before we had the lock.
-            if is_at(&file, path)? {
+            if is_still_at(&file, path)? {
                 return Ok(Self {
                     path: path.to_owned(),
                     _file: file,
@@ -53,10 +56,11 @@ impl LifeLock {
                 .write(true)
                 .create(true)
                 .truncate(false)
+                .custom_flags(NO_LINK)
                 .open(path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // Who had it may have removed it before we had the lock.
-                Ok(()) if !is_at(&file, path)? => {}
+                Ok(()) if !is_still_at(&file, path)? => {}
                 Ok(()) => {
                     return Ok(Some(Self {
                         path: path.to_owned(),
@@ -74,13 +78,13 @@ impl LifeLock {
     /// # Errors
     /// When the file cannot be opened or locked.
     pub fn take_over(path: &Path) -> io::Result<Option<Self>> {
-        let file = match OpenOptions::new().write(true).open(path) {
+        let file = match OpenOptions::new().write(true).custom_flags(NO_LINK).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if is_at(&file, path)? => Ok(Some(Self {
+            Ok(()) if is_still_at(&file, path)? => Ok(Some(Self {
                 path: path.to_owned(),
                 _file: file,
             })),
@@ -151,10 +155,15 @@ impl LayersLock {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let held = file.metadata()?;
-    match std::fs::metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+/// Whether what was opened at a path is what is there, links not followed. Asked after it was locked: whoever removes or replaces
+/// such a file holds its lock meanwhile, so a lock on what is not there any more is a lock on nothing.
+///
+/// # Errors
+/// When it cannot be looked at; that there is nothing is no error.
+pub fn is_still_at(opened: &File, path: &Path) -> io::Result<bool> {
+    let opened = opened.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
@@ -194,6 +203,21 @@ mod tests {
         drop((one, two));
         let taken = LayersLock::take(&path).unwrap();
         assert!(taken.is_some() && LayersLock::take(&path).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_replaced_or_leads_elsewhere_is_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, link] = ["file", "link"].map(|name| directory.path().join(name));
+        let file = File::create(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(is_still_at(&file, &path).unwrap());
+        assert!(!is_still_at(&file, &link).unwrap());
+        assert!(LifeLock::create(&link).is_err() && LifeLock::take_over(&link).is_err());
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_still_at(&file, &path).unwrap());
+        File::create(&path).unwrap();
+        assert!(!is_still_at(&file, &path).unwrap());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! cannot be removed is reported and left for the next attempt.
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use shipway_container::is_still_at;
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -112,16 +113,6 @@ fn own_directory(path: &Path) -> io::Result<Option<File>> {
     };
     let own = directory.metadata()?.uid() == rustix::process::geteuid().as_raw();
     Ok(own.then_some(directory))
-}
-
-/// Whether an opened directory is the one at that path.
-fn is_still_at(opened: &File, path: &Path) -> io::Result<bool> {
-    let opened = opened.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Removes the directories of a kind that nobody holds. Blocks.
