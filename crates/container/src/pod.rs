@@ -424,7 +424,15 @@ impl Pod {
             .await
             .map_err(|_| RevivePodError::Interrupted)?;
         let keeper = launched.map_err(|source| RevivePodError::Launch { source })?;
-        *self.inner.keeper.write().unwrap_or_else(PoisonError::into_inner) = keeper;
+        {
+            let gate = self.inner.gate.read().unwrap_or_else(PoisonError::into_inner);
+            if *gate == Gate::Closed {
+                // Whoever closed the pod meanwhile knew the dead one only.
+                keeper.close();
+                return Ok(false);
+            }
+            *self.inner.keeper.write().unwrap_or_else(PoisonError::into_inner) = keeper;
+        }
         self.inner.bound.lock().await.clear();
         if let Some(before) = network.take() {
             before.cancel();

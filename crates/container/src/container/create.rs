@@ -112,6 +112,20 @@ impl Container {
                 .parse()
                 .map_err(|source| CreateError::StopSignal { source })?,
         };
+        let made = Self::assemble(&pod, &id, &options, (layers, &config, argv, stop_signal)).await;
+        if made.is_err() {
+            discard(&pod, &id, &options.root, &config).await;
+        }
+        made
+    }
+
+    /// From what is known of it to what there is of it: its directory, volumes, address and names.
+    async fn assemble(
+        pod: &Pod,
+        id: &ContainerId,
+        options: &ContainerOptions,
+        (layers, config, argv, stop_signal): (Vec<PathBuf>, &ExecutionConfig, Vec<String>, Signal),
+    ) -> Result<Self, CreateError> {
         let hostname = options.hostname.clone().unwrap_or_else(|| id.short().to_owned());
         let process = ProcessSpec {
             argv,
@@ -123,10 +137,10 @@ impl Container {
 
         let upper = match &options.root {
             Root::Resume { upper, .. } => upper.clone(),
-            Root::Image(_) | Root::Layers(_) => make_upper(&pod, &id).await?,
+            Root::Image(_) | Root::Layers(_) => make_upper(pod, id).await?,
         };
-        let (mounts, anonymous_volumes) = mounts(&pod, &id, &options, &layers, &config).await?;
-        let mut lease = connect(&pod, &options).await?;
+        let (mounts, anonymous_volumes) = mounts(pod, id, options, &layers, config).await?;
+        let mut lease = connect(pod, options).await?;
         let search = if lease.address.is_some() {
             pod.runtime().upstream().await.search()
         } else {
@@ -146,10 +160,10 @@ impl Container {
             directory: pod.runtime().spools(),
             source,
         })?;
-        let (names, refused_names) = claim_names(&pod, lease.address, &hostname, &id, &options.names);
+        let (names, refused_names) = claim_names(pod, lease.address, &hostname, id, &options.names);
         let address = lease.address.take();
         let inner = Arc::new(ContainerInner {
-            id,
+            id: id.clone(),
             spec: ContainerSpec {
                 root: RootSpec {
                     layers,
@@ -177,12 +191,38 @@ impl Container {
         });
         pod.register(Arc::clone(&inner));
         drop(lease);
-        Ok(Self::new(pod, inner))
+        Ok(Self::new(pod.clone(), inner))
     }
 }
 
+/// Removes what a container that was not made would else leave in a pod, which may go on for long.
+async fn discard(pod: &Pod, id: &ContainerId, root: &Root, config: &ExecutionConfig) {
+    for target in &config.volumes {
+        if let Err(error) = pod.remove_volume(&anonymous(id, &rooted(target))).await {
+            tracing::warn!(%error, "a volume of a container that was not made stays until the pod is removed");
+        }
+    }
+    if matches!(root, Root::Resume { .. }) {
+        return;
+    }
+    let (keeper, upper) = (pod.keeper(), upper(pod, id));
+    let removed = tokio::task::spawn_blocking(move || keeper.remove_tree(&upper)).await;
+    if !matches!(removed, Ok(Ok(()))) {
+        tracing::warn!(container = %id, "the directory of a container that was not made stays until the pod is removed");
+    }
+}
+
+fn upper(pod: &Pod, id: &ContainerId) -> PathBuf {
+    pod.directory().join("containers").join(id.as_str())
+}
+
+/// The name of a volume that only this container has.
+fn anonymous(id: &ContainerId, target: &Path) -> String {
+    format!("{id}{}", target.display())
+}
+
 async fn make_upper(pod: &Pod, id: &ContainerId) -> Result<PathBuf, CreateError> {
-    let upper = pod.directory().join("containers").join(id.as_str());
+    let upper = upper(pod, id);
     let (keeper, path) = (pod.keeper(), upper.clone());
     let made = tokio::task::spawn_blocking(move || keeper.make_directory(&path, 0o755, (0, 0)));
     made.await
@@ -246,7 +286,7 @@ async fn mounts(
     config: &ExecutionConfig,
 ) -> Result<(Vec<Mount>, Vec<String>), CreateError> {
     let mut volumes = options.volumes.clone();
-    let mut anonymous = Vec::new();
+    let mut own = Vec::new();
     for target in &config.volumes {
         let target = rooted(target);
         let covered = options.mounts.iter().map(|mount| &mount.target);
@@ -254,8 +294,8 @@ async fn mounts(
         if covered.into_iter().any(|path| rooted(path) == target) || target == Path::new("/") {
             continue;
         }
-        let name = format!("{id}{}", target.display());
-        anonymous.push(name.clone());
+        let name = anonymous(id, &target);
+        own.push(name.clone());
         volumes.push(VolumeMount {
             name,
             target,
@@ -281,7 +321,7 @@ async fn mounts(
         });
     }
     mounts.sort_by_key(|mount| mount.target.components().count());
-    Ok((mounts, anonymous))
+    Ok((mounts, own))
 }
 
 #[cfg(test)]

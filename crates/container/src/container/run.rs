@@ -105,7 +105,8 @@ fn start_blocking(pod: &Pod, container: &Arc<ContainerInner>) -> Result<(), Star
     let mut streams = Streams::prepare(keeper, stdin, terminal).map_err(streams_failed)?;
     let stdio = std::mem::take(&mut streams.stdio);
     let started = pod
-        .while_open(|keeper| {
+        // The keeper that is watched below, and no later one.
+        .while_open(|_| {
             let started = keeper.start(container.spec.clone(), stdio)?;
             let running = Running {
                 container: started.container,

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use shipway_container::{ExecOptions, KeptState, KeptVolume, VolumeMount};
+use shipway_container::{CreateError, ExecOptions, KeptState, KeptVolume, VolumeMount};
 use shipway_sandbox::{ExitStatus, FileKind, Mount, MountSource};
 use shipway_testkit::Tar;
 
@@ -15,6 +15,7 @@ tests!(
     a_named_volume_is_shared_and_filled_once,
     a_volume_of_the_caller_is_left_alone,
     a_kept_volume_is_one_for_each_pod_at_once_and_stays_for_the_next,
+    a_container_that_cannot_be_made_leaves_nothing,
     mounts_cover_volumes_and_generated_files,
     files_come_out_and_go_in,
 );
@@ -220,6 +221,25 @@ async fn files_come_out_and_go_in() {
     };
     let exec = sleeping.exec(exec).await.unwrap();
     assert_eq!(text(exec.attach().output).await, "put in while it runs");
+    pod.close().await;
+}
+
+async fn a_container_that_cannot_be_made_leaves_nothing() {
+    let house = House::new().await;
+    let image = with_data(&house, &["VOLUME /data"]);
+    let pod = house.pod().await;
+    let spool = house.data().join("spool");
+    std::fs::remove_dir(&spool).unwrap();
+    let error = pod.create(script(&image, "true")).await.unwrap_err();
+    assert!(matches!(error, CreateError::Spool { .. }), "{error:?}");
+    for part in ["containers", "volumes"] {
+        let left = std::fs::read_dir(house.keeper().join(pod.directory()).join(part)).unwrap();
+        assert_eq!(left.count(), 0, "{part}");
+    }
+    assert!(pod.volumes().await.is_empty());
+    std::fs::create_dir(&spool).unwrap();
+    let (status, _) = run(&pod, script(&image, "cat /data/seed")).await;
+    assert_eq!(status, ExitStatus::Code(0));
     pod.close().await;
 }
 
