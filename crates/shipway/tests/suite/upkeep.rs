@@ -18,14 +18,7 @@ fn layers(user: &User) -> Result<usize> {
 fn beside_an_engine_prune_says_that_layers_stay_and_frees_the_rest() -> Result<()> {
     for account in Account::all() {
         let user = User::new(account)?;
-        let context = user.home.work().join("context");
-        std::fs::create_dir(&context)?;
-        std::fs::copy("/bin/busybox", context.join("busybox"))?;
-        std::fs::write(
-            context.join("Dockerfile"),
-            "FROM scratch\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"touch\", \"/made\"]\n",
-        )?;
-        account.own(&context)?;
+        let context = user.busybox_context("context")?;
         succeed(user.shipway(&["build", "--quiet"]).arg(&context))?;
         ensure!(layers(&user)? > 0, "nothing was unpacked");
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, Peer, Tar, finish};
 
 use super::ladder::{Ladder, Prepare, pushed};
-use super::{everywhere, with_base};
+use super::{context_that_was_built, everywhere};
 use crate::harness::{CREDENTIALS, RunningEngine, User, succeed, text};
 
 /// The docker CLI before an engine of the ladder's user, which lives through all rungs.
@@ -80,13 +80,7 @@ fn saved(elsewhere: &User, name: &str) -> Result<std::path::PathBuf> {
 fn docker_is_told_that_a_build_had_no_room() -> Result<()> {
     everywhere(|ladder, ledger| {
         let user = ladder.user;
-        let context = user.home.work().join("context");
-        std::fs::create_dir(&context)?;
-        let lines = "COPY name /\nRUN cat /name > /made && mkdir /more && cp /made /more\n";
-        std::fs::write(context.join("Dockerfile"), with_base(user, lines)?)?;
-        std::fs::write(context.join("name"), "with room")?;
-        // The base is unpacked.
-        succeed(user.shipway(&["build", "--quiet"]).arg(&context))?;
+        let context = context_that_was_built(user)?;
         let Some(docker) = Docker::start(ladder)? else {
             return Ok(());
         };

@@ -8,7 +8,7 @@ use shipway_store::Store;
 use shipway_testkit::{Account, Tar, busybox_root, git_repository};
 
 use super::ladder::{Ladder, pushed};
-use super::{everywhere, with_base};
+use super::{context_that_was_built, everywhere, with_base};
 use crate::harness::{finish, succeed, text};
 
 #[test]
@@ -37,13 +37,7 @@ fn an_import_is_whole_or_not_there() -> Result<()> {
 fn a_build_is_pushed_whole_or_not_at_all() -> Result<()> {
     everywhere(|ladder, ledger| {
         let user = ladder.user;
-        let context = user.home.work().join("context");
-        std::fs::create_dir(&context)?;
-        let lines = "COPY name /\nRUN cat /name > /made && mkdir /more && cp /made /more\n";
-        std::fs::write(context.join("Dockerfile"), with_base(user, lines)?)?;
-        std::fs::write(context.join("name"), "with room")?;
-        // The base is unpacked.
-        succeed(user.shipway(&["build", "--quiet"]).arg(&context))?;
+        let context = context_that_was_built(user)?;
         let prepare = |name: &str| Ok(std::fs::write(context.join("name"), name)?);
         let done = ladder.climb("build", &prepare, &mut |name| {
             let tag = format!("registry.shipway.internal/full/build:{name}");

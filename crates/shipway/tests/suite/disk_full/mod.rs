@@ -8,10 +8,12 @@ mod commands;
 mod disk;
 mod ladder;
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use shipway_testkit::Account;
 
-use crate::harness::{Ledger, User};
+use crate::harness::{Ledger, User, succeed};
 use disk::SmallDisk;
 use ladder::Ladder;
 
@@ -41,6 +43,17 @@ fn everywhere(test: impl Fn(&Ladder<'_>, &mut Ledger) -> Result<()>) -> Result<(
 fn with_base(user: &User, lines: &str) -> Result<String> {
     let tar = user.home.work().join("base.tar");
     std::fs::write(&tar, shipway_testkit::busybox_root().bytes())?;
-    crate::harness::succeed(user.shipway(&["image", "import", "--quiet", "base:1"]).arg(&tar))?;
+    succeed(user.shipway(&["image", "import", "--quiet", "base:1"]).arg(&tar))?;
     Ok(format!("FROM base:1\n{lines}"))
+}
+
+/// A context whose steps change with its file `name`, and whose base is unpacked.
+fn context_that_was_built(user: &User) -> Result<PathBuf> {
+    let context = user.home.work().join("context");
+    std::fs::create_dir(&context)?;
+    let lines = "COPY name /\nRUN cat /name > /made && mkdir /more && cp /made /more\n";
+    std::fs::write(context.join("Dockerfile"), with_base(user, lines)?)?;
+    std::fs::write(context.join("name"), "with room")?;
+    succeed(user.shipway(&["build", "--quiet"]).arg(&context))?;
+    Ok(context)
 }

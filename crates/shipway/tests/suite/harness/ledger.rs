@@ -93,16 +93,7 @@ impl Ledger {
 
 /// A new build with a step and a push.
 pub(crate) fn works(user: &User) -> Result<()> {
-    let context = user.home.work().join("afterwards");
-    if !context.is_dir() {
-        std::fs::create_dir(&context)?;
-        std::fs::copy("/bin/busybox", context.join("busybox"))?;
-        std::fs::write(
-            context.join("Dockerfile"),
-            "FROM scratch\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"touch\", \"/made\"]\n",
-        )?;
-        user.home.account().own(&context)?;
-    }
+    let context = user.busybox_context("afterwards")?;
     let name = "registry.shipway.internal/after/crash:1";
     succeed(
         user.shipway(&["build", "--quiet", "--no-cache", "--push", "--tag", name])

@@ -66,6 +66,22 @@ impl User {
         Ok(archive)
     }
 
+    /// A build context of that name: busybox and a step that runs it. Made once.
+    pub(crate) fn busybox_context(&self, name: &str) -> Result<PathBuf> {
+        let context = self.home.work().join(name);
+        if context.is_dir() {
+            return Ok(context);
+        }
+        std::fs::create_dir(&context)?;
+        std::fs::copy("/bin/busybox", context.join("busybox"))?;
+        std::fs::write(
+            context.join("Dockerfile"),
+            "FROM scratch\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"touch\", \"/made\"]\n",
+        )?;
+        self.home.account().own(&context)?;
+        Ok(context)
+    }
+
     /// The binary with arguments, in this user's home.
     pub(crate) fn shipway(&self, arguments: &[&str]) -> Command {
         let mut command = self.home.command(&self.binary);
