@@ -198,7 +198,7 @@ impl Images {
         let write = ManifestWrite::new(Some(manifest.media_type()), bytes)
             .map_err(|source| ImportError::Manifest { source })?;
         match &options.reference {
-            Some(reference) => self.replace_import(&options.scope, reference, &write),
+            Some(reference) => self.store.put_image(&options.scope, reference, &write),
             None => self.store.put_unnamed_image(&options.scope, &write),
         }
         .map_err(|source| ImportError::Name { source })?;
@@ -207,29 +207,5 @@ impl Images {
                 source: ImagesError::Load { source },
             }
         })
-    }
-
-    /// Names an import. The names that the import which it replaces got for standing in for the registry, for the person and
-    /// for projects, go as well: they would hide the new one from whoever pulls only what is missing.
-    fn replace_import(
-        &self,
-        scope: &Scope,
-        reference: &Reference,
-        write: &ManifestWrite,
-    ) -> Result<(), PutManifestError> {
-        let replaced = self.store.image(scope, reference)?;
-        self.store.put_image(scope, reference, write)?;
-        let Some(replaced) = replaced.filter(|replaced| *replaced != write.digest) else {
-            return Ok(());
-        };
-        if *scope != Scope::imported() {
-            return Ok(());
-        }
-        for stood_in in self.store.pulled_scopes()?.into_iter().chain([Scope::user()]) {
-            if self.store.image(&stood_in, reference)?.as_ref() == Some(&replaced) {
-                self.store.forget_image(&stood_in, reference)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -39,7 +39,8 @@ pub enum PullSource {
     Registry,
     /// The scope, or the one beside it, had it and the policy was content.
     Local,
-    /// From the scope "imported": the caller warns that the registry may have another one by now.
+    /// From the scope "imported", where alone it stays named, so that the registry is asked again the next time. The caller warns
+    /// that the registry may have another one by now.
     Imported {
         /// Why the registry was not asked with success; nothing when the policy forbade to ask.
         unreachable: Option<ClientError>,
@@ -49,7 +50,7 @@ pub enum PullSource {
 /// An image that was pulled.
 #[derive(Debug)]
 pub struct PullOutcome {
-    /// The image; its scope, or the one beside it, has it under the name asked for.
+    /// The image; where [`PullSource`] says, it is under the name asked for.
     pub image: Image,
     /// Where it came from.
     pub source: PullSource,
@@ -103,10 +104,10 @@ impl From<Interrupted> for PullError {
 }
 
 impl Images {
-    /// Brings an image into a scope, by the policy.
+    /// Brings an image into a scope, by the policy, or finds what stands in for it.
     ///
     /// Only a registry that cannot be reached is stood in for by an imported image: one that refuses or does not have
-    /// the image has spoken. A registry of this very installation is always reached.
+    /// the image has spoken. What stands in is not brought into the scope. A registry of this very installation is always reached.
     ///
     /// # Errors
     /// When there is no such image, or it cannot be had, kept or used.
@@ -135,7 +136,7 @@ impl Images {
             }
         }
         if policy == PullPolicy::Never {
-            return match self.imported(scope, reference, &platform).await? {
+            return match self.imported(reference, &platform).await? {
                 Some(image) => Ok(PullOutcome {
                     image,
                     source: PullSource::Imported { unreachable: None },
@@ -157,7 +158,7 @@ impl Images {
                     source: PullSource::Registry,
                 })
             }
-            Err(error) if error.is_unreachable() => match self.imported(scope, reference, &platform).await? {
+            Err(error) if error.is_unreachable() => match self.imported(reference, &platform).await? {
                 Some(image) => Ok(PullOutcome {
                     image,
                     source: PullSource::Imported {
@@ -198,17 +199,10 @@ impl Images {
         }
     }
 
-    /// What an administrator imported under this name, now also named in the scope.
-    async fn imported(
-        &self,
-        scope: &Scope,
-        reference: &Reference,
-        platform: &Platform,
-    ) -> Result<Option<Image>, PullError> {
-        let Some(image) = self.present(&Scope::imported(), reference, platform).await? else {
-            return Ok(None);
-        };
-        self.adopt(scope, reference, image).await.map(Some)
+    /// What an administrator imported under this name. It gets no name in the scope that asks: under one it would pass for what the
+    /// registry gave, and the registry would not be asked again.
+    async fn imported(&self, reference: &Reference, platform: &Platform) -> Result<Option<Image>, PullError> {
+        self.present(&Scope::imported(), reference, platform).await
     }
 
     /// Gives an imported image a name in another scope, which from then on holds it as its own.

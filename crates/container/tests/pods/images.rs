@@ -375,27 +375,15 @@ async fn a_newer_import_is_not_hidden_by_the_older_one() {
         options.changes = vec![change.parse().unwrap()];
         images.import(busybox_tar().as_slice(), options).unwrap()
     };
-    let user = Scope::user();
-    let everybody = [user.clone(), Scope::pulled("group/project:protected").unwrap()];
-
-    let older = import("USER older");
-    for scope in &everybody {
-        let pulled = pull(&house, scope, &name, PullPolicy::Always).await.unwrap();
-        assert_eq!(pulled.image.manifest, older.manifest);
+    for change in ["USER older", "USER newer"] {
+        let imported = import(change);
+        for scope in [Scope::user(), Scope::pulled("group/project:protected").unwrap()] {
+            for policy in [PullPolicy::Always, PullPolicy::IfMissing, PullPolicy::Never] {
+                let pulled = pull(&house, &scope, &name, policy).await.unwrap();
+                assert_eq!(pulled.image.manifest, imported.manifest);
+            }
+        }
     }
-    let newer = import("USER newer");
-    for scope in &everybody {
-        let pulled = pull(&house, scope, &name, PullPolicy::IfMissing).await.unwrap();
-        assert_eq!(pulled.image.manifest, newer.manifest);
-    }
-
-    // What the person named themselves stays.
-    images
-        .tag(&user, &newer.manifest, &reference("mine:1"))
-        .await
-        .unwrap();
-    import("USER newest");
-    assert!(images.find(&user, &reference("mine:1")).await.unwrap().is_some());
 }
 
 async fn an_import_stands_in_for_an_unreachable_registry_only() {
@@ -421,26 +409,19 @@ async fn an_import_stands_in_for_an_unreachable_registry_only() {
     let options = ImportOptions::new(imported, Some(name.clone()));
     let image = images.import(busybox_tar().as_slice(), options).unwrap();
     assert!(images.find(&scope, &name).await.unwrap().is_none());
-    let outcome = pull(&house, &scope, &name, PullPolicy::Always).await.unwrap();
-    assert!(matches!(
-        outcome.source,
-        PullSource::Imported { unreachable: Some(_) }
-    ));
-    assert_eq!(outcome.image.manifest, image.manifest);
-    assert!(matches!(
-        pull(&house, &scope, &name, PullPolicy::IfMissing)
-            .await
-            .unwrap()
-            .source,
-        PullSource::Local
-    ));
-    assert!(matches!(
-        pull(&house, &scope, &name, PullPolicy::Always)
-            .await
-            .unwrap()
-            .source,
-        PullSource::Imported { .. }
-    ));
+    // It stands in each time, and never becomes an image of the scope.
+    for policy in [PullPolicy::Always, PullPolicy::IfMissing, PullPolicy::IfMissing] {
+        let outcome = pull(&house, &scope, &name, policy).await.unwrap();
+        let source = outcome.source;
+        assert!(
+            matches!(source, PullSource::Imported { unreachable: Some(_) }),
+            "{policy:?}: {source:?}"
+        );
+        assert_eq!(outcome.image.manifest, image.manifest);
+    }
+    let never = pull(&house, &scope, &name, PullPolicy::Never).await.unwrap();
+    assert!(matches!(never.source, PullSource::Imported { unreachable: None }));
+    assert!(images.find(&scope, &name).await.unwrap().is_none());
 
     // A registry that answers has spoken, whatever was imported.
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -457,8 +438,12 @@ async fn an_import_stands_in_for_an_unreachable_registry_only() {
             });
         }
     });
-    assert!(
-        matches!(pull(&house, &scope, &name, PullPolicy::Always).await, Err(PullError::Registry { source, .. }) if !source.is_unreachable())
-    );
+    for policy in [PullPolicy::Always, PullPolicy::IfMissing] {
+        let pulled = pull(&house, &scope, &name, policy).await;
+        assert!(
+            matches!(&pulled, Err(PullError::Registry { source, .. }) if !source.is_unreachable()),
+            "{policy:?}: {pulled:?}"
+        );
+    }
     answering.abort();
 }

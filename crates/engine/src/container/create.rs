@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use shipway_container::{Container, ContainerOptions, CreateError, Network, VolumeMount};
 use shipway_sandbox::{Mount, MountSource};
+use shipway_store::Scope;
 
 use super::record::{MountShown, NewRecord, Record};
 use crate::dispatch::Call;
@@ -85,7 +86,10 @@ impl Inner {
         options.stdin_stays_open = !body.stdin_once || body.tty;
         options.terminal = body.tty;
 
-        let borrowed = self.pod.borrow_image(&self.scope, &image.manifest).await;
+        let borrowed = match origin {
+            Origin::Scope => self.pod.borrow_image(&self.scope, &image.manifest).await,
+            Origin::Import => self.pod.borrow_image(&Scope::imported(), &image.manifest).await,
+        };
         borrowed.map_err(|error| Failure::internal(told(&error)))?;
         let container = match self.pod.create(options).await {
             Ok(container) => container,

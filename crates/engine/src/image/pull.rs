@@ -103,6 +103,8 @@ impl Inner {
         outcome: &PullOutcome,
     ) {
         if let PullSource::Imported { unreachable } = &outcome.source {
+            // It was asked for: an earlier `docker rmi` no longer counts.
+            self.removed_imports().remove(reference);
             let why = unreachable
                 .as_ref()
                 .map(|error| format!(": {}", told(error)))

@@ -27,6 +27,24 @@ async fn an_imported_name_stands_in_for_an_unreachable_registry(docker: Peer) {
         pulled.stdout.contains("WARNING") && pulled.stdout.contains("Digest: sha256:"),
         "{pulled:?}"
     );
+    // It did not become the image that the registry gave.
+    let ran = house
+        .docker(&["run", "--rm", "nowhere.invalid/base:1", "echo", "hi"])
+        .await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "hi\n"), "{ran:?}");
+    assert!(ran.stderr.contains("is the imported image"), "{ran:?}");
+    let context = house.path("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), "FROM nowhere.invalid/base:1\n").unwrap();
+    for time in ["first", "second"] {
+        let built = house.docker(&["build", context.to_str().unwrap()]).await;
+        assert_eq!(built.code, Some(0), "{built:?}");
+        let said = built.stdout + &built.stderr;
+        assert!(
+            said.contains("the imported image of that name is used"),
+            "{time}: {said}"
+        );
+    }
     house.close().await;
 }
 

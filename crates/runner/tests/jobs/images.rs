@@ -12,6 +12,10 @@ pub(crate) const TESTS: &[BlockingTest] = &[
         an_image_of_the_own_registry_needs_the_right_though_it_is_here,
     ),
     (
+        "an_import_stands_in_with_a_warning_each_time_and_is_never_pulled",
+        an_import_stands_in_with_a_warning_each_time_and_is_never_pulled,
+    ),
+    (
         "what_a_job_pulled_is_no_other_projects",
         what_a_job_pulled_is_no_other_projects,
     ),
@@ -50,20 +54,34 @@ fn an_image_of_the_own_registry_needs_the_right_though_it_is_here() {
     });
 }
 
-fn what_a_job_pulled_is_no_other_projects() {
+fn an_import_stands_in_with_a_warning_each_time_and_is_never_pulled() {
     block_on(async {
         let place = Place::new().await;
         let name = "registry.invalid/theirs:1";
         place.import(name, PATH);
-        let ended = place.run(&with_image(1, "group/one", name)).await;
-        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
-        let store = &place.context.store;
-        let reference = name.parse().unwrap();
-        assert_eq!(store.image(&Scope::user(), &reference).unwrap(), None);
-        assert!(store.forget_image(&Scope::imported(), &reference).unwrap());
+        for id in [1, 2] {
+            let mut payload = with_image(id, "group/one", name);
+            payload.image.pull_policy = vec!["if-not-present".to_owned()];
+            let ended = place.run(&payload).await;
+            assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+            let warning =
+                format!("{name} is the imported image, because `registry.invalid` cannot be reached");
+            assert!(ended.trace.contains(&warning), "job {id}: {}", ended.trace);
+        }
+        for scope in place.context.store.pulled_scopes().unwrap() {
+            assert_eq!(place.context.store.images(&scope).unwrap(), [], "{scope}");
+        }
+    });
+}
 
-        let again = place.run(&with_image(2, "group/one", name)).await;
-        assert_eq!(again.outcome.status, JobStatus::Success, "{}", again.trace);
+fn what_a_job_pulled_is_no_other_projects() {
+    block_on(async {
+        let place = Place::new().await;
+        let name = "registry.invalid/theirs:1";
+        let pulled = Scope::pulled("group/one:protected").unwrap();
+        place.import_into(pulled, name, PATH);
+        let own = place.run(&with_image(2, "group/one", name)).await;
+        assert_eq!(own.outcome.status, JobStatus::Success, "{}", own.trace);
         let other = place.run(&with_image(3, "group/two", name)).await;
         assert_ne!(other.outcome.status, JobStatus::Success, "{}", other.trace);
         let mut unprotected = with_image(4, "group/one", name);
