@@ -206,7 +206,7 @@ impl DockerCredentials {
         })
     }
 
-    /// Replaces the file in one step, readable by its owner only: it holds passwords.
+    /// Replaces the file in one step, readable by its owner only: it holds passwords. A link to it goes on leading there.
     fn write(&self, configuration: &DockerConfiguration) -> Result<(), Failure> {
         let failed = |error: &(dyn std::error::Error + 'static)| {
             Failure::caused(
@@ -215,7 +215,8 @@ impl DockerCredentials {
                 error,
             )
         };
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let directory = path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
         let partial = directory.join(format!(".config.json.{}", std::process::id()));
         let text = serde_json::to_vec_pretty(configuration).map_err(|error| failed(&error))?;
@@ -226,10 +227,15 @@ impl DockerCredentials {
             .mode(0o600)
             .open(&partial)
             .map_err(|error| failed(&error))?;
-        file.write_all(&text)
+        let written = file
+            .write_all(&text)
             .and_then(|()| file.sync_all())
-            .map_err(|error| failed(&error))?;
-        std::fs::rename(&partial, &self.path).map_err(|error| failed(&error))
+            .and_then(|()| std::fs::rename(&partial, &path));
+        written.map_err(|error| {
+            // Nobody would look for a password there.
+            let _ = std::fs::remove_file(&partial);
+            failed(&error)
+        })
     }
 }
 

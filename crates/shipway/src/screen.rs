@@ -9,12 +9,19 @@ use std::io::{IsTerminal, Write};
 
 pub(crate) use foreign::{Cleaner, Colours, clean, phrase};
 
-fn colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal()
+/// What becomes of colours on a stream.
+fn colours_on(stream: &impl IsTerminal) -> Colours {
+    let is_asked_for = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if is_asked_for && stream.is_terminal() {
+        Colours::Kept
+    } else {
+        Colours::Dropped
+    }
 }
 
+/// In colour where standard error shows it; whoever writes to the other stream drops it again where that does not.
 fn paint(code: &str, text: &str) -> String {
-    if colours() {
+    if of_others() == Colours::Kept {
         format!("\x1b[{code}m{text}\x1b[0m")
     } else {
         text.to_owned()
@@ -43,7 +50,9 @@ pub(crate) fn green(text: &str) -> String {
 
 /// A line of result on standard output. A reader that is gone is no error: `shipway … | head` ends quietly.
 pub(crate) fn line(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{}", clean(text, Colours::Kept));
+    let mut stream = std::io::stdout().lock();
+    let text = clean(text, colours_on(&stream));
+    let _ = writeln!(stream, "{text}");
 }
 
 /// A JSON document on standard output.
@@ -70,11 +79,12 @@ pub(crate) fn error_line(text: &str) {
 
 /// Text that is whole, line ends included, on one of the two streams.
 pub(crate) fn whole(text: &str, is_error: bool) {
-    let text = clean(text, of_others());
     if is_error {
-        error_text(&text);
+        error_text(&clean(text, of_others()));
     } else {
-        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+        let mut stream = std::io::stdout().lock();
+        let text = clean(text, colours_on(&stream));
+        let _ = stream.write_all(text.as_bytes());
     }
 }
 
@@ -93,13 +103,9 @@ pub(crate) fn output_cleaner() -> Cleaner {
     Cleaner::new(of_others())
 }
 
-/// What becomes of the colours in other programs' text: they are shown where ours are.
+/// What becomes of the colours in other programs' text on standard error: they are shown where ours are.
 pub(crate) fn of_others() -> Colours {
-    if colours() {
-        Colours::Kept
-    } else {
-        Colours::Dropped
-    }
+    colours_on(&std::io::stderr())
 }
 
 fn error_text(text: &str) {

@@ -5,6 +5,7 @@
 mod serve;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -199,7 +200,13 @@ fn usual_path() -> PathBuf {
 
 /// The user's home directory, `/` when the environment names none.
 pub(crate) fn home() -> PathBuf {
-    std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from)
+    named_home(std::env::var_os("HOME"))
+}
+
+fn named_home(named: Option<OsString>) -> PathBuf {
+    named
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| PathBuf::from("/"), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -331,7 +331,7 @@ wire! {
     }
 }
 
-/// File format of each report type; what is not here is sent as it is.
+/// In which format the files of a report type are sent.
 pub(crate) fn report_format(kind: &str) -> &'static str {
     // GitLab's Enums::Ci::JobArtifact: the reports that it reads itself are compressed.
     const RAW: &[&str] = &[

@@ -154,14 +154,10 @@ fn no_network_is_none() {
     let house = networked();
     let (_, text) = house.script(
         "c",
-        "ip -o link | busybox wc -l; ip -o -4 addr; nc -w 1 198.18.0.1 1 2>/dev/null || echo none",
+        "ip -o -4 addr; nc -w 1 198.18.0.1 1 2>/dev/null || echo none",
     );
-    let mut lines = text.lines();
     assert!(text.contains("127.0.0.1/8"), "{text}");
-    assert!(
-        lines.next().is_some() && text.ends_with("none\n") && !text.contains("198.18"),
-        "{text}"
-    );
+    assert!(text.ends_with("none\n") && !text.contains("198.18"), "{text}");
 }
 
 /// Left to the kernel, a bridge takes the lowest address of its ports: with the container that had it the gateway would

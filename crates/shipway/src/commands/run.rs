@@ -239,7 +239,8 @@ async fn prepare_and_drive(
         record,
     };
     let forgetting = sweep(&installation).await;
-    let (ended, is_swept) = with_sweep(drive.run(selection), forgetting, SWEEP_PATIENCE).await;
+    let enough = interrupt::asked_to_end(SWEEP_PATIENCE);
+    let (ended, is_swept) = with_sweep(drive.run(selection), forgetting, enough).await;
     if !is_swept {
         screen::warning(
             "image names of jobs that were killed are still there; the next run goes on removing them",
@@ -248,16 +249,18 @@ async fn prepare_and_drive(
     ended
 }
 
-/// Does the work of a run beside the sweep, and waits a while for what is left of that: a process that ends would leave it to
-/// the next one, and short runs would never get anywhere. Says whether it came to its end.
+/// Does the work of a run beside the sweep, and then waits for what is left of that until it is enough: a process that ends
+/// would leave it to the next one, and short runs would never get anywhere. Says whether it came to its end.
 async fn with_sweep<T>(
     work: impl Future<Output = T>,
     forgetting: JoinHandle<()>,
-    patience: Duration,
+    enough: impl Future<Output = ()>,
 ) -> (T, bool) {
     let ended = work.await;
-    let swept = tokio::time::timeout(patience, forgetting).await;
-    (ended, swept.is_ok())
+    tokio::select! {
+        _ = forgetting => (ended, true),
+        () = enough => (ended, false),
+    }
 }
 
 /// Takes from jobs whose process died what they could do harm with, and begins to remove the rest, which costs only room.
@@ -400,7 +403,7 @@ mod tests {
     async fn a_run_ends_when_the_sweep_has_ended_or_takes_too_long() {
         let (release, released) = tokio::sync::oneshot::channel::<()>();
         let sweep = tokio::spawn(async { drop(released.await) });
-        let mut run = std::pin::pin!(with_sweep(ready(7), sweep, Duration::MAX));
+        let mut run = std::pin::pin!(with_sweep(ready(7), sweep, pending()));
         assert!(
             futures::poll!(&mut run).is_pending(),
             "the sweep is not waited for"
@@ -409,9 +412,6 @@ mod tests {
         assert_eq!(run.await, (7, true));
 
         let endless = tokio::spawn(pending());
-        assert_eq!(
-            with_sweep(ready(7), endless, Duration::from_millis(1)).await,
-            (7, false)
-        );
+        assert_eq!(with_sweep(ready(7), endless, ready(())).await, (7, false));
     }
 }

@@ -42,6 +42,32 @@ fn what_is_stored_is_found_and_the_rest_of_the_file_stays() {
     assert!(!credentials.forget(&registry).unwrap());
 }
 
+/// As the docker CLI does: the file may be kept elsewhere, with a link to it here.
+#[test]
+fn a_link_to_the_file_stays_one() {
+    let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let credentials = in_directory(here.path());
+    let kept = elsewhere.path().join("docker.json");
+    std::fs::write(&kept, "{}").unwrap();
+    std::os::unix::fs::symlink(&kept, &credentials.path).unwrap();
+    let registry: RegistryName = "b.example".parse().unwrap();
+    let password = Secret::from("p".to_owned());
+    credentials.store(&registry, "me", &password).unwrap();
+    assert_eq!(std::fs::read_link(&credentials.path).unwrap(), kept);
+    assert!(std::fs::read_to_string(&kept).unwrap().contains("b.example"));
+    assert!(credentials.find(&registry).is_some());
+}
+
+#[test]
+fn what_cannot_be_put_in_place_leaves_no_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let credentials = in_directory(directory.path());
+    // A file does not take the place of a directory.
+    std::fs::create_dir(&credentials.path).unwrap();
+    assert!(credentials.write(&DockerConfiguration::default()).is_err());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn a_broken_file_is_not_overwritten() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! What the crates below log, on standard error: warnings and errors of ours, or what `RUST_LOG` asks for.
 //!
-//! An event is one line, above a live view if there is one, whatever stands in its fields: paths, names and the errors of registries come from outside.
+//! An event is one line, above a live view if there is one, whatever stands in its fields: paths, names and the errors of
+//! registries come from outside.
 
 use std::io::{self, Write};
 

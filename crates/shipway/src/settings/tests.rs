@@ -102,6 +102,14 @@ fn a_misspelt_key_is_an_error_that_names_it() {
     assert!(format!("{failure:?}").contains("listen_on"));
 }
 
+/// An empty one would have the files of whatever directory this is run in taken for the user's own.
+#[test]
+fn a_home_without_a_name_is_the_root() {
+    assert_eq!(named_home(None), Path::new("/"));
+    assert_eq!(named_home(Some("".into())), Path::new("/"));
+    assert_eq!(named_home(Some("/home/me".into())), Path::new("/home/me"));
+}
+
 #[test]
 fn a_file_that_was_named_must_be_there() {
     assert!(Settings::read(Some(Path::new("/nonexistent/shipway.toml"))).is_err());

@@ -374,6 +374,7 @@ impl Course {
             duration: outcome.duration,
             differs: outcome.differs,
             trace: trace.as_deref(),
+            trace_failure: outcome.trace_failure.as_deref(),
         };
         self.drive.view.job_finished(&label, &end);
         if self.schedule.job_status(&name) == Some(Status::Pending) {

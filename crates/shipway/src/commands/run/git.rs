@@ -163,7 +163,7 @@ fn user(root: &Path) -> UserFacts {
 
 /// The branch that is checked out; detached at a tag, that tag; detached elsewhere, a branch that contains the commit.
 fn reference(root: &Path) -> (String, RefKind) {
-    if let Some(branch) = git(root, &["symbolic-ref", "--quiet", "--short", "HEAD"]) {
+    if let Some(branch) = leads_to(root, "HEAD", "refs/heads/") {
         return (branch, RefKind::Branch);
     }
     if let Some(tag) = git(root, &["describe", "--tags", "--exact-match", "HEAD"]) {
@@ -175,7 +175,7 @@ fn reference(root: &Path) -> (String, RefKind) {
             "for-each-ref",
             "--contains=HEAD",
             "--count=1",
-            "--format=%(refname:short)",
+            "--format=%(refname:lstrip=2)",
             "refs/heads",
         ],
     );
@@ -184,11 +184,13 @@ fn reference(root: &Path) -> (String, RefKind) {
 
 /// The default branch of the remote, as it was told when it was cloned. A clone of one branch was told nothing.
 fn remote_default(root: &Path) -> Option<String> {
-    let head = git(
-        root,
-        &["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"],
-    )?;
-    head.split_once('/').map(|(_, branch)| branch.to_owned())
+    leads_to(root, "refs/remotes/origin/HEAD", "refs/remotes/origin/")
+}
+
+/// The name below `place` that a symbolic reference leads to. Git's own short names are longer where a tag has the same.
+fn leads_to(root: &Path, symbolic: &str, place: &str) -> Option<String> {
+    let target = git(root, &["symbolic-ref", "--quiet", symbolic])?;
+    target.strip_prefix(place).map(str::to_owned)
 }
 
 /// Whether git says that there is no remote. That it cannot say is no such answer.

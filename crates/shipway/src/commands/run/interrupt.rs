@@ -4,9 +4,11 @@
 //! the next start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use shipway_runner::Cancellation;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
 
 use super::view::View;
 use crate::failure::{Failure, FailureKind};
@@ -48,9 +50,37 @@ impl Drop for Interrupts {
     }
 }
 
+/// Waits until this process is asked to end, at most as long as this: once the jobs are over, nobody else listens.
+pub(super) async fn asked_to_end(patience: Duration) {
+    let listening =
+        signal(SignalKind::interrupt()).and_then(|first| Ok((first, signal(SignalKind::terminate())?)));
+    let Ok((mut interrupt, mut terminate)) = listening else {
+        return sleep(patience).await;
+    };
+    // Which of the two it was makes no difference.
+    let _ = timeout(patience, any(&mut interrupt, &mut terminate)).await;
+}
+
 async fn any(interrupt: &mut Signal, terminate: &mut Signal) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, asked_to_end};
+    use rustix::process::{Signal, getpid, kill_process};
+    use std::pin::pin;
+
+    #[tokio::test]
+    async fn waiting_ends_with_a_signal_or_in_time() {
+        asked_to_end(Duration::from_millis(1)).await;
+        let mut waiting = pin!(asked_to_end(Duration::MAX));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        kill_process(getpid(), Signal::TERM).unwrap();
+        let told = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+        assert!(told.is_ok(), "nobody heard the signal");
     }
 }

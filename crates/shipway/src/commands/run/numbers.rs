@@ -14,6 +14,10 @@ use rustix::fs::OFlags;
 use crate::failure::{Failure, FailureKind};
 
 /// Takes `count` numbers in a row and returns the first.
+///
+/// # Errors
+/// When the file cannot be read or written, and when it holds something else than a number: to begin anew would give out
+/// numbers a second time.
 pub(super) fn take(data: &Path, count: u64) -> Result<u64, Failure> {
     let path = data.join("next-number");
     let failed = |error: std::io::Error| {
@@ -36,10 +40,23 @@ pub(super) fn take(data: &Path, count: u64) -> Result<u64, Failure> {
         .map_err(|error| failed(error.into()))?;
     let mut text = String::new();
     (&mut file).take(32).read_to_string(&mut text).map_err(failed)?;
-    let first: u64 = text.trim().parse().unwrap_or(1);
+    let first: Option<u64> = if text.is_empty() {
+        Some(1)
+    } else {
+        text.trim().parse().ok()
+    };
+    let (first, next) = first
+        .and_then(|first| Some((first, first.checked_add(count)?)))
+        .ok_or_else(|| {
+            Failure::new(
+                FailureKind::Place,
+                format!("`{}` does not hold the next free number", path.display()),
+            )
+            .hint("write a number into it that is higher than those of all pipelines and jobs so far: `traces` has them")
+        })?;
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     // Longer than any number before it, so that nothing has to be cut first.
-    file.write_all(format!("{:<20}\n", first + count).as_bytes())
+    file.write_all(format!("{next:<20}\n").as_bytes())
         .and_then(|()| file.sync_all())
         .map_err(failed)?;
     if text.is_empty() {
@@ -63,6 +80,18 @@ mod tests {
         std::os::unix::fs::symlink(&victim, directory.path().join("next-number")).unwrap();
         assert!(take(directory.path(), 1).is_err());
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "1");
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_taken_for_the_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("next-number");
+        for damaged in ["\0\0\0\0", "12x", " ", "18446744073709551615"] {
+            std::fs::write(&file, damaged).unwrap();
+            let said = format!("{:?}", take(directory.path(), 1).unwrap_err());
+            assert!(said.contains("next-number") && said.contains("higher"), "{said}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), damaged);
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(super) struct JobEnd<'a> {
     pub(super) differs: bool,
     /// Where its trace is, if it has one.
     pub(super) trace: Option<&'a Path>,
+    /// Why that lacks something, if it could not be written whole.
+    pub(super) trace_failure: Option<&'a str>,
 }
 
 /// The view that fits where the output goes.
@@ -90,9 +92,10 @@ impl TraceListener for JobListener {
 
 /// `8.3s`, `2m05s`, `1h02m`.
 pub(super) fn span(duration: Duration) -> String {
-    let seconds = duration.as_secs();
+    let tenths = duration.saturating_add(Duration::from_millis(50)).as_millis() / 100;
+    let seconds = tenths / 10;
     match seconds {
-        0..60 => format!("{:.1}s", duration.as_secs_f64()),
+        0..60 => format!("{seconds}.{}s", tenths % 10),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
     }
@@ -112,23 +115,52 @@ pub(super) fn brief(status: &JobStatus) -> Option<String> {
 
 /// How a job ended, in words.
 pub(super) fn describe(end: &JobEnd<'_>) -> String {
-    match (brief(end.status), end.status) {
+    let mut text = match (brief(end.status), end.status) {
         (Some(failure), _) if end.allowed => format!("failed, which is allowed: {failure}"),
         (Some(failure), _) => format!("failed: {failure}"),
         (None, JobStatus::Canceled) => "canceled".to_owned(),
         (None, _) => "passed".to_owned(),
+    };
+    if let Some(failure) = end.trace_failure {
+        text.push_str("; its trace is not whole: ");
+        text.push_str(failure);
     }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::span;
+    use super::{JobEnd, describe, span};
+    use shipway_runner::JobStatus;
     use std::time::Duration;
 
     #[test]
     fn durations_are_for_people() {
-        for (milliseconds, text) in [(8_340, "8.3s"), (125_000, "2m05s"), (3_725_000, "1h02m")] {
+        for (milliseconds, text) in [
+            (8_340, "8.3s"),
+            (59_949, "59.9s"),
+            (59_950, "1m00s"),
+            (125_000, "2m05s"),
+            (3_725_000, "1h02m"),
+        ] {
             assert_eq!(span(Duration::from_millis(milliseconds)), text);
         }
+    }
+
+    #[test]
+    fn a_trace_that_lacks_something_is_said() {
+        let end = |trace_failure| JobEnd {
+            status: &JobStatus::Success,
+            allowed: false,
+            duration: Duration::ZERO,
+            differs: false,
+            trace: None,
+            trace_failure,
+        };
+        assert_eq!(describe(&end(None)), "passed");
+        assert_eq!(
+            describe(&end(Some("No space left on device"))),
+            "passed; its trace is not whole: No space left on device"
+        );
     }
 }

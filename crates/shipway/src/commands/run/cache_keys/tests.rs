@@ -43,6 +43,21 @@ fn a_key_changes_with_its_files_only() {
 }
 
 #[test]
+fn files_that_swap_or_double_their_texts_have_changed() {
+    let directory = repository();
+    let root = directory.path();
+    let key = |first: &str, second: &str| {
+        write(root, "a.lock", first);
+        write(root, "b.lock", second);
+        of(root, "*.lock")
+    };
+    let keys = [key("1", "2"), key("2", "1"), key("1", "1")];
+    assert!(keys[0] != keys[1] && keys[1] != keys[2], "{keys:?}");
+    std::fs::remove_file(root.join("b.lock")).unwrap();
+    assert_ne!(of(root, "*.lock"), keys[2], "a copy is gone");
+}
+
+#[test]
 fn a_link_stands_for_its_own_text() {
     let directory = repository();
     let root = directory.path();

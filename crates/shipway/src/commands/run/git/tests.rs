@@ -1,7 +1,7 @@
 //! Remotes of every form, and the facts of real work trees.
 
 use super::super::doubt::cures;
-use super::{Origin, WorkTreeFacts, git, path_from_name, remote_parts};
+use super::{Origin, RefKind, WorkTreeFacts, git, path_from_name, remote_parts};
 
 #[test]
 fn the_forms_of_a_remote_have_one_origin() {
@@ -84,6 +84,34 @@ fn a_work_tree_tells_its_facts() {
         ("A B", "new@example.com")
     );
     assert_eq!(second.default_branch, "master");
+}
+
+#[test]
+fn a_tag_of_the_same_name_does_not_rename_a_branch() {
+    let directory = tempfile::tempdir().unwrap();
+    let told = |arguments: &[&str]| git(directory.path(), arguments).unwrap_or_default();
+    told(&["init", "--initial-branch=trunk"]);
+    told(&["config", "user.name", "n"]);
+    told(&["config", "user.email", "e@example.com"]);
+    told(&["commit", "--allow-empty", "--message=first"]);
+    told(&["update-ref", "refs/remotes/origin/trunk", "HEAD"]);
+    told(&[
+        "symbolic-ref",
+        "refs/remotes/origin/HEAD",
+        "refs/remotes/origin/trunk",
+    ]);
+    told(&["commit", "--allow-empty", "--message=second"]);
+    for tag in ["trunk", "origin/trunk"] {
+        told(&["tag", tag]);
+    }
+    let read = || {
+        let facts = WorkTreeFacts::read(directory.path()).unwrap();
+        (facts.ref_name, facts.ref_kind, facts.default_branch)
+    };
+    let branch = ("trunk".to_owned(), RefKind::Branch, "trunk".to_owned());
+    assert_eq!(read(), branch);
+    told(&["checkout", "--detach", "HEAD~1"]);
+    assert_eq!(read(), branch, "a branch that contains the commit");
 }
 
 #[test]

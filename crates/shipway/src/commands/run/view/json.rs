@@ -130,6 +130,7 @@ impl View for JsonView {
                 "trace".to_owned(),
                 end.trace.map(|path| path.display().to_string()).into(),
             );
+            object.insert("trace_failure".to_owned(), end.trace_failure.into());
         }
         self.tell("job_finished", Some(job), members);
     }

@@ -2,12 +2,13 @@
 
 use super::{JsonView, moment};
 use crate::commands::run::summary::{JobLine, Summary};
-use crate::commands::run::view::{JobLabel, View};
+use crate::commands::run::view::{JobEnd, JobLabel, View};
 use serde_json::{Value, json};
 use shipway_pipeline::schedule::Status;
 use shipway_pipeline::{Options, PipelineFacts, Situation, compile};
-use shipway_runner::{Stage, TraceEvent};
+use shipway_runner::{JobStatus, Stage, TraceEvent};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -108,6 +109,30 @@ fn a_pipeline_says_what_it_is_and_what_became_of_it() {
                 "images": [],
             }),
         ]
+    );
+}
+
+#[test]
+fn an_end_says_how_where_and_what_was_lost() {
+    let job = JobLabel {
+        id: 7,
+        name: "test".into(),
+        stage: "test".into(),
+    };
+    let end = JobEnd {
+        status: &JobStatus::Success,
+        allowed: false,
+        duration: Duration::from_secs(3),
+        differs: true,
+        trace: Some(Path::new("/t/7-test.log")),
+        trace_failure: Some("No space left on device"),
+    };
+    assert_eq!(
+        told(|view| view.job_finished(&job, &end)),
+        [json!({
+            "event": "job_finished", "job": "test", "id": 7, "status": "success", "allowed": false, "differs": true,
+            "seconds": 3.0, "trace": "/t/7-test.log", "trace_failure": "No space left on device",
+        })]
     );
 }
 
