@@ -16,7 +16,7 @@ use crate::builds::{Builds, pipe};
 use crate::outcome::{Doing, JobError, JobStatus, count};
 use crate::selection::Selection;
 use crate::variables::Variables;
-use dotenv::{DOTENV_BYTES, parse_dotenv};
+use dotenv::{DOTENV_BYTES, DotenvError, parse_dotenv};
 use shipway_pipeline::job::{Dependency, JobPayload};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -137,15 +137,18 @@ async fn read_dotenv(
         return Ok(Vec::new());
     }
     let (read, write) = pipe()?;
-    let reader = tokio::task::spawn_blocking(move || read_files(File::from(read)));
+    let reader = {
+        let selection = selection.clone();
+        tokio::task::spawn_blocking(move || read_reports(File::from(read), &selection))
+    };
     builds.archive(&roots, selection, write.into()).await?;
-    let files = reader
+    let reports = reader
         .await
         .doing("reading the dotenv report")?
         .doing("reading the dotenv report")?;
     let mut variables = Vec::new();
-    for (path, content) in files.iter().filter(|(path, _)| selection.takes_in(path)) {
-        match parse_dotenv(content) {
+    for (path, content) in reports {
+        match content.and_then(|content| parse_dotenv(&content)) {
             Ok(found) => {
                 trace.say(format!(
                     "{path}: {} for later jobs",
@@ -159,19 +162,77 @@ async fn read_dotenv(
     Ok(variables)
 }
 
-/// The regular files of a tar, each cut just past what a dotenv report may have.
-fn read_files(from: impl Read) -> io::Result<Vec<(String, Vec<u8>)>> {
+/// A report's path, and what is in it.
+type Report = (String, Result<Vec<u8>, DotenvError>);
+
+/// The regular files of a tar that are meant, up to the first with which they are more than all reports of a job may be.
+fn read_reports(from: impl Read, selection: &Selection) -> io::Result<Vec<Report>> {
     let mut archive = tar::Archive::new(BufReader::new(from));
-    let mut files = Vec::new();
+    let mut reports = Vec::new();
+    let mut room = DOTENV_BYTES;
     for entry in archive.entries()? {
         let entry = entry?;
-        if entry.header().entry_type().is_file() {
-            let path = entry.path()?.to_string_lossy().into_owned();
-            let mut content = Vec::new();
-            entry.take(DOTENV_BYTES as u64 + 1).read_to_end(&mut content)?;
-            files.push((path, content));
+        let path = entry.path()?.to_string_lossy().into_owned();
+        if !entry.header().entry_type().is_file() || !selection.takes_in(&path) {
+            continue;
         }
+        let mut content = Vec::new();
+        entry.take(room as u64 + 1).read_to_end(&mut content)?;
+        // An empty file counts too, so that there is an end to their number.
+        match room.checked_sub(content.len().max(1)) {
+            Some(left) => room = left,
+            None => {
+                reports.push((path, Err(DotenvError::TooLarge)));
+                break;
+            }
+        }
+        reports.push((path, Ok(content)));
     }
+    // A writer must not meet a closed pipe.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
-    Ok(files)
+    Ok(reports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DOTENV_BYTES, DotenvError, read_reports};
+    use crate::Trace;
+    use crate::selection::Selection;
+    use crate::variables::Variables;
+
+    fn archive(files: &[(&str, usize)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, length) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(*length as u64);
+            let content = vec![b'x'; *length];
+            builder.append_data(&mut header, name, &content[..]).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn only_reports_are_read_and_no_more_than_a_job_may_have() {
+        let trace = Trace::new(std::io::sink(), Vec::new());
+        let variables = Variables::new(Vec::new(), &[], Vec::new(), "/tmp");
+        let selection = Selection::new(&["*.env".to_owned()], &[], &variables, "/p", &trace);
+        let files = [
+            ("huge.o", 4 * DOTENV_BYTES),
+            ("a.env", DOTENV_BYTES - 10),
+            ("b.env", 0),
+            ("c.env", 10),
+            ("d.env", 1),
+        ];
+        let reports = read_reports(&archive(&files)[..], &selection).unwrap();
+        let read: Vec<_> = reports
+            .iter()
+            .map(|(path, content)| (path.as_str(), content.as_ref().map(Vec::len)))
+            .collect();
+        let expected = [
+            ("a.env", Ok(DOTENV_BYTES - 10)),
+            ("b.env", Ok(0)),
+            ("c.env", Err(&DotenvError::TooLarge)),
+        ];
+        assert_eq!(read, expected);
+    }
 }

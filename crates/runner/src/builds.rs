@@ -65,7 +65,10 @@ impl Builds {
         output: OwnedFd,
     ) -> Result<Vec<String>, JobError> {
         match self {
-            Self::Pod(builds) => builds.archive(paths, output).await.map(|()| Vec::new()),
+            Self::Pod(builds) => builds
+                .archive(paths, selection, output)
+                .await
+                .map(|()| Vec::new()),
             Self::Machine(builds) => builds.archive(paths, selection, output).await,
         }
     }

@@ -111,31 +111,38 @@ impl Selection {
 
     /// Whether a path is meant.
     pub(crate) fn takes_in(&self, path: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.takes_in(path)) && !self.is_excluded(path)
+        self.patterns.iter().any(|pattern| means(pattern, path)) && !self.is_excluded(path)
     }
 
     /// Whether anything below a directory may be meant.
     pub(crate) fn leads_below(&self, directory: &str) -> bool {
-        let leads = || self.patterns.iter().any(|pattern| pattern.leads_below(directory));
-        !self.is_unnamed_history(directory) && leads()
+        self.patterns
+            .iter()
+            .any(|pattern| pattern.leads_below(directory) && may_mean(pattern, directory))
+    }
+
+    /// Whether nothing below the [roots](Self::roots) is left out.
+    pub(crate) fn takes_in_whole_roots(&self) -> bool {
+        // The whole project has the history in it.
+        let is_whole = |pattern: &Pattern| pattern.is_fixed() && !pattern.fixed_prefix().is_empty();
+        self.exclude.is_empty() && self.patterns.iter().all(is_whole)
     }
 
     fn is_excluded(&self, path: &str) -> bool {
-        self.exclude.iter().any(|pattern| pattern.matches(path)) || self.is_unnamed_history(path)
+        self.exclude.iter().any(|pattern| pattern.matches(path))
     }
 
-    /// A `*` does not mean the history; who wants it names it.
-    fn is_unnamed_history(&self, path: &str) -> bool {
-        let named = || {
-            self.patterns
-                .iter()
-                .any(|pattern| pattern.fixed_prefix().starts_with(GIT))
-        };
-        (path == GIT || is_below(path, GIT)) && !named()
+    /// Copies what is meant from one tar into another. Reads to the end also when it fails: a writer that met a closed
+    /// pipe would end with an error of its own, which hides this one.
+    fn filter(&self, mut from: impl Read, into: impl Write) -> io::Result<Found> {
+        let found = self.copy(&mut from, into);
+        let rest = io::copy(&mut from, &mut io::sink());
+        let found = found?;
+        rest?;
+        Ok(found)
     }
 
-    /// Copies what is meant from one tar into another.
-    fn filter(&self, from: impl Read, into: impl Write) -> io::Result<Found> {
+    fn copy(&self, from: impl Read, into: impl Write) -> io::Result<Found> {
         let mut found = Found {
             entries: 0,
             per_pattern: vec![0; self.patterns.len()],
@@ -147,7 +154,7 @@ impl Selection {
             let path = entry.path()?.to_string_lossy().trim_matches('/').to_owned();
             let mut meant = false;
             for (pattern, count) in self.patterns.iter().zip(&mut found.per_pattern) {
-                if pattern.takes_in(&path) && !self.is_excluded(&path) {
+                if means(pattern, &path) && !self.is_excluded(&path) {
                     *count += 1;
                     meant = true;
                 }
@@ -161,10 +168,18 @@ impl Selection {
             into.entry(name, &mut entry)?;
         }
         into.finish()?;
-        // What follows the last entry is read too: a writer must not meet a closed pipe.
-        io::copy(&mut archive.into_inner(), &mut io::sink())?;
         Ok(found)
     }
+}
+
+fn means(pattern: &Pattern, path: &str) -> bool {
+    pattern.takes_in(path) && may_mean(pattern, path)
+}
+
+/// A `*` does not mean the history; who wants it names it.
+fn may_mean(pattern: &Pattern, path: &str) -> bool {
+    let is_history = |path: &str| path == GIT || is_below(path, GIT);
+    !is_history(path) || is_history(&pattern.fixed_prefix())
 }
 
 fn is_below(path: &str, directory: &str) -> bool {

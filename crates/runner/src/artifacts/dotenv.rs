@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-/// A ceiling on the file's size, as GitLab's default has it.
+/// A ceiling on the size of all reports of a job, as GitLab's default has it.
 pub(super) const DOTENV_BYTES: usize = 5 * 1024;
 
 /// A ceiling on the number of variables.
@@ -16,7 +16,7 @@ const DOTENV_VARIABLES: usize = 150;
 pub(super) enum DotenvError {
     /// Too large.
     #[error(
-        "the dotenv report is larger than {DOTENV_BYTES} bytes: write fewer or shorter variables into it"
+        "the dotenv reports of a job are larger than {DOTENV_BYTES} bytes: write fewer or shorter variables into them"
     )]
     TooLarge,
     /// Too many.

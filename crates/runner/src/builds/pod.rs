@@ -6,8 +6,11 @@
 
 use super::{BUILDS, below, blocking, with_suffix};
 use crate::outcome::JobError;
+use crate::selection::Selection;
 use shipway_container::Pod;
-use shipway_sandbox::{ApplyRequest, ArchiveRequest, ArchiveRoot, FileKind, Mount, MountSource, RootSpec};
+use shipway_sandbox::{
+    ApplyRequest, ArchiveRequest, ArchiveRoot, FileKind, LinkedFiles, Mount, MountSource, RootSpec,
+};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -75,13 +78,24 @@ impl PodBuilds {
         Ok(())
     }
 
-    pub(super) async fn archive(&self, paths: &[String], output: OwnedFd) -> Result<(), JobError> {
+    pub(super) async fn archive(
+        &self,
+        paths: &[String],
+        selection: &Selection,
+        output: OwnedFd,
+    ) -> Result<(), JobError> {
         let keeper = self.pod.keeper();
         let project = Path::new("/").join(&self.project);
         let paths = paths.iter().map(|path| project.join(path)).collect();
         let root = ArchiveRoot::Directory(self.directory.clone());
         let request = ArchiveRequest {
             relative_to: project,
+            // The name that a file would be archived under may be one of those that are left out.
+            linked: if selection.takes_in_whole_roots() {
+                LinkedFiles::Once
+            } else {
+                LinkedFiles::EachTime
+            },
             ..ArchiveRequest::new(root, paths, output)
         };
         blocking("reading the project's directory", move || {

@@ -47,17 +47,7 @@ impl<W: Write> Copy<W> {
     pub(super) fn entry<R: Read>(&mut self, name: PathBuf, entry: &mut tar::Entry<'_, R>) -> io::Result<()> {
         let mut header = entry.header().clone();
         header.set_size(entry.size());
-        let is_hard_link = header.entry_type().is_hard_link();
-        let target = entry.link_name()?.map(|target| target.into_owned());
-        match target {
-            Some(target) if is_hard_link && !self.names.contains(&target) => {
-                let message = format!(
-                    "{} is a hard link to {}, which is not among the artifacts: name both",
-                    name.display(),
-                    target.display()
-                );
-                return Err(io::Error::other(message));
-            }
+        match entry.link_name()?.map(|target| target.into_owned()) {
             Some(target) => self.tar.append_link(&mut header, &name, target)?,
             None => self.tar.append_data(&mut header, &name, entry)?,
         }

@@ -74,6 +74,11 @@ impl Pattern {
             .any(|pattern| elements_match(pattern, &path, &mut STEPS.clone()))
     }
 
+    /// Whether the pattern is one path, without a wildcard.
+    pub(super) fn is_fixed(&self) -> bool {
+        matches!(self.alternatives.as_slice(), [only] if !only.iter().any(|element| is_wild(element)))
+    }
+
     /// The part before the first wildcard, as far as every alternative shares it: where a search may start.
     pub(super) fn fixed_prefix(&self) -> String {
         let Some((first, rest)) = self.alternatives.split_first() else {

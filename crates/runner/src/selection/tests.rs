@@ -1,6 +1,7 @@
 //! What artifacts and caches take in, and that nested roots are read once.
 
 use super::{Pattern, Selection, is_below};
+use std::io::{self, Write};
 
 fn selection(paths: &[&str], exclude: &[&str]) -> Selection {
     let parse = |paths: &[&str]| {
@@ -51,6 +52,51 @@ fn only_what_is_meant_is_copied() {
         .map(|entry| entry.unwrap().path().unwrap().display().to_string())
         .collect();
     assert_eq!(names, ["dist/", "dist/app", "report.xml"]);
+}
+
+#[test]
+fn the_history_is_meant_only_by_who_names_it() {
+    let named_like_it = selection(&[".gitlab-ci.yml", ".github/x", "*"], &[]);
+    assert!(named_like_it.takes_in(".gitlab-ci.yml") && named_like_it.takes_in("a"));
+    assert!(!named_like_it.takes_in(".git/config") && !named_like_it.leads_below(".git"));
+    let one_file = selection(&[".git/HEAD", "*"], &[]);
+    assert!(one_file.takes_in(".git/HEAD") && one_file.leads_below(".git"));
+    assert!(!one_file.takes_in(".git/config"));
+}
+
+#[test]
+fn files_are_left_out_by_wildcards_exclusions_and_of_the_whole_project() {
+    for (paths, exclude, whole) in [
+        (&["a", "b/c"][..], &[][..], true),
+        (&["a", "b/*"], &[], false),
+        (&["{a,b}"], &[], false),
+        (&["a"], &["a/b"], false),
+        (&["."], &[], false),
+    ] {
+        assert_eq!(
+            selection(paths, exclude).takes_in_whole_roots(),
+            whole,
+            "{paths:?}"
+        );
+    }
+}
+
+#[test]
+fn what_goes_wrong_is_said_when_all_has_been_read() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+    let archive = archive(&["a", "b", "c"]).repeat(500);
+    let mut from = archive.as_slice();
+    let error = selection(&["a"], &[]).filter(&mut from, Full).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert!(from.is_empty(), "the writer meets a closed pipe");
 }
 
 #[test]

@@ -117,8 +117,12 @@ impl Histories {
 
         let _locked = self.lock().map_err(problem)?;
         match fs::rename(unfinished.path(), self.place.join(name.file_name())) {
-            // Somebody else made the same meanwhile.
-            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            // Somebody else made the same meanwhile; which of the two it is depends on the file system.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+                ) => {}
             renamed => renamed.map_err(problem)?,
         }
         // Also lets go of its lock, which was for whoever fills it alone.

@@ -1,13 +1,17 @@
 //! What jobs find and what they leave.
 
 use crate::place::{Files, Place, artifact, block_on, job};
-use shipway_pipeline::job::{Dependency, JobCache, JobPayload};
+use shipway_pipeline::job::{Dependency, JobArtifact, JobCache, JobPayload};
 use shipway_pipeline::variables::Variable;
 use shipway_runner::{FailureReason, JobStatus};
 use shipway_testkit::harness::BlockingTest;
 
 pub(crate) const TESTS: &[BlockingTest] = &[
     ("artifacts_reach_the_next_job", artifacts_reach_the_next_job),
+    (
+        "a_file_of_many_names_is_kept_under_those_that_are_meant",
+        a_file_of_many_names_is_kept_under_those_that_are_meant,
+    ),
     (
         "a_failed_job_leaves_what_is_for_failures",
         a_failed_job_leaves_what_is_for_failures,
@@ -71,6 +75,48 @@ fn artifacts_reach_the_next_job() {
             "{}",
             ended.trace
         );
+    });
+}
+
+/// As compilers leave them: the result is also among what it was made of.
+fn a_file_of_many_names_is_kept_under_those_that_are_meant() {
+    block_on(async {
+        let place = Place::new().await;
+        let lines = [
+            "mkdir -p target/deps && echo app > target/app",
+            "ln target/app target/deps/app-1 && ln target/app target/deps/app-2",
+        ];
+        let kept = |mut archive: JobArtifact, exclude: &[&str]| {
+            archive.exclude = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
+            archive
+        };
+        for (id, archive, expected) in [
+            (1, kept(artifact("archive", &["target/d*/*"]), &[]), "app-1 app-2"),
+            (
+                2,
+                kept(artifact("archive", &["target"]), &["target/app"]),
+                "app-1 app-2",
+            ),
+            (3, kept(artifact("archive", &["target/deps"]), &[]), "app-1 app-2"),
+            (4, kept(artifact("archive", &["target/*/app-2"]), &[]), "app-2"),
+        ] {
+            let mut first = job(id, &lines);
+            first.artifacts = vec![archive];
+            let ended = place.run(&first).await;
+            assert!(ended.outcome.artifacts, "{}", ended.trace);
+            let mut second = job(10 + id, &["echo $(ls target/deps)", "cat target/deps/app-2"]);
+            second.dependencies = vec![Dependency {
+                id,
+                name: "first".into(),
+                ..Default::default()
+            }];
+            let ended = place.run(&second).await;
+            assert!(
+                ended.trace.contains(&format!("\n{expected}\n")) && ended.trace.contains("\napp\n"),
+                "{}",
+                ended.trace
+            );
+        }
     });
 }
 
