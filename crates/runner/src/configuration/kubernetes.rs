@@ -9,7 +9,7 @@ use super::document::Section;
 use super::finding::Severity;
 use super::volume::VolumeSetting;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 const CLUSTER: &str = "jobs run on this machine, and no cluster is asked";
 const POD: &str = "pods here are made in one way";
@@ -169,7 +169,7 @@ fn host_path(mut section: Section<'_>) -> Option<VolumeSetting> {
     section.without_meaning(&[("mount_propagation", POD)]);
     let source = section.placed_text("host_path");
     let read_only = section.flag("read_only").unwrap_or_default();
-    let below = section.text("sub_path");
+    let below = section.placed_text("sub_path");
     let pipe = source
         .as_ref()
         .and_then(|source| VolumeSetting::of_pipe(source, section.findings));
@@ -179,12 +179,35 @@ fn host_path(mut section: Section<'_>) -> Option<VolumeSetting> {
         return pipe;
     }
     let target = mount_path(&mut section);
+    if let Some(below) = &below
+        && !is_below(&below.value)
+    {
+        let message = format!(
+            "a volume in [[{}]] whose `sub_path` leads out of its `host_path` has no effect, as no cluster takes it: write a \
+             relative path without `..`",
+            section.name
+        );
+        section.findings.add(Severity::Warning, &below.span, message);
+        section.finish();
+        return None;
+    }
     section.finish();
     let target = target?;
     // Without a path of the node, it is the one in the pod.
     let mut source = source.map_or_else(|| target.clone(), |source| PathBuf::from(source.value));
-    source.extend(below);
+    source.extend(
+        below
+            .filter(|below| !below.value.is_empty())
+            .map(|below| below.value),
+    );
     Some(VolumeSetting::of_machine(source, target, read_only))
+}
+
+/// Whether a path stays below what it is relative to.
+fn is_below(path: &str) -> bool {
+    Path::new(path)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// Where a volume is found.

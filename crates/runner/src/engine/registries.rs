@@ -5,11 +5,10 @@
 //! mirror of this one said so. The egress policy of the job is asked about mirrors as about everything else, and they see
 //! no credentials.
 
+use crate::Trace;
 use shipway_oci::{RegistryName, with_causes};
 use shipway_registry::client::{Client, Mirror, MirrorAddress};
 use std::sync::Arc;
-
-use crate::Trace;
 
 /// What an engine does about registries besides what its installation does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +20,8 @@ pub(crate) struct EngineRegistries {
 }
 
 impl EngineRegistries {
-    /// From the values of `--registry-mirror` and `--insecure-registry`, or what stands for them in a `daemon.json`; what makes no sense is said and passed over.
+    /// From the values of `--registry-mirror` and `--insecure-registry`, or what stands for them in a `daemon.json`; what
+    /// makes no sense is said and passed over.
     pub(super) fn of_daemon(mirrors: &[String], insecure: &[String]) -> (Self, Vec<String>) {
         let (mut registries, mut notes) = (Self::default(), Vec::new());
         for text in mirrors {

@@ -73,6 +73,31 @@ runners:
 }
 
 #[test]
+fn a_part_of_a_directory_is_below_it() {
+    for (below, expected) in [
+        ("", Some("/a")),
+        ("b/c", Some("/a/b/c")),
+        ("/etc", None),
+        ("b/../../etc", None),
+    ] {
+        let text = format!(
+            "[[runners]]\n[[runners.kubernetes.volumes.host_path]]\nhost_path = '/a'\nmount_path = '/m'\nsub_path = '{below}'\n"
+        );
+        let (configuration, said) = read("config.toml", &text);
+        let volumes = &configuration.choose(None).unwrap().settings.docker.volumes;
+        let sources = volumes.iter().map(|volume| match volume {
+            VolumeSetting::Bind { source, .. } => source.to_str().unwrap(),
+            other => panic!("{other:?}"),
+        });
+        assert!(sources.eq(expected), "{below}: {volumes:?}");
+        let warned = said
+            .iter()
+            .any(|line| line.starts_with("config.toml:5:12: a volume in"));
+        assert_eq!(warned, expected.is_none(), "{said:?}");
+    }
+}
+
+#[test]
 fn without_a_volume_there_is_no_socket_and_no_entrypoint_runs() {
     let (configuration, _) = read("config.toml", "[[runners]]\nexecutor = \"kubernetes\"\n");
     let docker = &configuration.choose(None).unwrap().settings.docker;
