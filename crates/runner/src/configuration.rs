@@ -22,7 +22,7 @@ mod kubernetes;
 mod volume;
 
 pub use docker::{DockerSettings, ServiceSettings};
-pub use entry::{Executor, RunnerEntry, RunnerSettings};
+pub use entry::{EXECUTORS, Executor, RunnerEntry, RunnerSettings};
 pub use finding::{Finding, Place, Severity};
 pub use known::{KnownRunner, KnownRunners};
 pub use volume::VolumeSetting;

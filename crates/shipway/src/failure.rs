@@ -1,7 +1,7 @@
 //! How a command ends when it does not end well: what happened, where, what to do, and the exit code that programs read.
 //!
 //! Kept apart from the commands so that the five codes mean the same everywhere: 0 done, 1 the work failed, 2 wrong use or
-//! a wrong file, 3 the place or the configuration cannot do it, 4 internal.
+//! a wrong file, 3 the place or the configuration cannot do it, 4 internal. A run that a signal ends has the codes of `interrupt`.
 
 use shipway_oci::with_causes;
 use std::error::Error;

@@ -12,7 +12,8 @@ pub(crate) use foreign::{Cleaner, Colours, clean, phrase};
 /// What becomes of colours on a stream.
 fn colours_on(stream: &impl IsTerminal) -> Colours {
     let is_asked_for = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if is_asked_for && stream.is_terminal() {
+    let is_known = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+    if is_asked_for && is_known && stream.is_terminal() {
         Colours::Kept
     } else {
         Colours::Dropped
@@ -77,10 +78,10 @@ pub(crate) fn error_line(text: &str) {
     live::write(&format!("{}\n", clean(text, Colours::Kept)));
 }
 
-/// Text that is whole, line ends included, on one of the two streams.
+/// Text that is whole, line ends included, on one of the two streams; on standard error above a live view.
 pub(crate) fn whole(text: &str, is_error: bool) {
     if is_error {
-        error_text(&clean(text, of_others()));
+        live::write(&clean(text, of_others()));
     } else {
         let mut stream = std::io::stdout().lock();
         let text = clean(text, colours_on(&stream));

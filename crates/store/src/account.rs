@@ -18,6 +18,17 @@ pub struct UserRecord {
     pub administrator: bool,
 }
 
+/// What became of a person who was to be taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// They are gone.
+    Removed,
+    /// There is nobody of that name.
+    Unknown,
+    /// They stay: others are there, and none of them is an administrator.
+    LastAdministrator,
+}
+
 /// What a job's token stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobTokenRecord {
@@ -62,10 +73,20 @@ impl Store {
         self.database().read(|db| rows(db, sql, [], user_record))
     }
 
-    /// Takes a person away.
-    pub fn delete_user(&self, name: &str) -> Result<bool> {
-        self.database()
-            .write(|db| Ok(change(db, "DELETE FROM users WHERE name = ?1", [name])? == 1))
+    /// Takes a person away, unless that left others without an administrator.
+    pub fn delete_user(&self, name: &str) -> Result<Removal> {
+        let sql = "DELETE FROM users WHERE name = ?1 AND (NOT administrator
+            OR EXISTS (SELECT 1 FROM users WHERE name <> ?1 AND administrator)
+            OR NOT EXISTS (SELECT 1 FROM users WHERE name <> ?1))";
+        self.database().write(|db| {
+            if change(db, sql, [name])? == 1 {
+                return Ok(Removal::Removed);
+            }
+            Ok(match exists(db, "SELECT 1 FROM users WHERE name = ?1", [name])? {
+                true => Removal::LastAdministrator,
+                false => Removal::Unknown,
+            })
+        })
     }
 
     /// Puts a job's token by its hash. The token itself is not to be kept anywhere.

@@ -44,7 +44,7 @@ mod untagged;
 mod upload;
 mod usage;
 
-pub use account::{JobTokenRecord, UserRecord};
+pub use account::{JobTokenRecord, Removal, UserRecord};
 pub use batch::{Batch, StagedFile, StagedWriter};
 pub use blob::{BlobInfo, BlobWriter, CommitError};
 pub use build_cache::PutCacheRecordError;

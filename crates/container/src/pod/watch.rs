@@ -52,7 +52,8 @@ fn watch(pod: &Weak<PodInner>, dropped: &Receiver<Infallible>) {
 }
 
 pub(super) fn end(pod: &PodInner, excess: Excess) {
-    tracing::warn!(%excess, pod = %pod.id, "a pod is ended");
+    // Whoever has the pod is told, and tells people.
+    tracing::debug!(%excess, pod = %pod.id, "a pod is ended");
     pod.excess.tell(excess);
     pod.end();
 }

@@ -174,6 +174,23 @@ enum Asked {
     Shell,
 }
 
+/// The executors that gitlab-runner has or had, by their names: those that run jobs here first.
+pub const EXECUTORS: [&str; 13] = [
+    "docker",
+    "shell",
+    "kubernetes",
+    "docker-windows",
+    "docker-autoscaler",
+    "docker+machine",
+    "docker-ssh",
+    "docker-ssh+machine",
+    "instance",
+    "custom",
+    "ssh",
+    "virtualbox",
+    "parallels",
+];
+
 const NO_CLUSTER: &str = "jobs run in pods of this machine: no cluster is asked";
 
 /// The executor, and why it cannot be had, if so.

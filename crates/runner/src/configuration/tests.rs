@@ -1,6 +1,6 @@
 //! What a `config.toml` comes to, with the places of its findings; the real files beside the workspace where they are there.
 
-use super::{Configuration, ConfigurationError, Executor, KnownRunners, Severity, VolumeSetting};
+use super::{Configuration, ConfigurationError, EXECUTORS, Executor, KnownRunners, Severity, VolumeSetting};
 use shipway_container::{Network, PullPolicy};
 use std::path::Path;
 
@@ -163,6 +163,19 @@ fn what_a_file_does_not_say_about_containers_is_as_there() {
     assert_eq!(docker.allowed_pull_policies, [PullPolicy::Never]);
     assert_eq!(docker.network, Network::None);
     assert_eq!(docker.allowed_users, ["a"]);
+}
+
+#[test]
+fn every_executor_by_its_name_is_known() {
+    let not_known = |name: &str| {
+        let read = read(&format!("[[runners]]\nname = \"a\"\nexecutor = \"{name}\"\n"));
+        let refusal = read.choose(Some("a")).err();
+        refusal.is_some_and(|error| error.to_string().contains("is not known"))
+    };
+    assert!(not_known("dokcer"));
+    for name in EXECUTORS {
+        assert!(!not_known(name), "{name}");
+    }
 }
 
 #[test]

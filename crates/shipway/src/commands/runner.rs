@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use shipway_access::Secret;
 use shipway_container::PullPolicy;
 use shipway_oci::with_causes;
-use shipway_runner::configuration::{Configuration, ConfigurationError, Finding, Severity};
+use shipway_runner::configuration::{Configuration, ConfigurationError, EXECUTORS, Finding, Severity};
 use shipway_runner::host_name;
 use shipway_runner::registration::{
     AccessLevel, ConfigurationFile, Description, DockerSection, GitLab, NewExecutor, NewRunner, Registered,
@@ -48,8 +49,8 @@ pub(crate) struct RegisterArguments {
     /// A token that makes new runners, as older GitLabs have it
     #[arg(short, long, env = "REGISTRATION_TOKEN", hide_env_values = true)]
     registration_token: Option<Secret>,
-    /// `docker` or `shell`
-    #[arg(long, env = "RUNNER_EXECUTOR")]
+    /// `docker` or `shell`; gitlab-runner's others are written down, for the place that runs them
+    #[arg(long, env = "RUNNER_EXECUTOR", value_parser = PossibleValuesParser::new(EXECUTORS))]
     executor: String,
     /// Its name, for people [default: this machine's]
     #[arg(long, visible_alias = "name", env = "RUNNER_NAME")]

@@ -7,11 +7,14 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use shipway_access::{Secret, UserName};
+use shipway_store::Removal;
 
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
 use crate::screen;
 
+/// How somebody becomes one, who may be there already.
+const ANOTHER_ADMINISTRATOR: &str = "make one with `shipway user add NAME --administrator`";
 /// A password longer than this is a mistake.
 const LONGEST_PASSWORD: u64 = 4096;
 
@@ -36,7 +39,7 @@ pub(crate) enum UserCommand {
         /// Read the password from a file; a line break at its end does not belong to it
         #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
         password_file: Option<PathBuf>,
-        /// Let this user do everything everywhere
+        /// Let this user do everything everywhere, also one that is there already
         #[arg(long)]
         administrator: bool,
     },
@@ -46,7 +49,7 @@ pub(crate) enum UserCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Remove a user
+    /// Remove a user; the last administrator stays while others are there
     Rm {
         /// The name
         name: String,
@@ -80,17 +83,23 @@ fn add(
         .map_err(|error| Failure::caused(FailureKind::Use, &format!("the name `{name}`"), &error))?;
     let password = read_new_password(source, name.as_str())?;
     let users = installation.store.users().map_err(|error| internal(&error))?;
-    let known = users.iter().any(|user| user.name == name.as_str());
+    let known = users.iter().find(|user| user.name == name.as_str());
+    let is_first = users.is_empty();
+    let has_administrator = users.iter().any(|user| user.administrator);
     installation
         .access
         .add_user(&name, &password, administrator)
         .map_err(|error| Failure::caused(FailureKind::Use, &format!("adding `{name}`"), &error))?;
-    if known {
-        screen::line(&format!("{name}: the password is changed"));
-    } else if users.is_empty() || administrator {
-        screen::line(&format!("{name} (administrator)"));
-    } else {
-        screen::line(&format!("{name} (may pull everything and push below `{name}/`)"));
+    match known {
+        Some(known) if administrator && !known.administrator => {
+            screen::line(&format!("{name} (administrator): the password is changed"));
+        }
+        Some(_) => screen::line(&format!("{name}: the password is changed")),
+        None if is_first || administrator => screen::line(&format!("{name} (administrator)")),
+        None => screen::line(&format!("{name} (may pull everything and push below `{name}/`)")),
+    }
+    if !(is_first || administrator || has_administrator) {
+        screen::warning(&format!("there is no administrator: {ANOTHER_ADMINISTRATOR}"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -110,17 +119,18 @@ fn list(installation: &Installation, json: bool) -> Result<ExitCode, Failure> {
 }
 
 fn remove(installation: &Installation, name: &str) -> Result<ExitCode, Failure> {
-    if installation
-        .store
-        .delete_user(name)
-        .map_err(|error| internal(&error))?
-    {
-        return Ok(ExitCode::SUCCESS);
+    let removal = installation.store.delete_user(name);
+    match removal.map_err(|error| internal(&error))? {
+        Removal::Removed => Ok(ExitCode::SUCCESS),
+        Removal::LastAdministrator => {
+            let message = format!("`{name}` is the last administrator, and others are there");
+            Err(Failure::new(FailureKind::Use, message).hint(format!("{ANOTHER_ADMINISTRATOR} first")))
+        }
+        Removal::Unknown => Err(
+            Failure::new(FailureKind::Use, format!("there is no user `{name}`"))
+                .hint("`shipway user ls` lists them"),
+        ),
     }
-    Err(
-        Failure::new(FailureKind::Use, format!("there is no user `{name}`"))
-            .hint("`shipway user ls` lists them"),
-    )
 }
 
 fn internal(error: &(dyn std::error::Error + 'static)) -> Failure {

@@ -95,3 +95,59 @@ fn a_password_hash_that_cannot_be_read_is_told_of_by_the_users_name() -> Result<
     ensure!(!said.contains("$2y$") && !said.contains("tester"), "{said}");
     Ok(())
 }
+
+#[test]
+fn there_is_an_administrator_as_long_as_there_is_anybody() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let secret = user.home.work().join("secret");
+    std::fs::write(&secret, "word")?;
+    let add = |arguments: &[&str]| {
+        let mut add = user.shipway(&["user", "add", "--password-file"]);
+        succeed(add.arg(&secret).args(arguments)).map(|output| text(&output))
+    };
+    let remove = |name: &str| finish(&mut user.shipway(&["user", "rm", name]));
+    ensure!(add(&["me"])?.contains("administrator"));
+    add(&["ann"])?;
+    let refused = remove("me")?;
+    ensure!(
+        refused.status.code() == Some(2)
+            && text(&refused).contains("the last administrator")
+            && text(&refused).contains("shipway user add NAME --administrator"),
+        "{}",
+        text(&refused)
+    );
+
+    // As the hint says, with somebody who is there.
+    ensure!(add(&["ann", "--administrator"])?.contains("ann (administrator)"));
+    ensure!(remove("me")?.status.success());
+    let listed = text(&succeed(&mut user.shipway(&["user", "ls"]))?);
+    ensure!(listed == "ann  administrator\n", "{listed}");
+    ensure!(remove("ann")?.status.success(), "the last of all may go");
+    Ok(())
+}
+
+#[test]
+fn where_nobody_is_administrator_who_adds_users_is_told() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    user.add_tester()?;
+    let store = Store::open(&user.home.data().join("store"))?;
+    let tester = store.user("tester")?.context("the tester")?;
+    store.put_user(&UserRecord {
+        administrator: false,
+        ..tester
+    })?;
+    let secret = user.home.work().join("secret");
+    std::fs::write(&secret, "word")?;
+    let add = |more: &[&str]| {
+        let mut add = user.shipway(&["user", "add", "ann", "--password-file"]);
+        succeed(add.arg(&secret).args(more)).map(|output| text(&output))
+    };
+    let said = add(&[])?;
+    ensure!(
+        said.contains("there is no administrator: make one with"),
+        "{said}"
+    );
+    let said = add(&["--administrator"])?;
+    ensure!(!said.contains("warning"), "{said}");
+    Ok(())
+}

@@ -105,7 +105,7 @@ fn control_c_ends_the_job_and_leaves_nothing() -> Result<()> {
             account.name()
         );
         ensure!(
-            code == Some(1),
+            code == Some(130),
             "as {}: a cancelled run ended with {code:?}",
             account.name()
         );

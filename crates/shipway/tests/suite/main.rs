@@ -25,6 +25,7 @@ mod job_images;
 mod keywords;
 mod logged;
 mod mirror;
+mod mistakes;
 mod origins;
 mod other_runners;
 mod pipelines;

@@ -348,3 +348,25 @@ fn the_list_reads_what_a_run_reads_and_shows_no_password() {
         "{said}"
     );
 }
+
+#[test]
+fn an_executor_that_nobody_has_is_refused_before_gitlab_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let gitlab = TcpListener::bind("127.0.0.1:0").unwrap();
+    gitlab.set_nonblocking(true).unwrap();
+    let script = format!(
+        "gitlab-runner register --url http://{} --token t --executor dokcer --docker-image busybox:1.36",
+        gitlab.local_addr().unwrap()
+    );
+    let output = run(&script, directory.path(), &file);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("a similar value exists: 'docker'") && said.contains("shell, kubernetes"),
+        "{said}"
+    );
+    let asked = gitlab.accept().unwrap_err();
+    assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock, "GitLab was asked");
+    assert!(!file.exists());
+}

@@ -1,5 +1,5 @@
 use shipway_oci::{Descriptor, Digest, ImageIndex, ImageManifest, Manifest, media_type};
-use shipway_store::{ManifestSelector, PutManifestError, Referrers, ReferrersPage, Store};
+use shipway_store::{ManifestSelector, PutManifestError, Referrers, ReferrersPage, Removal, Store};
 
 use crate::support::{Place, by_tag, image_of, place, pushed, repository, tag, write};
 
@@ -304,7 +304,25 @@ fn people_and_tokens() {
     store.put_user(&user("second", "changed")).unwrap();
     assert_eq!(store.user("second").unwrap(), Some(user("second", "changed")));
     assert_eq!(store.users().unwrap().len(), 2);
-    assert!(store.delete_user("second").unwrap() && store.user("second").unwrap().is_none());
+
+    // Another password keeps the rights that the record says.
+    let administrator = UserRecord {
+        administrator: true,
+        ..user("first", "1")
+    };
+    assert_eq!(store.user("first").unwrap(), Some(administrator.clone()));
+    assert_eq!(store.delete_user("first").unwrap(), Removal::LastAdministrator);
+    assert_eq!(store.user("first").unwrap(), Some(administrator));
+    let second = UserRecord {
+        administrator: true,
+        ..user("second", "2")
+    };
+    store.put_user(&second).unwrap();
+    assert_eq!(store.delete_user("first").unwrap(), Removal::Removed);
+    assert_eq!(store.delete_user("first").unwrap(), Removal::Unknown);
+    // The last of all may go.
+    assert_eq!(store.delete_user("second").unwrap(), Removal::Removed);
+    assert!(store.users().unwrap().is_empty());
 
     let token = |expires_unix| JobTokenRecord {
         project: "a/b".to_owned(),

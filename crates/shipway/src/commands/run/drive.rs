@@ -126,8 +126,9 @@ impl Drive {
         };
         course.drive.view.started(&course.pipeline);
         course.follow().await?;
+        let asked_to_end = interrupts.code();
         drop(interrupts);
-        Ok(course.conclude(began.elapsed()))
+        Ok(course.conclude(began.elapsed(), asked_to_end))
     }
 
     /// One job, from its number to its outcome. A job that cannot even be described fails as one.
@@ -398,7 +399,8 @@ impl Course {
         Ok(())
     }
 
-    fn conclude(self, duration: Duration) -> ExitCode {
+    /// Tells how all ended; `asked_to_end` is the exit code of a run that did not succeed because a signal came.
+    fn conclude(self, duration: Duration, asked_to_end: Option<ExitCode>) -> ExitCode {
         let mut told = self.told;
         let jobs = self.pipeline.jobs.iter().map(|job| {
             let status = self.schedule.job_status(&job.name).unwrap_or(Status::Created);
@@ -432,7 +434,7 @@ impl Course {
         match status {
             // What waits for somebody has not failed.
             Status::Success | Status::Manual | Status::Skipped => ExitCode::SUCCESS,
-            _ => FailureKind::Work.code(),
+            _ => asked_to_end.unwrap_or_else(|| FailureKind::Work.code()),
         }
     }
 }

@@ -43,14 +43,7 @@ pub(crate) struct WorkTreeFacts {
 impl WorkTreeFacts {
     /// Reads the facts of the work tree that a directory is in.
     pub(crate) fn read(directory: &Path) -> Result<Self, Failure> {
-        let root = git(directory, &["rev-parse", "--show-toplevel"]).ok_or_else(|| {
-            Failure::new(
-                FailureKind::Use,
-                format!("`{}` is in no git work tree", directory.display()),
-            )
-            .hint("run it inside a repository, or make one with `git init`")
-        })?;
-        let root = PathBuf::from(root);
+        let root = top(directory)?;
         let commit = commit(&root).ok_or_else(|| {
             Failure::new(FailureKind::Use, "the repository has no commit yet").hint("commit something first")
         })?;
@@ -115,6 +108,40 @@ impl WorkTreeFacts {
         Self {
             protected_branch: Some(self.ref_name.clone()),
             ..self.clone()
+        }
+    }
+}
+
+/// The top of the work tree that a directory is in.
+fn top(directory: &Path) -> Result<PathBuf, Failure> {
+    let output = run(directory, &["rev-parse", "--show-toplevel"]).map_err(|error| {
+        Failure::caused(FailureKind::Place, "starting git", &error)
+            .hint("install git: pipelines are those of repositories")
+    })?;
+    let top = String::from_utf8_lossy(&output.stdout);
+    match top.trim_end() {
+        top if output.status.success() && !top.is_empty() => Ok(PathBuf::from(top)),
+        _ => Err(no_work_tree(directory, &String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// Why git knows no work tree there. What it refuses it has its own reason for, and often the command that allows it.
+fn no_work_tree(directory: &Path, said: &str) -> Failure {
+    let place = directory.display();
+    let reason = said.lines().find_map(|line| line.strip_prefix("fatal: "));
+    match reason.filter(|reason| !reason.starts_with("not a git repository")) {
+        None => Failure::new(FailureKind::Use, format!("`{place}` is in no git work tree"))
+            .hint("run it inside a repository, or make one with `git init`"),
+        Some(reason) => {
+            let failure = Failure::new(
+                FailureKind::Use,
+                format!("git does not work in `{place}`: {reason}"),
+            );
+            let command = said.lines().map(str::trim).find(|line| line.starts_with("git "));
+            match command {
+                Some(command) => failure.hint(format!("`{command}` allows it")),
+                None => failure,
+            }
         }
     }
 }

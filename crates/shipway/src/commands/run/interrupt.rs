@@ -1,9 +1,11 @@
 //! Ctrl-C: the first asks the jobs to end and cleans up, the second ends them at once, the third this process.
 //!
 //! Whatever happens, nothing stays behind: pods end with this process, and what is left of one on disk is removed at
-//! the next start.
+//! the next start. A run that did not succeed ends as shells report a process that the signal ended, so that a script around
+//! it ends, too.
 
-use std::sync::Arc;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use shipway_runner::Cancellation;
@@ -13,12 +15,29 @@ use tokio::time::{sleep, timeout};
 use super::view::View;
 use crate::failure::{Failure, FailureKind};
 
-/// What a shell reports of a process that was interrupted.
-const INTERRUPTED: i32 = 130;
+/// What asks a run to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// Ctrl-C.
+    Interrupt,
+    /// As `kill` and service managers ask.
+    Terminate,
+}
+
+impl Asked {
+    /// What a shell reports of a process that the signal ended: 128 and its number.
+    fn code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
 
 /// Listens for as long as the pipeline runs.
 pub(super) struct Interrupts {
     task: tokio::task::JoinHandle<()>,
+    first: Arc<OnceLock<Asked>>,
 }
 
 impl Interrupts {
@@ -27,8 +46,11 @@ impl Interrupts {
         let failed = |error| Failure::caused(FailureKind::Place, "listening for signals", &error);
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let first = Arc::new(OnceLock::new());
+        let heard = first.clone();
         let task = tokio::spawn(async move {
-            any(&mut interrupt, &mut terminate).await;
+            let asked = any(&mut interrupt, &mut terminate).await;
+            heard.get_or_init(|| asked);
             view.note(
                 "Canceling: after_script and cleaning up still run. Press Ctrl-C again to end at once.",
             );
@@ -38,9 +60,14 @@ impl Interrupts {
             cancellation.abort();
             any(&mut interrupt, &mut terminate).await;
             view.give_back();
-            std::process::exit(INTERRUPTED);
+            std::process::exit(asked.code().into());
         });
-        Ok(Self { task })
+        Ok(Self { task, first })
+    }
+
+    /// How a run ends that was asked to; nothing as long as it was not.
+    pub(super) fn code(&self) -> Option<ExitCode> {
+        self.first.get().map(|asked| asked.code().into())
     }
 }
 
@@ -61,18 +88,25 @@ pub(super) async fn asked_to_end(patience: Duration) {
     let _ = timeout(patience, any(&mut interrupt, &mut terminate)).await;
 }
 
-async fn any(interrupt: &mut Signal, terminate: &mut Signal) {
+async fn any(interrupt: &mut Signal, terminate: &mut Signal) -> Asked {
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        _ = interrupt.recv() => Asked::Interrupt,
+        _ = terminate.recv() => Asked::Terminate,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, asked_to_end};
+    use super::{Asked, Duration, asked_to_end};
     use rustix::process::{Signal, getpid, kill_process};
     use std::pin::pin;
+
+    #[test]
+    fn a_signal_is_told_as_shells_tell_it() {
+        for (asked, signal) in [(Asked::Interrupt, Signal::INT), (Asked::Terminate, Signal::TERM)] {
+            assert_eq!(i32::from(asked.code()), 128 + signal.as_raw());
+        }
+    }
 
     #[tokio::test]
     async fn waiting_ends_with_a_signal_or_in_time() {

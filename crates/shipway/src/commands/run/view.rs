@@ -1,7 +1,7 @@
 //! What a person or a program sees of a running pipeline.
 //!
-//! Three faces of one trait: a live screen on a terminal, prefixed lines in a pipe, JSON lines for programs. They are
-//! told the same things in the same order; none of them decides anything.
+//! Three faces of one trait: a live screen on a terminal, prefixed lines in a pipe and on a terminal whose cursor cannot be
+//! moved, JSON lines for programs. They are told the same things in the same order; none of them decides anything.
 
 mod echo;
 mod json;
@@ -65,11 +65,12 @@ pub(super) struct JobEnd<'a> {
 /// The view that fits where the output goes.
 pub(super) fn choose(json: bool, names: impl Iterator<Item = usize>) -> Arc<dyn View> {
     if json {
-        Arc::new(json::JsonView::new())
-    } else if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
-        Arc::new(terminal::TerminalView::new())
-    } else {
-        Arc::new(plain::PlainView::new(names.max().unwrap_or_default()))
+        return Arc::new(json::JsonView::new());
+    }
+    let is_watched = std::io::stdout().is_terminal();
+    match is_watched.then(terminal::TerminalView::begin).flatten() {
+        Some(view) => Arc::new(view),
+        None => Arc::new(plain::PlainView::new(names.max().unwrap_or_default())),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The live screen: a line for each running job with its stage and the last thing it said, a line for each finished one.
 //!
 //! Of a failed job the end of its trace is shown, because that is what its owner looks for, and where the whole is.
+//!
+//! Only the lines of running jobs are drawn. What stays is written above them as plain lines with their ends, so that a
+//! session that is copied or recorded reads as a log.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -33,25 +36,25 @@ struct LiveJob {
 }
 
 impl TerminalView {
-    pub(super) fn new() -> Self {
+    /// Begins to draw on standard error; nothing where nothing can be drawn: that is no terminal, or `TERM` says that its cursor
+    /// cannot be moved (`dumb`, or not set).
+    pub(super) fn begin() -> Option<Self> {
         let bars = MultiProgress::new();
+        if bars.is_hidden() {
+            return None;
+        }
         screen::live::begin(&bars);
-        Self {
+        Some(Self {
             quiet: QuietInterrupt::begin(std::io::stderr()),
             bars,
             jobs: Mutex::default(),
-        }
-    }
-
-    fn print(&self, line: &str) {
-        // The screen is gone when this fails, and nobody looks.
-        let _ = self.bars.println(screen::clean(line, screen::of_others()));
+        })
     }
 }
 
 impl View for TerminalView {
     fn note(&self, text: &str) {
-        self.print(text);
+        screen::whole(&format!("{text}\n"), true);
     }
 
     fn job_started(&self, job: &JobLabel) {
@@ -112,20 +115,16 @@ impl View for TerminalView {
             JobStatus::Failed { .. } => screen::red("✗"),
             JobStatus::Canceled => screen::yellow("○"),
         };
-        self.print(&format!(
-            "{mark} {} {} ({})",
-            job.name,
-            describe(end),
-            span(end.duration)
-        ));
+        let mut text = format!("{mark} {} {} ({})\n", job.name, describe(end), span(end.duration));
         if matches!(end.status, JobStatus::Failed { .. }) {
             for line in &tail {
-                self.print(&format!("  │ {line}\u{1b}[0m"));
+                text.push_str(&format!("  │ {line}\u{1b}[0m\n"));
             }
             if let Some(trace) = end.trace {
-                self.print(&format!("  └ all of it: {}", trace.display()));
+                text.push_str(&format!("  └ all of it: {}\n", trace.display()));
             }
         }
+        screen::whole(&text, true);
     }
 
     fn give_back(&self) {
