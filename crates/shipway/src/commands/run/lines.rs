@@ -29,12 +29,25 @@ impl Lines {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.open.extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.open.len() > LONGEST {
+                let rest = self.open.split_off(self.open.len() - begun(&self.open));
                 if let Some(text) = clean(&self.open, self.keeps_tabs) {
                     line(text);
                 }
-                self.open.clear();
+                self.open = rest;
             }
         }
+    }
+}
+
+/// How many of the last bytes are the beginning of a character that is not whole.
+fn begun(bytes: &[u8]) -> usize {
+    let last = bytes
+        .utf8_chunks()
+        .last()
+        .map_or(&b""[..], |chunk| chunk.invalid());
+    match std::str::from_utf8(last) {
+        Err(error) if error.error_len().is_none() => last.len(),
+        _ => 0,
     }
 }
 
@@ -84,6 +97,17 @@ mod tests {
         ]);
         assert_eq!(seen, ["\u{1b}[36;1mGetting source\u{1b}[0;m", "plain"]);
         assert_eq!(without_colours(&seen[0]), "Getting source");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let long = "aä".repeat(super::LONGEST);
+        let mut seen = String::new();
+        let mut lines = Lines::default();
+        for byte in long.bytes().chain([b'\n']) {
+            lines.write(&[byte], |line| seen.push_str(&line));
+        }
+        assert!(seen == long, "{:?}", seen.find('\u{fffd}'));
     }
 
     #[test]
