@@ -120,7 +120,7 @@ async fn dispatch(engine: &Arc<Inner>, endpoint: Endpoint, call: Call) -> Result
                 .await
         }
         Endpoint::Images(ImagesEndpoint::Search) => Err(Failure::not_implemented(
-            "docker search is not possible here: a job pulls images by name, searching is for people and their browsers",
+            "docker search is not possible here: pull an image by its name, or look for it on its registry's own pages",
         )),
         Endpoint::Images(ImagesEndpoint::Prune) => engine.prune_images(&call).await,
         Endpoint::Image { image, verb } => match verb {

@@ -27,7 +27,7 @@ use crate::event::Events;
 use crate::failure::{Failure, told};
 use crate::network::Networks;
 use crate::reply::{self, Reply};
-use crate::serve::{self, Answer, ServeError};
+use crate::serve::{self, Answer, Observation, ServeError};
 use crate::volume::Volumes;
 
 /// Builds of one engine at the same time.
@@ -67,7 +67,12 @@ pub struct EngineOptions {
     pub name: String,
     /// Where published ports listen in the pod; the pod's gateway without one.
     pub address: Option<Ipv4Addr>,
+    /// Told what listeners see of their clients.
+    pub observer: Option<Observer>,
 }
+
+/// Who wants to know what listeners see of their clients. Called from tasks that serve: be quick.
+pub type Observer = Arc<dyn Fn(Observation) + Send + Sync>;
 
 /// A Docker engine. Clones are the same engine.
 #[derive(Clone)]
@@ -87,6 +92,7 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) address: Option<Ipv4Addr>,
+    observer: Option<Observer>,
     pub(crate) containers: Roster,
     pub(crate) execs: Execs,
     pub(crate) events: Events,
@@ -128,6 +134,7 @@ impl Engine {
                 name: options.name,
                 id: crate::name::identifier(),
                 address: options.address,
+                observer: options.observer,
                 containers: Roster::new(),
                 execs: Execs::new(),
                 events: Events::new(),
@@ -191,6 +198,12 @@ impl Engine {
 impl Answer for Engine {
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send {
         dispatch::answer(Arc::clone(&self.inner), request)
+    }
+
+    fn observe(&self, observation: Observation) {
+        if let Some(observer) = &self.inner.observer {
+            observer(observation);
+        }
     }
 }
 

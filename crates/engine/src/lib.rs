@@ -43,8 +43,8 @@ mod tar_stream;
 mod version;
 mod volume;
 
-pub use engine::{Engine, EngineOptions, HostPaths};
-pub use serve::ServeError;
+pub use engine::{Engine, EngineOptions, HostPaths, Observer};
+pub use serve::{Observation, ServeError};
 
 /// Whether clients may speak BuildKit's own protocol; where not, they are told to use the classic one
 /// (`DOCKER_BUILDKIT=0`).

@@ -115,24 +115,21 @@ fn refuse(body: &CreateBody) -> Result<(), Failure> {
         mode => {
             return because(
                 &format!("--pid={mode}"),
-                "a job's containers do not see other processes of the machine",
+                "containers do not see other processes of the machine",
             );
         }
     }
     if host.ipc_mode == "host" {
-        return because(
-            "--ipc=host",
-            "a job's containers do not share memory with the machine",
-        );
+        return because("--ipc=host", "containers do not share memory with the machine");
     }
     if host.uts_mode == "host" {
-        return because("--uts=host", "a container of a job cannot name the machine");
+        return because("--uts=host", "a container cannot name the machine");
     }
     if !host.devices.is_empty() {
-        return because("--device", "a job has no devices of the machine");
+        return because("--device", "containers have no devices of the machine");
     }
     if !host.device_requests.is_empty() {
-        return because("--gpus", "a job has no devices of the machine");
+        return because("--gpus", "containers have no devices of the machine");
     }
     Ok(())
 }
@@ -148,7 +145,7 @@ fn warnings(body: &CreateBody) -> Vec<String> {
     }
     if !matches!(host.restart_policy.name.as_str(), "" | "no") {
         warnings.push(format!(
-            "--restart={} is ignored: a container of a job is not restarted",
+            "--restart={} is ignored: containers are not restarted here",
             host.restart_policy.name
         ));
     }
@@ -195,7 +192,7 @@ fn network(body: &CreateBody) -> Result<NetworkPlan, Failure> {
         "none" => return Ok(NetworkPlan::None),
         "host" => {
             return Err(Failure::bad_request(
-                "--network=host is not possible here: a job does not share the machine's network; leave it out (the container reaches the job's services by name) or publish a port with -p",
+                "--network=host is not possible here: containers do not share the machine's network; leave it out (they reach each other, and a job's services, by name) or publish a port with -p",
             ));
         }
         "" | "default" | "bridge" => "bridge",

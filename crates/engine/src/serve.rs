@@ -17,10 +17,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::TlsIdentity;
@@ -32,6 +33,13 @@ pub(crate) use socket::{BoundSocket, bind_unix};
 const MOST_CONNECTIONS: usize = 256;
 /// A client has this long to shake hands.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How every TLS connection begins: with a record that is a handshake.
+const TLS_HANDSHAKE: u8 = 22;
+/// What a daemon written in Go says to plain HTTP where it wants TLS. The docker CLI shows the last line.
+const WANTS_TLS: &str = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\
+                         Client sent an HTTP request to an HTTPS server.\n";
+/// How much of a request that is refused is read, so that the client gets to read why.
+const MOST_OF_A_REFUSED_REQUEST: u64 = 1 << 20;
 
 /// Why a listener could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -70,12 +78,31 @@ pub enum ServeError {
 /// What answers requests.
 pub(crate) trait Answer: Clone + Send + Sync + 'static {
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+
+    /// Something was seen of a client that is no request.
+    fn observe(&self, observation: Observation);
 }
 
-/// A listener of either kind.
+/// What a listener sees of its clients, for whoever runs the engine. Told each time, from the task that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// Somebody connected to a Unix socket.
+    SocketConnected,
+    /// A client spoke HTTP without TLS to a port that wants TLS. It was told so.
+    PlainToTls,
+}
+
+/// A listener of one of the kinds.
 enum Listener {
     Unix(UnixListener),
     Tcp(TcpListener),
+    Tls(TcpListener, TlsAcceptor),
+}
+
+/// A connection that somebody made.
+enum Accepted {
+    Plain(Box<dyn Connection>),
+    Tls(TcpStream, TlsAcceptor),
 }
 
 /// A connection of either kind.
@@ -84,17 +111,26 @@ trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection for S {}
 
 impl Listener {
-    async fn accept(&self) -> io::Result<Box<dyn Connection>> {
+    async fn accept(&self, answer: &impl Answer) -> io::Result<Accepted> {
         match self {
-            Listener::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
-            Listener::Tcp(listener) => {
+            Listener::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Frames of a terminal are small and must not wait for each other.
-                let _ = stream.set_nodelay(true);
-                Ok(Box::new(stream))
+                answer.observe(Observation::SocketConnected);
+                Ok(Accepted::Plain(Box::new(stream)))
+            }
+            Listener::Tcp(listener) => Ok(Accepted::Plain(Box::new(accept_tcp(listener).await?))),
+            Listener::Tls(listener, acceptor) => {
+                Ok(Accepted::Tls(accept_tcp(listener).await?, acceptor.clone()))
             }
         }
     }
+}
+
+async fn accept_tcp(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    // Frames of a terminal are small and must not wait for each other.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 pub(crate) async fn bound(socket: BoundSocket, answer: impl Answer, closed: CancellationToken) {
@@ -104,11 +140,11 @@ pub(crate) async fn bound(socket: BoundSocket, answer: impl Answer, closed: Canc
 }
 
 pub(crate) async fn unix(listener: UnixListener, answer: impl Answer, closed: CancellationToken) {
-    accept_loop(Listener::Unix(listener), answer, closed, None).await;
+    accept_loop(Listener::Unix(listener), answer, closed).await;
 }
 
 pub(crate) async fn tcp(listener: TcpListener, answer: impl Answer, closed: CancellationToken) {
-    accept_loop(Listener::Tcp(listener), answer, closed, None).await;
+    accept_loop(Listener::Tcp(listener), answer, closed).await;
 }
 
 pub(crate) async fn tls(
@@ -118,26 +154,21 @@ pub(crate) async fn tls(
     closed: CancellationToken,
 ) {
     let acceptor = TlsAcceptor::from(identity.config());
-    accept_loop(Listener::Tcp(listener), answer, closed, Some(acceptor)).await;
+    accept_loop(Listener::Tls(listener, acceptor), answer, closed).await;
 }
 
-async fn accept_loop(
-    listener: Listener,
-    answer: impl Answer,
-    closed: CancellationToken,
-    tls: Option<TlsAcceptor>,
-) {
+async fn accept_loop(listener: Listener, answer: impl Answer, closed: CancellationToken) {
     let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
             return;
         };
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             () = closed.cancelled() => return,
-            stream = listener.accept() => stream,
+            accepted = listener.accept(&answer) => accepted,
         };
-        let stream = match stream {
-            Ok(stream) => stream,
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: they come back when connections end, and spinning helps nobody.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -145,20 +176,23 @@ async fn accept_loop(
                 continue;
             }
         };
-        let (answer, closed, tls) = (answer.clone(), closed.clone(), tls.clone());
+        let (answer, closed) = (answer.clone(), closed.clone());
         let place = Place {
             closed: closed.clone(),
             _permit: Arc::new(permit),
         };
         tokio::spawn(async move {
             let conversation = async {
-                match tls {
-                    None => converse(stream, answer, place).await,
-                    Some(acceptor) => match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => converse(stream, answer, place).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                        Err(_) => tracing::debug!("a TLS handshake took too long"),
-                    },
+                match accepted {
+                    Accepted::Plain(stream) => converse(stream, answer, place).await,
+                    Accepted::Tls(stream, acceptor) => {
+                        match tokio::time::timeout(PATIENCE, secured(stream, acceptor, &answer)).await {
+                            Ok(Ok(Some(stream))) => converse(stream, answer, place).await,
+                            Ok(Ok(None)) => {}
+                            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                            Err(_) => tracing::debug!("a TLS handshake took too long"),
+                        }
+                    }
                 }
             };
             tokio::select! {
@@ -167,6 +201,29 @@ async fn accept_loop(
             }
         });
     }
+}
+
+/// A connection after its handshake; none when the client speaks HTTP without TLS, which is said to both sides.
+async fn secured(
+    mut stream: TcpStream,
+    acceptor: TlsAcceptor,
+    answer: &impl Answer,
+) -> io::Result<Option<TlsStream<TcpStream>>> {
+    let mut first = [0];
+    let seen = stream.peek(&mut first).await?;
+    if seen == 0 || first == [TLS_HANDSHAKE] {
+        return acceptor.accept(stream).await.map(Some);
+    }
+    // Probes of ports send lines of their own; methods of HTTP are letters.
+    if first[0].is_ascii_uppercase() {
+        answer.observe(Observation::PlainToTls);
+        stream.write_all(WANTS_TLS.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closed with bytes unread, the connection would be reset, and the client might never see the answer.
+        let mut request = stream.take(MOST_OF_A_REFUSED_REQUEST);
+        tokio::io::copy(&mut request, &mut tokio::io::sink()).await?;
+    }
+    Ok(None)
 }
 
 /// A connection's place among those that may be open, and the word to end. A connection that is taken over keeps its place: it

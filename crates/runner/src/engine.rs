@@ -6,6 +6,7 @@
 //! The trace says so. With [`Substitution::Refuse`](crate::Substitution) such a job is refused by name instead.
 
 mod daemon_file;
+mod notice;
 mod plan;
 mod recognition;
 mod registries;
@@ -13,6 +14,7 @@ mod socket;
 
 pub(crate) use daemon_file::DaemonFile;
 pub(crate) use plan::{EnginePlan, Face};
+pub(crate) use recognition::is_docker_client;
 pub use recognition::is_docker_daemon;
 
 use crate::outcome::{Doing, JobError};
@@ -72,6 +74,7 @@ impl JobEngine {
             host_paths,
             name: "shipway".to_owned(),
             address: Some(address),
+            observer: Some(notice::observer(plan.notices.clone(), trace.clone())),
         });
         let mut started = Self {
             engine,

@@ -201,19 +201,32 @@ mod tests {
     #[error("client error (Connect)")]
     struct Between(#[source] io::Error);
 
+    fn unreachable(image: &str) -> crate::outcome::JobError {
+        let error = PullError::Registry {
+            reference: Box::new(image.parse().unwrap()),
+            source: Box::new(ClientError::Unreachable {
+                host: "registry-1.docker.io".into(),
+                source: Between(io::Error::other("no address")).into(),
+            }),
+        };
+        not_pulled(image, None, error)
+    }
+
+    #[test]
+    fn the_hint_for_a_docker_client_names_what_its_image_needs_as_the_manual_does() {
+        let hint = unreachable("docker:24.0.5-cli").hint().unwrap();
+        let manual = include_str!("../../../README.md");
+        let command = manual
+            .lines()
+            .filter_map(|line| line.strip_suffix(" rootfs.tar"))
+            .find(|line| line.starts_with("shipway image import -c"));
+        let command = command.expect("the manual imports a docker CLI");
+        assert!(hint.contains(&format!("`{command} ROOTFS.tar`")), "{hint}");
+    }
+
     #[test]
     fn an_unreachable_registry_is_one_line_and_a_hint() {
-        let error = not_pulled(
-            "alpine:3",
-            None,
-            PullError::Registry {
-                reference: Box::new("alpine:3".parse().unwrap()),
-                source: Box::new(ClientError::Unreachable {
-                    host: "registry-1.docker.io".into(),
-                    source: Between(io::Error::other("no address")).into(),
-                }),
-            },
-        );
+        let error = unreachable("alpine:3");
         assert_eq!(
             with_causes(&error),
             "failed to pull image \"alpine:3\": `registry-1.docker.io` cannot be reached: no address"

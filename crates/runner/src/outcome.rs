@@ -1,5 +1,6 @@
 //! How a job ends: the words GitLab has for it, and the errors that lead there.
 
+use crate::engine::is_docker_client;
 use serde::Serialize;
 use shipway_container::{Excess, MAKE_ROOM, is_disk_full};
 use shipway_oci::with_causes;
@@ -170,6 +171,10 @@ pub(crate) enum JobError {
     },
 }
 
+/// What Docker's own image of its CLI says beside its root file system.
+const OF_A_DOCKER_CLIENT: &str =
+    r#"-c 'ENTRYPOINT ["docker-entrypoint.sh"]' -c 'CMD ["sh"]' -c 'ENV DOCKER_TLS_CERTDIR=/certs'"#;
+
 impl JobError {
     /// What the job's status is after this.
     pub(crate) fn status(&self) -> JobStatus {
@@ -197,8 +202,13 @@ impl JobError {
     /// What the job's owner can do about it, where the message does not say.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
+            Self::ImageUnreachable { image, .. } if is_docker_client(image) => Some(format!(
+                "`shipway image import {OF_A_DOCKER_CLIENT} {image} ROOTFS.tar` puts an image of this name here, for use without the \
+                 registry; without these lines its docker finds no engine"
+            )),
             Self::ImageUnreachable { image, .. } => Some(format!(
-                "`shipway image import {image} ROOTFS.tar` puts an image of this name here, for use without the registry"
+                "`shipway image import {image} ROOTFS.tar` puts an image of this name here, for use without the registry; what a \
+                 root file system does not say, such as ENTRYPOINT and ENV, `-c` does"
             )),
             full if is_disk_full(full) => Some(MAKE_ROOM.to_owned()),
             Self::ImageDenied { registry, user, .. } => {

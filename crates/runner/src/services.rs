@@ -1,10 +1,12 @@
 //! Containers beside the job: databases, caches, anything but a Docker daemon (that is `engine`'s business).
 //!
 //! They are started in the order of the file and found by their aliases; the first one to claim a name has it. The
-//! job waits until each accepts a connection on any of its ports. One that never does is a warning with its logs, and
-//! the job goes on: GitLab decides so too, because many services never listen where their image says.
+//! job waits until each accepts a connection on any of its ports. One that never does, or that
+//! ends at any time before the job, is a warning with its log, and the job goes on: GitLab decides so too, because many
+//! services never listen where their image says.
 
 mod alias;
+mod watch;
 
 pub(crate) use alias::aliases;
 
@@ -13,11 +15,12 @@ use crate::outcome::{Doing, JobError};
 use crate::variables::Variables;
 use shipway_container::{Container, ContainerOptions, ContainerState, Image, Network, Pod, VolumeMount};
 use shipway_pipeline::job::JobService;
-use shipway_sandbox::Mount;
+use shipway_sandbox::{ExitStatus, Mount};
 use std::collections::HashSet;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
+use watch::{Shown, Watch};
 
 /// How long services may take until the job starts without them.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,8 +30,6 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Ports that are tried of one service, lowest first.
 const PORTS: usize = 20;
-/// How much of a service's log the trace shows when it does not answer.
-const LOG_BYTES: usize = 16 * 1024;
 
 /// What the containers of a job and its services have in common.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub(crate) struct Service {
     image: String,
     container: Container,
     ports: Vec<u16>,
+    shown: Shown,
+    watch: Watch,
 }
 
 /// Names that are taken, so that a second service with the same alias does not silently replace the first.
@@ -83,6 +86,7 @@ impl Service {
         names: Vec<String>,
         variables: &Variables,
         shared: Shared,
+        trace: &Trace,
     ) -> Result<Self, JobError> {
         let name = variables.expand(&definition.name);
         let doing = format!("starting the service {name}");
@@ -99,6 +103,7 @@ impl Service {
             .map(|user| variables.expand(user))
             .filter(|user| !user.is_empty());
         options.hostname = names.first().map(|name| name.replace('_', "-"));
+        let shown = Shown::new(variables.is_true("CI_DEBUG_SERVICES"), &names);
         options.names = names;
         options.mounts = shared.mounts;
         options.volumes = shared.volumes;
@@ -107,85 +112,95 @@ impl Service {
         container.start().await.doing(&doing)?;
         Ok(Self {
             image: name,
+            watch: Watch::new(&container, &shown, trace),
             container,
             ports,
+            shown,
         })
     }
 
-    /// Returns when the service accepts connections, or says what is wrong and returns too.
-    pub(crate) async fn wait_until_up(
-        &self,
-        pod: &Pod,
-        deadline: Instant,
-        patience: Duration,
-        trace: &Trace,
-    ) {
+    /// Returns when the service accepts connections, or says what is wrong and returns too. From then on its end is said,
+    /// whether anybody waits for its ports or not.
+    async fn wait_until_up(&mut self, pod: &Pod, deadline: Instant, patience: Duration, trace: &Trace) {
+        if patience.is_zero() || self.is_there(pod, deadline, patience, trace).await {
+            let (image, shown) = (self.image.clone(), self.shown.clone());
+            self.watch.tell_its_end(image, &self.container, shown, trace);
+        }
+    }
+
+    /// Tries its ports until the deadline; whether its end is still to come.
+    async fn is_there(&self, pod: &Pod, deadline: Instant, patience: Duration, trace: &Trace) -> bool {
         let Some(address) = self.container.address().filter(|_| !self.ports.is_empty()) else {
-            return;
+            return true;
         };
         let up = timeout_at(deadline, async {
             loop {
                 for port in &self.ports {
                     if pod.connect(SocketAddrV4::new(address, *port)).await.is_ok() {
-                        return true;
+                        return Health::Up;
                     }
                 }
                 if !matches!(self.container.state(), ContainerState::Running { .. }) {
-                    return false;
+                    return Health::Ended(self.container.wait().await);
                 }
                 sleep(INTERVAL).await;
             }
         })
         .await;
         let problem = match up {
-            Ok(true) => return,
-            Ok(false) => "ended before it accepted a connection".to_owned(),
+            Ok(Health::Up) => return true,
+            Ok(Health::Ended(status)) => format!(
+                "ended before it accepted a connection: it {}",
+                watch::describe(status)
+            ),
             Err(_) => format!(
                 "accepts no connection on {} after {} seconds",
                 listed(&self.ports),
                 patience.as_secs()
             ),
         };
-        trace.warn(format!(
-            "the service {} {problem}; the job goes on without waiting. Its log:",
-            self.image
-        ));
-        trace.output(&self.log().await);
+        watch::tell(&self.image, &self.container, &self.shown, &problem, trace).await;
+        !matches!(up, Ok(Health::Ended(_)))
     }
 
-    async fn log(&self) -> Vec<u8> {
-        let mut log = Vec::new();
-        let mut output = self.container.logs(false);
-        // A log that cannot be read any further is shown as far as it goes.
-        while let Ok(Some(chunk)) = output.chunk().await {
-            log.extend_from_slice(&chunk.bytes);
-            // Only the end is shown, however much a service has said.
-            if log.len() > 2 * LOG_BYTES {
-                log.drain(..log.len() - LOG_BYTES);
-            }
-        }
-        let from = log.len().saturating_sub(LOG_BYTES);
-        log.split_off(from)
+    /// The job is over: what has ended before is said, and nothing of what ends now.
+    async fn close(self) {
+        self.watch.close(&self.container).await;
     }
 }
 
+/// What is known of a service whose ports are tried.
+enum Health {
+    Up,
+    Ended(ExitStatus),
+}
+
 /// Waits for all services at once.
-pub(crate) async fn wait_for_all(services: &[Service], pod: &Pod, patience: Option<Duration>, trace: &Trace) {
+pub(crate) async fn wait_for_all(
+    services: &mut [Service],
+    pod: &Pod,
+    patience: Option<Duration>,
+    trace: &Trace,
+) {
     let patience = patience.unwrap_or(PATIENCE).min(LONGEST_PATIENCE);
-    if patience.is_zero() || services.iter().all(|service| service.ports.is_empty()) {
-        return;
+    if !patience.is_zero() && services.iter().any(|service| !service.ports.is_empty()) {
+        trace.say(format!(
+            "Waiting for services to be up and running (timeout {} seconds)...",
+            patience.as_secs()
+        ));
     }
-    trace.say(format!(
-        "Waiting for services to be up and running (timeout {} seconds)...",
-        patience.as_secs()
-    ));
     let deadline = Instant::now() + patience;
     futures::future::join_all(
         services
-            .iter()
+            .iter_mut()
             .map(|service| service.wait_until_up(pod, deadline, patience, trace)),
     )
     .await;
+}
+
+/// Has the last words about all services said before the job's pod ends them.
+pub(crate) async fn close_all(services: Vec<Service>) {
+    futures::future::join_all(services.into_iter().map(Service::close)).await;
 }
 
 /// `entrypoint: [""]` means none.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use shipway_container::{DEFAULT_PATH, Egress, Images, PullOptions, PullPolicy, PullSource, Runtime};
-use shipway_oci::{ImageConfig, Platform, Reference};
+use shipway_oci::{ImageConfig, Platform, Reference, with_causes};
 use shipway_registry::{Client, EgressPolicy};
 use shipway_store::Store;
 
@@ -400,11 +400,12 @@ impl Build<'_> {
             .map_err(|source| StepError::Pull {
                 source: Box::new(source),
             })?;
-        if let PullSource::Imported { .. } = pulled.source {
-            self.warn(&format!(
-                "{} could not be asked for; the imported image of that name is used",
-                reference.familiar()
-            ));
+        if let PullSource::Imported { unreachable } = &pulled.source {
+            let why = unreachable
+                .as_ref()
+                .map(|error| format!(", because {}", with_causes(error)))
+                .unwrap_or_default();
+            self.warn(&format!("the imported {} is used{why}", reference.familiar()));
         }
         Ok(Snapshot::of(pulled.image.config, pulled.image.layers))
     }

@@ -53,7 +53,9 @@ impl Asked {
             None | Some("default" | "bridge") => RunNetwork::Pod,
             Some("none") => RunNetwork::None,
             Some(other) => {
-                warnings.push(format!("--network={other}: steps run in the job's own network"));
+                warnings.push(format!(
+                    "--network={other}: steps run in the engine's own network"
+                ));
                 RunNetwork::Pod
             }
         };

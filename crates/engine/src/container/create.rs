@@ -195,7 +195,7 @@ impl Inner {
             NetworkPlan::Container { container } => {
                 self.containers.find(container)?;
                 Err(Failure::bad_request(format!(
-                    "--network=container:{container} is not possible here: containers of a job reach each other by name"
+                    "--network=container:{container} is not possible here: containers reach each other by name"
                 )))
             }
             NetworkPlan::Bridge { networks } => {

@@ -206,6 +206,7 @@ fn engine(runtime: &Runtime, pod: &Pod, client: &Client, scope: &str, host_paths
         host_paths,
         name: "job-1".to_owned(),
         address: None,
+        observer: None,
     })
 }
 

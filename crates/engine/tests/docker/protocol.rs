@@ -212,6 +212,13 @@ async fn mutual_tls(docker: Peer) {
     );
     assert_ne!(run("localhost", true).await.code, Some(0));
     std::fs::remove_dir_all(&certificates).unwrap();
-    assert_ne!(run("localhost", false).await.code, Some(0));
+    let plain = run("localhost", false).await;
+    assert_ne!(plain.code, Some(0));
+    assert!(
+        plain
+            .stderr
+            .contains("Client sent an HTTP request to an HTTPS server"),
+        "{plain:?}"
+    );
     house.close().await;
 }

@@ -55,7 +55,7 @@ impl Default for DockerSettings {
             allowed_users: Vec::new(),
             network: Network::Pod,
             hostname: None,
-            volumes: vec![VolumeSetting::usual_socket()],
+            volumes: vec![VolumeSetting::AssumedSocket],
             pull_policies: Vec::new(),
             allowed_pull_policies: Vec::new(),
             allowed_images: Vec::new(),

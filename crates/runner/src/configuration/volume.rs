@@ -15,6 +15,8 @@ pub enum VolumeSetting {
         /// Where the job finds it.
         target: PathBuf,
     },
+    /// The same socket in its usual place, where no configuration says whether jobs have it.
+    AssumedSocket,
     /// A directory that the job shares with its services.
     Shared {
         /// Where they find it.
@@ -34,6 +36,15 @@ pub enum VolumeSetting {
 }
 
 impl VolumeSetting {
+    /// Where a job finds the machine's Docker socket by this, if it does.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Socket { target } => Some(target),
+            Self::AssumedSocket => Some(Path::new(SOCKETS[0])),
+            Self::Shared { .. } | Self::Bind { .. } => None,
+        }
+    }
+
     /// The usual socket in its usual place.
     pub fn usual_socket() -> Self {
         Self::Socket {

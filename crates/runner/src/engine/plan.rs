@@ -3,7 +3,8 @@
 use super::daemon_file::DaemonFile;
 use super::recognition::DaemonFlags;
 use super::registries::EngineRegistries;
-use std::path::PathBuf;
+use shipway_engine::Observation;
+use std::path::{Path, PathBuf};
 
 /// What the `docker` images set where nobody else does.
 const DEFAULT_CERTIFICATES: &str = "/certs";
@@ -43,6 +44,8 @@ pub(crate) struct EnginePlan {
     pub(crate) registries: EngineRegistries,
     /// What the reader of the trace should know.
     pub(crate) notes: Vec<String>,
+    /// What that reader should know as soon as the job does this.
+    pub(crate) notices: Vec<(Observation, String)>,
 }
 
 impl EnginePlan {
@@ -87,11 +90,18 @@ impl EnginePlan {
                  only: remove DOCKER_HOST, or set DOCKER_TLS_CERTDIR to \"\""
             ));
         }
+        let notices = match faces.first() {
+            Some(Face::Tls { directory, .. }) => {
+                vec![(Observation::PlainToTls, wants_tls(directory, &aliases))]
+            }
+            _ => Vec::new(),
+        };
         Self {
             aliases,
             faces,
             registries,
             notes,
+            notices,
         }
     }
 
@@ -102,7 +112,18 @@ impl EnginePlan {
             faces: paths.into_iter().map(|path| Face::Socket { path }).collect(),
             registries: EngineRegistries::default(),
             notes: Vec::new(),
+            notices: Vec::new(),
         }
+    }
+
+    /// Jobs that use the sockets work here, and elsewhere only if somebody thought of it.
+    pub(crate) fn say_that_the_socket_is_assumed(&mut self) {
+        let notice = format!(
+            "this job uses Shipway's engine at {}, which jobs have here as long as no runner's configuration is given (-c): at \
+             GitLab its runner has to bind that socket, or the job needs a docker:dind service",
+            self.describe()
+        );
+        self.notices.push((Observation::SocketConnected, notice));
     }
 
     /// The names its certificate is good for, as the `docker` image would issue it.
@@ -128,6 +149,17 @@ impl EnginePlan {
         });
         faces.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// What a docker CLI lacks that speaks plainly to a port that wants TLS.
+fn wants_tls(directory: &Path, aliases: &[String]) -> String {
+    let host = aliases.first().map_or("docker", String::as_str);
+    format!(
+        "a client spoke HTTP without TLS to {host}:{TLS_PORT}: set DOCKER_TLS_VERIFY to 1 and DOCKER_CERT_PATH to {}, as the \
+         entrypoint of the docker images does where DOCKER_TLS_CERTDIR is set (an imported image may lack both), or do \
+         without TLS: DOCKER_TLS_CERTDIR: \"\", DOCKER_HOST: tcp://{host}:{PLAIN_PORT}",
+        directory.join("client").display()
+    )
 }
 
 #[cfg(test)]

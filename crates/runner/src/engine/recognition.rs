@@ -12,6 +12,13 @@ pub fn is_docker_daemon(image: &str) -> bool {
     matches!(last.split_once(':'), Some(("docker", tag)) if tag.contains("dind"))
 }
 
+/// Whether an image is the docker CLI, by the same rule: Docker's own or a copy of it.
+pub(crate) fn is_docker_client(image: &str) -> bool {
+    let image = image.split_once('@').map_or(image, |(name, _)| name);
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split(':').next() == Some("docker") && !is_docker_daemon(image)
+}
+
 /// What a daemon's command line asks for, as far as it means something to ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DaemonFlags {

@@ -73,7 +73,7 @@ pub(super) fn daemon_file(docker: &DockerSettings) -> Option<PathBuf> {
         VolumeSetting::Bind { source, target, .. } if target == Path::new(DAEMON_FILE) => {
             Some(source.clone())
         }
-        VolumeSetting::Bind { .. } | VolumeSetting::Shared { .. } | VolumeSetting::Socket { .. } => None,
+        _ => None,
     })
 }
 
@@ -82,7 +82,7 @@ pub(super) fn daemon_file(docker: &DockerSettings) -> Option<PathBuf> {
 pub(super) fn volumes(docker: &DockerSettings, taken: &[Mount]) -> Vec<SharedVolume> {
     let shared = docker.volumes.iter().filter_map(|volume| match volume {
         VolumeSetting::Shared { target, kept } => Some((target, *kept)),
-        VolumeSetting::Socket { .. } | VolumeSetting::Bind { .. } => None,
+        VolumeSetting::Socket { .. } | VolumeSetting::AssumedSocket | VolumeSetting::Bind { .. } => None,
     });
     shared
         .filter(|(target, _)| !taken.iter().any(|mount| mount.target == **target))
@@ -122,11 +122,13 @@ pub(super) fn user(docker: &DockerSettings, asked: Option<String>) -> Result<Opt
 
 /// Where jobs find the machine's Docker socket.
 pub(super) fn sockets(docker: &DockerSettings) -> Vec<PathBuf> {
-    let sockets = docker.volumes.iter().filter_map(|volume| match volume {
-        VolumeSetting::Socket { target } => Some(target.clone()),
-        VolumeSetting::Shared { .. } | VolumeSetting::Bind { .. } => None,
-    });
-    sockets.collect()
+    let sockets = docker.volumes.iter().filter_map(VolumeSetting::socket);
+    sockets.map(Path::to_owned).collect()
+}
+
+/// Whether jobs have the socket although no configuration gives it to them.
+pub(super) fn socket_is_assumed(docker: &DockerSettings) -> bool {
+    docker.volumes.contains(&VolumeSetting::AssumedSocket)
 }
 
 #[cfg(test)]

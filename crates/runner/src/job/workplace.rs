@@ -41,7 +41,7 @@ pub(super) enum Ground {
     Container {
         container: Container,
         /// Held: a container that nobody holds is forgotten.
-        _services: Vec<Service>,
+        services: Vec<Service>,
         _registry: RegistryEndpoint,
     },
     /// This machine.
@@ -106,8 +106,9 @@ impl Workplace {
                 network: docker.network,
                 disable_entrypoint_overwrite: docker.disable_entrypoint_overwrite,
             };
-            let started = start_services(&pod, &services, service_images, variables, &shared, trace).await?;
-            services::wait_for_all(&started, &pod, docker.wait_for_services, trace).await;
+            let mut started =
+                start_services(&pod, &services, service_images, variables, &shared, trace).await?;
+            services::wait_for_all(&mut started, &pod, docker.wait_for_services, trace).await;
             let container = make_container(&pod, docker, payload, image, variables, shared).await?;
             if let Some(engine) = &engine {
                 engine.set_view(&container);
@@ -121,7 +122,7 @@ impl Workplace {
             builds,
             ground: Ground::Container {
                 container,
-                _services: started,
+                services: started,
                 _registry: registry,
             },
             engine,
@@ -156,6 +157,9 @@ impl Workplace {
     pub(crate) async fn close(self) {
         if let Some(engine) = &self.engine {
             engine.close().await;
+        }
+        if let Ground::Container { services, .. } = self.ground {
+            services::close_all(services).await;
         }
     }
 }
@@ -286,7 +290,11 @@ async fn start_engine(
             if sockets.is_empty() || context.substitution != Substitution::Engine {
                 return Ok(None);
             }
-            (EnginePlan::for_sockets(sockets), kept.clone())
+            let mut plan = EnginePlan::for_sockets(sockets);
+            if configured::socket_is_assumed(&context.settings.docker) {
+                plan.say_that_the_socket_is_assumed();
+            }
+            (plan, kept.clone())
         }
     };
     if choose_builder(variables) && daemon.is_some() {
@@ -375,7 +383,9 @@ async fn start_services(
                 let Some(image) = images.next() else { continue };
                 trace.say(format!("Starting service {name} ..."));
                 let names = names.claim(service, name, variables, trace);
-                started.push(Service::start(pod, service, image, names, variables, shared.clone()).await?);
+                started.push(
+                    Service::start(pod, service, image, names, variables, shared.clone(), trace).await?,
+                );
             }
         }
     }

@@ -29,6 +29,14 @@ pub(crate) const TESTS: &[BlockingTest] = &[
         a_docker_service_may_speak_plainly,
     ),
     (
+        "who_speaks_plainly_to_a_port_with_tls_is_told_what_to_set",
+        who_speaks_plainly_to_a_port_with_tls_is_told_what_to_set,
+    ),
+    (
+        "docker_is_told_how_to_build_only_where_there_is_an_engine",
+        docker_is_told_how_to_build_only_where_there_is_an_engine,
+    ),
+    (
         "without_a_service_the_socket_is_there",
         without_a_service_the_socket_is_there,
     ),
@@ -218,6 +226,44 @@ fn a_docker_service_may_speak_plainly() {
     });
 }
 
+fn who_speaks_plainly_to_a_port_with_tls_is_told_what_to_set() {
+    block_on(async {
+        let place = Place::new().await;
+        let ask = "wget -q -O - http://docker:2376/_ping || true";
+        let mut payload = job(
+            1,
+            &[ask, ask, "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc docker 2376"],
+        );
+        payload.services = vec![service("docker:24-dind")];
+        let ended = place.run(&payload).await;
+        assert_eq!(ended.outcome.status, JobStatus::Success, "{}", ended.trace);
+        let told = "docker:2376: set DOCKER_TLS_VERIFY to 1 and DOCKER_CERT_PATH to /certs/client";
+        assert_eq!(ended.trace.matches(told).count(), 1, "{}", ended.trace);
+        let answered = "Client sent an HTTP request to an HTTPS server.\n";
+        assert!(ended.trace.contains(answered), "{}", ended.trace);
+    });
+}
+
+fn docker_is_told_how_to_build_only_where_there_is_an_engine() {
+    block_on(async {
+        let mut place = Place::new().await;
+        let payload = |id| job(id, &["echo \"buildkit: ${DOCKER_BUILDKIT-unset}.\""]);
+        let told = |trace: &str| {
+            assert!(trace.contains("buildkit: "), "{trace}");
+            !trace.contains("buildkit: unset.")
+        };
+        assert_eq!(
+            told(&place.run(&payload(1)).await.trace),
+            !shipway_engine::OFFERS_BUILDKIT
+        );
+        place.context.substitution = Substitution::Refuse;
+        assert!(!told(&place.run(&payload(2)).await.trace));
+        place.context.substitution = Substitution::Engine;
+        place.context.settings.docker.volumes.clear();
+        assert!(!told(&place.run(&payload(3)).await.trace));
+    });
+}
+
 fn without_a_service_the_socket_is_there() {
     block_on(async {
         let place = Place::new().await;
@@ -234,6 +280,11 @@ fn without_a_service_the_socket_is_there() {
         assert!(
             ended.trace.contains("a socket\n") && ended.trace.contains("mode 666\n"),
             "{}",
+            ended.trace
+        );
+        assert!(
+            !ended.trace.contains("this job uses"),
+            "it connected to nothing: {}",
             ended.trace
         );
     });

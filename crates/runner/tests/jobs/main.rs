@@ -9,6 +9,7 @@ mod kept;
 mod machine;
 mod place;
 mod script;
+mod services;
 
 fn main() -> std::process::ExitCode {
     shipway_sandbox::enter_keeper_if_asked();
@@ -19,5 +20,6 @@ fn main() -> std::process::ExitCode {
         beside::TESTS,
         kept::TESTS,
         machine::TESTS,
+        services::TESTS,
     ])
 }

@@ -52,6 +52,7 @@ pub(crate) async fn execute(
         host_paths: HostPaths::Machine,
         name: "shipway".to_owned(),
         address: None,
+        observer: None,
     });
     let socket = arguments.socket.unwrap_or_else(|| default_socket(&installation));
     if let Some(directory) = socket.parent() {

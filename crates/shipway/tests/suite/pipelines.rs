@@ -123,6 +123,26 @@ fn socket_binding_as_the_configuration_of_the_runner_has_it() {
 }
 
 #[test]
+fn who_uses_a_socket_that_no_configuration_gives_is_told_what_gitlab_needs() {
+    everywhere("17-socket-binding-plain", |project| {
+        let notice = "this job uses Shipway's engine at unix:///var/run/docker.sock";
+        let trace = project.run()?;
+        ensure!(
+            trace.contains(&format!("tests of {}", project.nonce)),
+            "no nonce in the trace:\n{trace}"
+        );
+        ensure!(trace.matches(notice).count() == 1, "not said once:\n{trace}");
+        let file = project.input("15-socket-binding/config.toml")?;
+        let trace = project.run_with(&["-c", &file])?;
+        ensure!(
+            !trace.contains(notice),
+            "said although the runner binds it:\n{trace}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
 fn with_socket_binding_the_next_job_runs_what_the_last_one_built() {
     everywhere("15-socket-binding", |project| {
         let file = project.input("15-socket-binding/config.toml")?;

@@ -1,6 +1,6 @@
 //! Which services are daemons, and which of their flags mean something.
 
-use super::{DaemonFlags, is_docker_daemon};
+use super::{DaemonFlags, is_docker_client, is_docker_daemon};
 
 #[test]
 fn a_daemon_is_known_by_its_image() {
@@ -21,6 +21,8 @@ fn a_daemon_is_known_by_its_image() {
     ];
     for (image, expected) in table {
         assert_eq!(is_docker_daemon(image), expected, "{image}");
+        let client = ["docker", "docker:24.0.5", "docker:24.0.5-cli", "dind/docker:20"].contains(&image);
+        assert_eq!(is_docker_client(image), client, "{image}");
     }
 }
 
