@@ -7,12 +7,16 @@
 //! under `layers/` is whole and verified, at any moment, whoever is killed; what a power cut may have done to it is in
 //! `boot`.
 //!
+//! A chain id is made of what an image's configuration claims. So that nobody gets a stranger's files by claiming their names, each
+//! blob of an image was seen to be the layer that it is said to be before a directory is given out: [`proof`].
+//!
 //! Layers that are missing are unpacked side by side. Two containers of one process that want the same layer wait for
 //! one unpacking; two processes each do their own, and the later rename finds the place taken and drops its copy.
 //!
 //! Assumption: nobody but this module and [`crate::Pod::adopt_layer`] puts anything under `layers/`.
 
 mod boot;
+mod proof;
 mod unpack;
 
 use std::collections::HashMap;
@@ -197,6 +201,8 @@ impl Layers {
         for (chain, job) in again {
             self.unpack(keeper, written, &chain, job).await?;
         }
+        let claims = diff_ids.iter().cloned().zip(blobs.iter().cloned());
+        self.prove(claims.collect()).await?;
         Ok(paths)
     }
 
@@ -249,6 +255,7 @@ impl Layers {
                 return Ok(Some((chain, job)));
             }
             tracing::debug!(%chain, elapsed = ?started.elapsed(), entries = tree.holds.files, "unpacked a layer");
+            proof::keep(&store, &job.blob, &job.diff_id);
             place(&keeper, &tree.path, &chain, tree.holds, &written)?;
             Ok(None)
         });

@@ -325,7 +325,17 @@ impl Pod {
             .await
     }
 
-    /// Whether the layer with this chain id is unpacked, and where.
+    /// Sees to it that each of these blobs is the layer with the diffID beside it, before [`Self::find_layer`] is asked on the word of
+    /// whoever made an image. Reads the blobs of which it is not known yet.
+    ///
+    /// # Errors
+    /// When one is another layer, or cannot be read.
+    pub async fn prove_layers(&self, claims: Vec<(Digest, Descriptor)>) -> Result<(), LayerError> {
+        self.inner.runtime.layers().prove(claims).await
+    }
+
+    /// Whether the layer with this chain id is unpacked, and where. That an image's layers have the diffIDs which the chain id is
+    /// made of is for the caller to know.
     pub fn find_layer(&self, chain: &Digest) -> Option<LayerPath> {
         self.inner.runtime.layers().find(chain)
     }

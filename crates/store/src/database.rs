@@ -119,10 +119,12 @@ fn connect(path: &Path, usage: Use) -> rusqlite::Result<Connection> {
 }
 
 /// The layout of the tables; a store with a higher one was made by a newer program.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// From version 1: uploads know who began them.
 const UPLOADS_HAVE_OWNERS: &str = "ALTER TABLE uploads ADD COLUMN owner TEXT NOT NULL DEFAULT '';
     CREATE INDEX uploads_by_owner ON uploads (owner);";
+/// From version 2: what a layer was seen to unpack to is remembered.
+const BLOBS_HAVE_DIFF_IDS: &str = "ALTER TABLE blobs ADD COLUMN diff_id TEXT;";
 
 /// What [`create`] found.
 pub(crate) enum Layout {
@@ -145,22 +147,19 @@ pub(crate) fn create(path: &Path) -> rusqlite::Result<Layout> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match version {
-        0 => {
-            transaction.execute_batch(include_str!("schema.sql"))?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-            transaction.commit()?;
-            Ok(Layout::Ready)
-        }
-        1 => {
-            transaction.execute_batch(UPLOADS_HAVE_OWNERS)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-            transaction.commit()?;
-            Ok(Layout::Ready)
-        }
-        VERSION => Ok(Layout::Ready),
-        newer => Ok(Layout::Newer(newer)),
+    let steps: &[&str] = match version {
+        0 => &[include_str!("schema.sql")],
+        1 => &[UPLOADS_HAVE_OWNERS, BLOBS_HAVE_DIFF_IDS],
+        2 => &[BLOBS_HAVE_DIFF_IDS],
+        VERSION => return Ok(Layout::Ready),
+        newer => return Ok(Layout::Newer(newer)),
+    };
+    for step in steps {
+        transaction.execute_batch(step)?;
     }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(Layout::Ready)
 }
 
 /// Milliseconds since 1970, as all rows have them.

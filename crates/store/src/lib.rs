@@ -29,6 +29,7 @@ mod blob_files;
 mod build_cache;
 mod collect;
 mod database;
+mod diff_id;
 mod error;
 mod fsck;
 mod image;

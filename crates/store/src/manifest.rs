@@ -234,8 +234,14 @@ pub(crate) fn hold(
     };
     let refer =
         "INSERT INTO manifest_references (manifest, kind, digest) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    for digest in references.blobs.iter().chain(&references.optional_blobs) {
+    for digest in &references.blobs {
         change(db, refer, (manifest, TO_BLOB, digest.as_str()))?;
+    }
+    for digest in &references.optional_blobs {
+        // Whoever only knows a digest keeps nobody's bytes alive by it.
+        if may_name_blob(db, kind, space, digest)? {
+            change(db, refer, (manifest, TO_BLOB, digest.as_str()))?;
+        }
     }
     for digest in references.manifests.iter().chain(&references.optional_manifests) {
         change(db, refer, (manifest, TO_MANIFEST, digest.as_str()))?;

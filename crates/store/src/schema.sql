@@ -1,4 +1,4 @@
--- Version 2. Times are milliseconds since 1970, digests are canonical texts.
+-- Version 3. Times are milliseconds since 1970, digests are canonical texts.
 
 -- Facts about the store itself: its id, its secrets.
 CREATE TABLE facts (
@@ -8,12 +8,14 @@ CREATE TABLE facts (
 
 -- Bytes. `touched` is the lease: a collection leaves alone what was touched within its grace.
 -- `doomed` is the tombstone: such a blob does not exist for anybody, but its file may still be there.
+-- `diff_id` is what it was seen to unpack to, if it is a layer that was unpacked or built here.
 CREATE TABLE blobs (
     id      INTEGER PRIMARY KEY,
     digest  TEXT NOT NULL UNIQUE,
     size    INTEGER NOT NULL,
     touched INTEGER NOT NULL,
-    doomed  INTEGER
+    doomed  INTEGER,
+    diff_id TEXT
 ) STRICT;
 CREATE INDEX blobs_doomed ON blobs (doomed) WHERE doomed IS NOT NULL;
 

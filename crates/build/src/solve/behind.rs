@@ -55,6 +55,14 @@ pub(crate) enum LayerBlob {
 }
 
 impl LayerBlob {
+    /// What stands for a layer that this build did not make itself: its diffID is somebody's word until it was looked at.
+    pub(crate) fn claimed(&self) -> Option<&Descriptor> {
+        match self {
+            Self::There(descriptor) => Some(descriptor),
+            Self::Coming(_) => None,
+        }
+    }
+
     /// Its descriptor, once it is in the store. When it fails to get there, what waits for it was interrupted; the
     /// cause is told by [`Behind::settle`].
     pub(crate) async fn descriptor(&self) -> Result<Descriptor, StepError> {

@@ -69,6 +69,7 @@ impl Committer {
         let (diff_id, known_diff_id) = std::sync::mpsc::channel::<Digest>();
         let (there, coming) = watch::channel(None);
         let (compressor, cache, key) = (self.compressor, self.cache.clone(), *key);
+        let store = self.store.clone();
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             writer
@@ -77,6 +78,9 @@ impl Committer {
             let diff_id = known_diff_id.recv().map_err(|_| StepError::Interrupted)?;
             let info = blob.commit(None).map_err(|source| StepError::Commit { source })?;
             let descriptor = descriptor(media_type::OCI_LAYER_GZIP, info.digest, info.size);
+            store
+                .keep_diff_id(&descriptor.digest, &diff_id)
+                .map_err(|source| StepError::Store { source })?;
             cache.keep(&key, Some((&diff_id, &descriptor)))?;
             there.send_replace(Some(descriptor));
             Ok(())

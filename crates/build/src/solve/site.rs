@@ -88,6 +88,13 @@ impl Site {
             .map(|chain| pod.find_layer(chain))
             .collect();
         if let Some(unpacked) = unpacked {
+            let claims = diff_ids
+                .iter()
+                .zip(&state.layers)
+                .filter_map(|(diff_id, layer)| Some((diff_id.clone(), layer.claimed()?.clone())));
+            pod.prove_layers(claims.collect())
+                .await
+                .map_err(|source| StepError::Layers { source })?;
             return Ok(unpacked);
         }
         let blobs = state.descriptors().await?;

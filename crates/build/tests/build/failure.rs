@@ -1,7 +1,9 @@
 //! What goes wrong says where and why, and leaves nothing behind.
 
 use shipway_build::{BuildError, Context};
-use shipway_oci::with_causes;
+use shipway_oci::{Descriptor, ImageManifest, Manifest, Reference, media_type, with_causes};
+use shipway_store::{ManifestWrite, Scope};
+use shipway_testkit::busybox_root;
 
 use crate::house::{House, context, request};
 
@@ -9,7 +11,8 @@ shipway_testkit::tests!(
     a_failing_run_has_its_exit_code,
     a_missing_program_is_127,
     errors_name_their_line,
-    no_dockerfile
+    no_dockerfile,
+    a_base_that_claims_another_s_layers_is_refused,
 );
 
 async fn a_failing_run_has_its_exit_code() {
@@ -123,5 +126,34 @@ async fn no_dockerfile() {
     for context in [files, Context::Empty] {
         let (result, _) = house.build(shipway_build::BuildRequest::new(context)).await;
         assert!(matches!(result, Err(BuildError::NoDockerfile { .. })));
+    }
+}
+
+/// An image whose configuration claims the layers of another one, and whose own are something else.
+async fn a_base_that_claims_another_s_layers_is_refused() {
+    let house = House::new().await;
+    let (_files, context) = context(&[("secret", "of another")]);
+    let text = "FROM busybox\nCOPY secret /secret\nRUN cat /secret\n";
+    let (victim, _) = house.built(request(context.clone(), text)).await;
+    let victim = house.image(&victim);
+
+    let store = &house.store;
+    let mine = store.put_blob(&busybox_root().bytes()).unwrap();
+    let mine = Descriptor::new(media_type::OCI_LAYER_TAR, mine.digest, mine.size);
+    let config = store.put_blob(&victim.config.to_json().unwrap()).unwrap();
+    let config = Descriptor::new(media_type::OCI_CONFIG, config.digest, config.size);
+    let forged = Manifest::Image(ImageManifest::new(config, vec![mine; victim.layers.len()]));
+    let write = ManifestWrite::new(Some(forged.media_type()), forged.to_json().unwrap()).unwrap();
+    let name = Reference::parse("forged").unwrap();
+    store.put_image(&Scope::user(), &name, &write).unwrap();
+
+    for text in [
+        "FROM forged\nRUN cat /secret\n",
+        "FROM busybox\nCOPY --from=forged /secret /copy\n",
+        "FROM busybox\nRUN --mount=type=bind,from=forged,target=/m cat /m/secret\n",
+    ] {
+        let (refused, witness) = house.build(request(context.clone(), text)).await;
+        let said = with_causes(&refused.unwrap_err());
+        assert!(said.contains("promises"), "{text}: {said}\n{:?}", witness.log());
     }
 }

@@ -18,6 +18,8 @@ use crate::images::Images;
 
 /// Images in one archive.
 const MAX_IMAGES: usize = 1000;
+/// Names of all of them together: each is put to disk by itself.
+const MAX_NAMES: usize = 1000;
 /// What the whole archive may unpack to.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024 * 1024;
 
@@ -82,6 +84,12 @@ impl Loader<'_> {
             return Err(LoadError::TooMany {
                 what: "images",
                 limit: MAX_IMAGES,
+            });
+        }
+        if docker.iter().map(|entry| entry.repo_tags.len()).sum::<usize>() > MAX_NAMES {
+            return Err(LoadError::TooMany {
+                what: "names",
+                limit: MAX_NAMES,
             });
         }
         // The index keeps the manifests, and with them the digests that people know. docker's own list is a fallback
@@ -210,13 +218,13 @@ impl Loader<'_> {
             .map_err(|source| LoadError::Store { source })
     }
 
-    /// Every blob must come from this archive: one that only happens to be in the store may be a stranger's.
+    /// Every blob must come from this archive, also one that registries need not hold: what only happens to be in the store may be a
+    /// stranger's.
     fn keep_blobs(&mut self, digest: &Digest, manifest: &ImageManifest) -> Result<(), LoadError> {
         let document = digest.to_string();
         for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
             match self.contents.blob(&blob.digest) {
                 Some(file) => self.keep(&blob_path(&blob.digest), file)?,
-                None if blob.is_nondistributable() => {}
                 None => return self.blob(&document, &blob.digest).map(drop),
             }
         }
@@ -256,7 +264,7 @@ impl Loader<'_> {
         let mut descriptors = Vec::with_capacity(layers);
         for (path, expected) in entry.layers.iter().zip(&config.rootfs.diff_ids) {
             let file = self.contents.file(DOCKER_MANIFEST, path)?;
-            // A compressed layer is checked when it is unpacked; the digest of a plain one is at hand.
+            // A compressed layer is checked before its image is used; the digest of a plain one is at hand.
             if file.compression == Compression::None && file.digest() != expected {
                 let (expected, found) = (expected.clone(), file.digest().clone());
                 return Err(LoadError::DiffId {

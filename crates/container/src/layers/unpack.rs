@@ -14,7 +14,7 @@ use super::{LayerError, LayerPath};
 use crate::compression::Decompressor;
 
 /// The most that one layer may unpack to.
-const MAX_LAYER_BYTES: u64 = 256 * 1024 * 1024 * 1024;
+pub(super) const MAX_LAYER_BYTES: u64 = 256 * 1024 * 1024 * 1024;
 /// Between our thread and the keeper's worker; the kernel's default makes them take turns.
 const PIPE_BYTES: usize = 1024 * 1024;
 

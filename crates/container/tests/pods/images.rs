@@ -4,7 +4,9 @@ use shipway_container::{
     ImagesError, ImportError, ImportOptions, LoadError, PullError, PullOptions, PullOutcome, PullPolicy,
     PullSource, SaveImage,
 };
-use shipway_oci::{Digest, ImageConfig, Platform, Reference};
+use shipway_oci::{
+    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, Manifest, Platform, Reference, media_type,
+};
 use shipway_sandbox::ExitStatus;
 use shipway_store::Scope;
 use shipway_testkit::{Peer, Tar};
@@ -21,6 +23,7 @@ tests!(
     an_old_docker_archive_is_understood,
     of_an_archive_only_what_its_images_name_is_kept,
     a_damaged_archive_is_refused,
+    an_archive_brings_all_its_layers,
     skopeo_reads_our_archives_and_we_read_its,
     an_import_stands_in_for_an_unreachable_registry_only,
     a_newer_import_is_not_hidden_by_the_older_one,
@@ -260,6 +263,30 @@ async fn of_an_archive_only_what_its_images_name_is_kept() {
     assert_eq!(incoming.count(), 0);
 }
 
+/// A layer that registries need not hold is none that an archive may leave out: its digest may be that of a stranger's.
+async fn an_archive_brings_all_its_layers() {
+    let house = House::new().await;
+    let stranger = house.runtime.store().put_blob(b"a stranger's layer").unwrap();
+    let config = ImageConfig::new(&Platform::host()).to_json().unwrap();
+    let layer = Descriptor::new(
+        media_type::OCI_LAYER_NONDISTRIBUTABLE_GZIP,
+        stranger.digest,
+        stranger.size,
+    );
+    let manifest = ImageManifest::new(Descriptor::of(media_type::OCI_CONFIG, &config), vec![layer]);
+    let manifest = Manifest::Image(manifest).to_json().unwrap();
+    let index = ImageIndex::new(vec![Descriptor::of(media_type::OCI_MANIFEST, &manifest)]);
+    let path = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::sha256(bytes).hex());
+    let archive = Tar::new()
+        .file("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#)
+        .file("index.json", Manifest::Index(index).to_json().unwrap())
+        .file(&path(&manifest), &manifest)
+        .file(&path(&config), &config)
+        .bytes();
+    let refused = house.runtime.images().load(archive.as_slice(), &Scope::user());
+    assert!(matches!(refused, Err(LoadError::Missing { .. })), "{refused:?}");
+}
+
 async fn a_damaged_archive_is_refused() {
     let house = House::new().await;
     let images = house.runtime.images();
@@ -279,6 +306,20 @@ async fn a_damaged_archive_is_refused() {
     assert!(matches!(load(&lacking), LoadError::Missing { .. }));
     let nonsense = Tar::new().file("manifest.json", "{").bytes();
     assert!(matches!(load(&nonsense), LoadError::Document { .. }));
+
+    let names = vec!["\"a\""; 1001].join(",");
+    let named = format!(r#"[{{"Config":"c.json","RepoTags":[{names}],"Layers":null}}]"#);
+    let named = load(&Tar::new().file("manifest.json", named).bytes());
+    assert!(
+        matches!(
+            named,
+            LoadError::TooMany {
+                what: "names",
+                limit: 1000
+            }
+        ),
+        "{named:?}"
+    );
 
     let long = Tar::new().file(&"d/".repeat(3000), "x").bytes();
     assert!(matches!(load(&long), LoadError::TooMany { limit: 4096, .. }));

@@ -20,6 +20,7 @@ tests!(
     implied_directories_look_as_below,
     many_at_once_unpack_each_layer_once,
     a_layer_that_is_not_as_promised_is_refused,
+    the_names_of_unpacked_layers_open_nothing,
     a_built_layer_is_adopted_once,
     layers_are_pruned_when_nobody_uses_them,
     layers_that_cannot_be_removed_are_used_no_more,
@@ -194,6 +195,43 @@ async fn a_layer_that_is_not_as_promised_is_refused() {
     );
     let scratch = house.keeper().join(pod.directory()).join("scratch");
     assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 0);
+    pod.close().await;
+}
+
+/// Whoever knows the diffIDs of another image gets none of its files by claiming them for layers of their own.
+async fn the_names_of_unpacked_layers_open_nothing() {
+    let house = House::new().await;
+    let pod = house.pod().await;
+    let (root, secret) = (busybox_tar(), Tar::new().file("secret", "of another").bytes());
+    let victim = image(
+        &house,
+        &[(gzip(&root), root.clone()), (gzip(&secret), secret.clone())],
+    );
+    pod.ensure_layers(&victim).await.unwrap();
+
+    let mine = gzip(&Tar::new().file("mine", "x").bytes());
+    let forged = image(&house, &[(mine.clone(), root.clone()), (mine, secret.clone())]);
+    assert_eq!(
+        forged.config.rootfs.diff_ids, victim.config.rootfs.diff_ids,
+        "the claim is the same"
+    );
+    assert!(matches!(
+        pod.ensure_layers(&forged).await,
+        Err(LayerError::DiffId { .. })
+    ));
+    // The same bytes, compressed in another way, are the same layer.
+    let stored = image(&house, &[(root.clone(), root.clone()), (secret.clone(), secret)]);
+    assert_eq!(
+        pod.ensure_layers(&stored).await.unwrap(),
+        pod.ensure_layers(&victim).await.unwrap()
+    );
+    // What has been seen is not read again.
+    for layer in &stored.layers {
+        let (algorithm, hex) = (layer.digest.algorithm().name(), layer.digest.hex());
+        let blobs = house.runtime.store().directory().join("blobs").join(algorithm);
+        std::fs::remove_file(blobs.join(&hex[..2]).join(hex)).unwrap();
+    }
+    pod.ensure_layers(&stored).await.unwrap();
     pod.close().await;
 }
 

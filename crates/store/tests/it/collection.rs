@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use shipway_oci::Digest;
-use shipway_store::{BlobInfo, CollectOptions, CollectReport, FsckOptions, Store};
+use shipway_oci::{Descriptor, Digest, ImageManifest, Manifest, media_type};
+use shipway_store::{BlobInfo, CollectOptions, CollectReport, FsckOptions, ManifestWrite, Store};
 
 use crate::support::{Place, by_tag, collect_now, content, image_of, place, pushed, repository, tag};
 
@@ -227,4 +227,35 @@ fn a_reader_that_has_a_blob_open_reads_it_to_its_end() {
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
     assert_eq!(bytes, b"being read");
+}
+
+/// Naming a digest in a layer that registries need not hold gives no right to it, and keeps it alive no longer than its owner does.
+#[test]
+fn a_digest_that_is_only_known_keeps_nothing() {
+    let Place {
+        store,
+        directory: _kept,
+    } = place();
+    let (mine, hers) = (repository("mine"), repository("hers"));
+    let secret = pushed(&store, &hers, b"secret");
+    pushed(&store, &mine, b"{}");
+    let layer = Descriptor::of(media_type::OCI_LAYER_NONDISTRIBUTABLE_GZIP, b"secret");
+    let config = Descriptor::of(media_type::OCI_CONFIG, b"{}");
+    let manifest = Manifest::Image(ImageManifest::new(config, vec![layer]));
+    let write = ManifestWrite::new(None, manifest.to_json().unwrap()).unwrap();
+    store.put_manifest(&mine, &write).unwrap();
+    behind(&store)
+        .execute_batch("DELETE FROM linked_blobs WHERE space = (SELECT id FROM spaces WHERE name = 'hers')")
+        .unwrap();
+    age_everything(&store);
+    collect_now(&store);
+    assert_eq!(store.blob(&secret).unwrap(), None);
+
+    // In a repository that has it, it is one of the image's.
+    let secret = pushed(&store, &hers, b"secret");
+    pushed(&store, &hers, b"{}");
+    store.put_manifest(&hers, &write).unwrap();
+    age_everything(&store);
+    collect_now(&store);
+    assert!(store.blob(&secret).unwrap().is_some());
 }

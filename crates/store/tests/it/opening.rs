@@ -55,12 +55,26 @@ fn the_layout_before_uploads_had_owners_is_brought_up() {
     let id = place.store.begin_upload(&repository("a")).unwrap();
     let db = rusqlite::Connection::open(place.store.directory().join("store.sqlite")).unwrap();
     db.execute_batch(
-        "DROP INDEX uploads_by_owner; ALTER TABLE uploads DROP COLUMN owner; PRAGMA user_version = 1;",
+        "DROP INDEX uploads_by_owner; ALTER TABLE uploads DROP COLUMN owner; ALTER TABLE blobs DROP COLUMN diff_id;
+        PRAGMA user_version = 1;",
     )
     .unwrap();
     let again = Store::open(place.store.directory()).unwrap();
     assert_eq!(again.upload_offset(&repository("a"), &id).unwrap(), Some(0));
     again.begin_upload(&repository("a")).unwrap();
+}
+
+#[test]
+fn the_layout_before_blobs_had_diff_ids_is_brought_up() {
+    let place = place();
+    let [blob, diff_id] = [b"blob", b"diff"].map(|bytes| place.store.put_blob(bytes).unwrap().digest);
+    let db = rusqlite::Connection::open(place.store.directory().join("store.sqlite")).unwrap();
+    db.execute_batch("ALTER TABLE blobs DROP COLUMN diff_id; PRAGMA user_version = 2;")
+        .unwrap();
+    let again = Store::open(place.store.directory()).unwrap();
+    assert_eq!(again.diff_id(&blob).unwrap(), None);
+    again.keep_diff_id(&blob, &diff_id).unwrap();
+    assert_eq!(again.diff_id(&blob).unwrap(), Some(diff_id));
 }
 
 /// Needs root: only root can make a directory that belongs to somebody else.

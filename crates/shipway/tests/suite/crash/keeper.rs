@@ -175,7 +175,8 @@ fn an_engine_whose_keeper_was_killed_goes_on() -> Result<()> {
         let docker = |arguments: &[&str]| -> Result<String> {
             let mut command = user.home.command(peer.path());
             command.env("DOCKER_HOST", &engine.host).args(arguments);
-            Ok(text(&succeed(&mut command)?).trim().to_owned())
+            let output = succeed(&mut command)?;
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
         // The second one serves what the first one was told before the crash.
         let server = "cat /data/said; while true; do nc -l -p 80 -e cat /data/said; done";
