@@ -6,7 +6,8 @@
 //! start of any process sweeps it.
 //!
 //! A keeper can be stopped (SIGSTOP) and go on. One that is stopped while its pod ends is killed: by us when it does not answer,
-//! by its launcher when we are gone. If the launcher was stopped as well, both stay until somebody ends them.
+//! by its launcher when we are gone. A launcher that was stopped we kill at the end of its pod; only when we are gone does it stay,
+//! with a keeper that was stopped as well, until somebody ends them.
 //!
 //! A keeper can be killed under a living pod. What ran is dead then, and [`Pod::revive`] starts another one over the same
 //! directory.

@@ -11,6 +11,7 @@ use crate::house::{House, eventually, open, script, until};
 tests!(
     the_next_start_removes_what_a_killed_process_left,
     a_pod_ends_though_its_keeper_was_stopped,
+    a_pod_ends_though_its_launcher_was_stopped,
 );
 
 const FLAG: &str = "--die-with-a-pod-in";
@@ -110,6 +111,21 @@ async fn a_pod_ends_though_its_keeper_was_stopped() {
         .await
         .expect("the end of the pod");
     assert!(asking.await.unwrap().is_err());
+    assert!(!Path::new(&format!("/proc/{launcher}")).exists());
+    assert!(!house.keeper().join(pod.directory()).exists());
+}
+
+async fn a_pod_ends_though_its_launcher_was_stopped() {
+    let house = House::new().await;
+    let pod = house.pod().await;
+    let container = pod.create(script(&house.busybox(), "sleep 1000")).await.unwrap();
+    container.start().await.unwrap();
+    let launcher = pod.keeper().launcher_id();
+    let stopped = rustix::process::Pid::from_raw(launcher.cast_signed()).unwrap();
+    rustix::process::kill_process(stopped, rustix::process::Signal::STOP).unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(60), pod.close())
+        .await
+        .expect("the end of the pod");
     assert!(!Path::new(&format!("/proc/{launcher}")).exists());
     assert!(!house.keeper().join(pod.directory()).exists());
 }

@@ -12,6 +12,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::Timespec;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{KeeperError, Result};
 use crate::ids::ProcessId;
@@ -20,6 +21,9 @@ use crate::wire;
 
 /// How long a keeper that was told to end may take before its launcher is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a launcher may take after its keeper, which it only has to reap, before it is killed.
+const LAUNCHER_PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -148,21 +152,27 @@ impl Connection {
     }
 }
 
-/// Waits for the keeper and its launcher; if that takes too long the launcher is killed, and the kernel kills its
-/// keeper with it.
+/// Waits for the keeper, then for its launcher. If the one or the other takes too long, the launcher is killed, which works on one
+/// that was stopped as well, and the kernel kills its keeper with it.
 fn reap(launcher: &mut Child, keeper: &OwnedFd) {
-    use rustix::event::{PollFd, PollFlags, poll};
-    let ends_in_time = || {
-        let mut ready = [PollFd::new(keeper, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut ready, Some(&timespec(PATIENCE)))).is_ok_and(|count| count > 0)
-    };
-    if !ends_in_time() {
+    // Not reaped yet, so the id is still its own. Without a descriptor (none is left) it is not waited for, but killed.
+    let pidfd = pidfd_open(Pid::from_child(launcher), PidfdFlags::empty());
+    let all_ended =
+        ends_within(PATIENCE, keeper) && pidfd.is_ok_and(|pidfd| ends_within(LAUNCHER_PATIENCE, &pidfd));
+    if !all_ended {
         // Fails only if it ended in the meantime.
         let _ = launcher.kill();
-        ends_in_time();
+        ends_within(PATIENCE, keeper);
     }
     // Fails only if somebody else reaped it, which is as good.
     let _ = launcher.wait();
+}
+
+/// Whether a process has ended when `time` is over.
+fn ends_within(time: Duration, pidfd: &OwnedFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut ready = [PollFd::new(pidfd, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut ready, Some(&timespec(time)))).is_ok_and(|count| count > 0)
 }
 
 fn timespec(time: Duration) -> Timespec {

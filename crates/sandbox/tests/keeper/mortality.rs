@@ -30,6 +30,14 @@ pub(crate) const TESTS: &[Test] = &[
         a_stopped_keeper_ends_with_its_pod,
     ),
     (
+        "mortality::a_stopped_launcher_ends_with_its_pod",
+        a_stopped_launcher_ends_with_its_pod,
+    ),
+    (
+        "mortality::a_stopped_launcher_ends_with_its_stopped_keeper",
+        a_stopped_launcher_ends_with_its_stopped_keeper,
+    ),
+    (
         "mortality::a_keeper_that_answers_is_not_given_up",
         a_keeper_that_answers_is_not_given_up,
     ),
@@ -217,6 +225,38 @@ fn a_stopped_keeper_ends_with_its_pod() {
     );
     house.keeper.close();
     assert_gone(&house, &family);
+}
+
+fn a_stopped_launcher_ends_with_its_pod() {
+    let house = House::with_busybox();
+    busy(&house);
+    let family = settled_family(&house);
+    signal(family[0], Signal::STOP);
+    close_in_time(&house);
+    assert_gone(&house, &family);
+}
+
+fn a_stopped_launcher_ends_with_its_stopped_keeper() {
+    let house = House::with_busybox();
+    busy(&house);
+    let family = settled_family(&house);
+    signal(family[0], Signal::STOP);
+    signal(family[1], Signal::STOP);
+    close_in_time(&house);
+    assert_gone(&house, &family);
+}
+
+/// What hangs is to fail, not to hang the test.
+fn close_in_time(house: &House) {
+    let (closed, end) = std::sync::mpsc::channel();
+    let keeper = house.keeper.clone();
+    std::thread::spawn(move || {
+        keeper.close();
+        // Nobody listens once the test has failed.
+        let _ = closed.send(());
+    });
+    end.recv_timeout(Duration::from_secs(60))
+        .expect("the end of the pod");
 }
 
 fn a_keeper_that_answers_is_not_given_up() {
