@@ -1,12 +1,13 @@
 //! What pipelines leave in the data directory, and for how long: traces, artifacts, caches.
 //!
 //! A pipeline that runs has a file of its number that is locked while its process lives, and nothing of it is touched. The file says
-//! whose pipeline it is and, at the end, that it succeeded. What goes, and when, is [`Retention`]; it follows GitLab, except that what a job
-//! leaves without saying for how long is bounded by the number of pipelines as well: on a laptop nobody looks at the fiftieth last.
+//! whose pipeline it is and, at the end, that it succeeded and which jobs left artifacts. What goes, and when, is [`Retention`]; it follows
+//! GitLab, except that what a job leaves without saying for how long is bounded by the number of pipelines as well: on a laptop nobody looks
+//! at the fiftieth last. And here a pipeline can be run in part, which GitLab does not know: it takes the place of its own jobs alone.
 //!
 //! Failure: what cannot be removed or understood stays, and is tried again by whoever comes next. The store knows nothing of this.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -19,8 +20,8 @@ use shipway_container::LifeLock;
 use crate::artifacts::{ArtifactDirectory, Expiry};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// A record is two names.
-const RECORD_BYTES: u64 = 16 << 10;
+/// A record is two names, and that of each job that left artifacts: room for thousands of the longest.
+const RECORD_BYTES: u64 = 4 << 20;
 
 /// For how long what pipelines leave is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,11 +94,36 @@ pub struct PipelineOf {
     pub reference: String,
 }
 
+/// How much of a pipeline is run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// All of it: when it has succeeded, it is the latest whatever was before.
+    #[default]
+    Whole,
+    /// Jobs that somebody named: what other jobs left before stays the latest of theirs.
+    NamedJobs,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     #[serde(flatten)]
     of: PipelineOf,
+    /// Older versions did not say, nor which jobs left artifacts.
+    #[serde(default)]
+    extent: Extent,
     succeeded: bool,
+    /// Jobs that left artifacts, by their numbers.
+    #[serde(default)]
+    jobs: BTreeMap<u64, String>,
+}
+
+impl Record {
+    /// The name of the job whose archive it is, if the record says.
+    fn job_of(&self, archive: &Path) -> Option<&str> {
+        let number: u64 = archive.file_stem()?.to_str()?.parse().ok()?;
+        self.jobs.get(&number).map(String::as_str)
+    }
 }
 
 /// Held while a pipeline runs.
@@ -105,6 +131,7 @@ struct Record {
 pub struct PipelineClaim {
     path: PathBuf,
     of: PipelineOf,
+    extent: Extent,
     _lock: LifeLock,
 }
 
@@ -113,7 +140,7 @@ impl PipelineClaim {
     ///
     /// # Errors
     /// When the mark cannot be made in the data directory.
-    pub fn take(data: &Path, number: u64, of: PipelineOf) -> io::Result<Self> {
+    pub fn take(data: &Path, number: u64, of: PipelineOf, extent: Extent) -> io::Result<Self> {
         let directory = records(data);
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let path = directory.join(number.to_string());
@@ -121,24 +148,28 @@ impl PipelineClaim {
         let claim = Self {
             path,
             of,
+            extent,
             _lock: lock,
         };
-        claim.write(false)?;
+        claim.write(false, BTreeMap::new())?;
         Ok(claim)
     }
 
-    /// It succeeded: its artifacts are those of its branch from now on. Blocks.
+    /// It succeeded: its artifacts are those of its branch from now on. `jobs` are the names of the jobs that left any, by their
+    /// numbers. Blocks.
     ///
     /// # Errors
     /// When that cannot be written: its artifacts then go in their time.
-    pub fn succeeded(&self) -> io::Result<()> {
-        self.write(true)
+    pub fn succeeded(&self, jobs: BTreeMap<u64, String>) -> io::Result<()> {
+        self.write(true, jobs)
     }
 
-    fn write(&self, succeeded: bool) -> io::Result<()> {
+    fn write(&self, succeeded: bool, jobs: BTreeMap<u64, String>) -> io::Result<()> {
         let record = Record {
             of: self.of.clone(),
+            extent: self.extent,
             succeeded,
+            jobs,
         };
         // In place: the lock is on this very file.
         fs::write(&self.path, serde_json::to_vec(&record)?)
@@ -165,10 +196,10 @@ pub fn expire(data: &Path, retention: &Retention, caches: Caches, only_ask: bool
             retention,
             now,
             is_young,
-            is_latest: latest.contains(&pipeline.number),
+            latest: &latest,
             only_ask,
         };
-        let artifacts = data.join("artifacts").join(&number);
+        let artifacts = artifacts_of(data, pipeline.number);
         rule.artifacts(&artifacts, &mut expired.artifacts);
         let traces = data.join("traces").join(&number);
         rule.traces(&traces, &mut expired.traces);
@@ -223,23 +254,30 @@ fn read(path: &Path) -> Option<Record> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// The latest successful pipelines of their projects' refs, of those that have artifacts: a run of one job takes none from the run of all.
-fn latest(data: &Path, ended: &[Ended]) -> HashSet<u64> {
-    let mut latest: BTreeMap<&PipelineOf, u64> = BTreeMap::new();
+/// Archives by the name of their job, where it is known.
+type Archives<'a> = BTreeMap<Option<&'a str>, Vec<PathBuf>>;
+
+/// The archives that are the latest of their jobs in the successful pipelines of a project's ref. A whole pipeline takes the place of all
+/// before it, unless it left none at all; one of named jobs only that of the same jobs.
+fn latest(data: &Path, ended: &[Ended]) -> BTreeSet<PathBuf> {
+    let mut latest: BTreeMap<&PipelineOf, Archives<'_>> = BTreeMap::new();
+    // They are in the order of their numbers.
     for pipeline in ended {
-        let directory = data.join("artifacts").join(pipeline.number.to_string());
-        let has_any =
-            entries(&directory).any(|path| path.extension().is_some_and(|extension| extension == "tar"));
-        if let Some(record) = pipeline
-            .record
-            .as_ref()
-            .filter(|record| record.succeeded && has_any)
-        {
-            let newest = latest.entry(&record.of).or_default();
-            *newest = pipeline.number.max(*newest);
+        let Some(record) = pipeline.record.as_ref().filter(|record| record.succeeded) else {
+            continue;
+        };
+        let mut left = Archives::new();
+        for archive in entries(&artifacts_of(data, pipeline.number)).filter(|path| is_archive(path)) {
+            left.entry(record.job_of(&archive)).or_default().push(archive);
         }
+        let of_jobs = latest.entry(&record.of).or_default();
+        if record.extent == Extent::Whole && !left.is_empty() {
+            of_jobs.clear();
+        }
+        of_jobs.extend(left);
     }
-    latest.into_values().collect()
+    let archives = latest.into_values().flat_map(BTreeMap::into_values);
+    archives.flatten().collect()
 }
 
 /// What is judged by of one pipeline.
@@ -248,8 +286,8 @@ struct Rule<'a> {
     now: SystemTime,
     /// One of the latest of the data directory.
     is_young: bool,
-    /// The latest that succeeded, of its project's ref.
-    is_latest: bool,
+    /// Archives that are the latest of their jobs.
+    latest: &'a BTreeSet<PathBuf>,
     only_ask: bool,
 }
 
@@ -278,7 +316,7 @@ impl Rule<'_> {
     }
 
     fn is_artifact_over(&self, archive: &Path) -> bool {
-        if self.is_latest {
+        if self.latest.contains(archive) {
             return false;
         }
         match Expiry::of(archive) {
@@ -309,8 +347,7 @@ fn expire_caches(directory: &Path, retention: &Retention, which: Caches, only_as
     let now = SystemTime::now();
     for path in entries(directory) {
         let Some(changed) = changed(&path) else { continue };
-        let is_cache = path.extension().is_some_and(|extension| extension == "tar");
-        let goes = if is_cache {
+        let goes = if is_archive(&path) {
             which == Caches::All || retention.is_over(changed, now)
         } else {
             // Being written, or left by a process that was killed at it.
@@ -332,6 +369,14 @@ fn changed(path: &Path) -> Option<SystemTime> {
 fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.path())
+}
+
+fn artifacts_of(data: &Path, pipeline: u64) -> PathBuf {
+    data.join("artifacts").join(pipeline.to_string())
+}
+
+fn is_archive(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tar")
 }
 
 fn records(data: &Path) -> PathBuf {

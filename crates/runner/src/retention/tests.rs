@@ -26,13 +26,27 @@ impl Place {
 
     /// A pipeline with a trace and one job, of the pipeline's number, with artifacts.
     fn runs(&self, number: u64, reference: &str, expiry: Expiry) -> PipelineClaim {
-        let claim = PipelineClaim::take(self.data.path(), number, Self::of(reference)).unwrap();
+        self.runs_jobs(number, reference, expiry, Extent::Whole, &[number])
+    }
+
+    /// The same with jobs of any numbers.
+    fn runs_jobs(
+        &self,
+        number: u64,
+        reference: &str,
+        expiry: Expiry,
+        extent: Extent,
+        jobs: &[u64],
+    ) -> PipelineClaim {
+        let claim = PipelineClaim::take(self.data.path(), number, Self::of(reference), extent).unwrap();
         let traces = self.data.path().join("traces").join(number.to_string());
         fs::create_dir_all(&traces).unwrap();
         fs::write(traces.join("1-job.log"), "said").unwrap();
         let artifacts = ArtifactDirectory::open(self.directory(number)).unwrap();
-        artifacts.create(number).unwrap().write_all(b"tar").unwrap();
-        artifacts.keep(number, expiry).unwrap();
+        for job in jobs {
+            artifacts.create(*job).unwrap().write_all(b"tar").unwrap();
+            artifacts.keep(*job, expiry).unwrap();
+        }
         claim
     }
 
@@ -60,6 +74,11 @@ impl Place {
     }
 }
 
+/// Which jobs left artifacts, as the driver of a pipeline tells it.
+fn named<const N: usize>(jobs: [(u64, &str); N]) -> BTreeMap<u64, String> {
+    jobs.map(|(number, name)| (number, name.to_owned())).into()
+}
+
 fn past() -> Expiry {
     Expiry::At(SystemTime::now() - Duration::from_secs(1))
 }
@@ -71,11 +90,20 @@ fn future() -> Expiry {
 #[test]
 fn artifacts_go_when_their_job_says_but_those_of_the_latest_success_stay() {
     let place = Place::new();
-    place.runs(1, "main", past()).succeeded().unwrap();
-    place.runs(2, "main", past()).succeeded().unwrap();
+    place
+        .runs(1, "main", past())
+        .succeeded(named([(1, "job")]))
+        .unwrap();
+    place
+        .runs(2, "main", past())
+        .succeeded(named([(2, "job")]))
+        .unwrap();
     // A failure after it changes nothing, and another branch has its own.
     drop(place.runs(3, "main", past()));
-    place.runs(4, "other", past()).succeeded().unwrap();
+    place
+        .runs(4, "other", past())
+        .succeeded(named([(4, "job")]))
+        .unwrap();
     drop(place.runs(5, "main", future()));
     let running = place.runs(6, "main", past());
     let expired = place.expire(&Retention::default());
@@ -88,14 +116,60 @@ fn artifacts_go_when_their_job_says_but_those_of_the_latest_success_stay() {
         "traces are no artifacts"
     );
 
-    running.succeeded().unwrap();
+    running.succeeded(named([(6, "job")])).unwrap();
     drop(running);
     // A run of one job without artifacts is none to keep instead.
-    let alone = PipelineClaim::take(place.data.path(), 7, Place::of("main")).unwrap();
-    alone.succeeded().unwrap();
+    let alone = PipelineClaim::take(place.data.path(), 7, Place::of("main"), Extent::NamedJobs).unwrap();
+    alone.succeeded(BTreeMap::new()).unwrap();
     drop(alone);
     assert_eq!(place.expire(&Retention::default()).artifacts.count, 1);
     assert_eq!(place.artifacts(), [4, 5, 6]);
+}
+
+#[test]
+fn a_run_of_named_jobs_takes_the_place_of_these_jobs_alone() {
+    let place = Place::new();
+    let runs = |number, extent, jobs: BTreeMap<u64, String>| {
+        let numbers: Vec<u64> = jobs.keys().copied().collect();
+        let claim = place.runs_jobs(number, "main", past(), extent, &numbers);
+        claim.succeeded(jobs).unwrap();
+    };
+    let left = || -> Vec<u64> {
+        place.expire(&Retention::default());
+        let numbers = place.artifacts().into_iter();
+        let archives = numbers.flat_map(|pipeline| entries(&place.directory(pipeline)).collect::<Vec<_>>());
+        let mut jobs: Vec<u64> = archives
+            .filter(|path| is_archive(path))
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().parse().unwrap())
+            .collect();
+        jobs.sort_unstable();
+        jobs
+    };
+    // Tried twice, a job has two archives.
+    runs(
+        1,
+        Extent::Whole,
+        named([(11, "a"), (12, "b"), (13, "c"), (14, "b")]),
+    );
+    runs(2, Extent::NamedJobs, named([(21, "a")]));
+    assert_eq!(left(), [12, 13, 14, 21]);
+    runs(3, Extent::NamedJobs, named([(31, "b"), (32, "a")]));
+    assert_eq!(left(), [13, 31, 32]);
+    // What did not succeed takes no place, whatever it left.
+    drop(place.runs_jobs(4, "main", past(), Extent::NamedJobs, &[41]));
+    assert_eq!(left(), [13, 31, 32]);
+    // The job `c` is there no more.
+    runs(5, Extent::Whole, named([(51, "a"), (52, "b")]));
+    assert_eq!(left(), [51, 52]);
+
+    // Of a version whose records name no jobs.
+    place.runs(6, "main", past());
+    let record = records(place.data.path()).join("6");
+    let older = r#"{"project":"group/project","ref":"main","succeeded":true}"#;
+    fs::write(record, older).unwrap();
+    assert_eq!(left(), [6]);
+    runs(7, Extent::NamedJobs, named([(71, "a")]));
+    assert_eq!(left(), [6, 71]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ use shipway_oci::RegistryName;
 use shipway_pipeline::{Compiled, RefKind, Situation, parse_duration};
 use shipway_registry::client::RegistryCredentials;
 use shipway_runner::configuration::{Executor, RunnerSettings};
-use shipway_runner::retention::{self, Caches, PipelineClaim, PipelineOf, Retention};
+use shipway_runner::retention::{self, Caches, Extent, PipelineClaim, PipelineOf, Retention};
 use shipway_runner::{
     ArtifactDirectory, CacheDirectory, Containers, DeadJobs, HostCredentials, ImageFreshness, NoContainers,
     RunnerContext, Substitution, WorkTree, disarm_dead_jobs,
@@ -194,7 +194,12 @@ async fn prepare_and_drive(
         project: facts.project_path.clone(),
         reference: reference(&selection.pipeline().situation),
     };
-    let record = PipelineClaim::take(&installation.data, number, of)
+    let extent = if arguments.jobs.is_empty() {
+        Extent::Whole
+    } else {
+        Extent::NamedJobs
+    };
+    let record = PipelineClaim::take(&installation.data, number, of, extent)
         .map_err(place("making the record of the pipeline"))?;
     let data = installation.data.clone();
     // Beside the jobs: it costs only room.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use shipway_testkit::{Account, git_repository, wait_for};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::{RunningEngine, User, finish, leftovers, names, succeed, text};
@@ -78,35 +79,28 @@ fn what_a_killed_process_held_goes_with_prune_and_gc() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn artifacts_go_when_they_expire_but_not_those_of_the_latest_success() -> Result<()> {
-    let user = User::new(Account::Caller)?;
-    let files = tempfile::tempdir()?;
-    std::fs::write(
-        files.path().join(".gitlab-ci.yml"),
-        "job:\n  script: [echo made > made]\n  artifacts: {paths: [made], expire_in: 1 second}\n\
-         other:\n  script: [echo kept > kept]\n  artifacts: {paths: [kept], expire_in: never}\n",
-    )?;
-    let repository = git_repository(&user.home, files.path(), "group/expires", "main")?;
-    let run = || -> Result<()> {
-        let mut run = user.shipway(&["run", "--executor", "shell"]);
-        let output = finish(run.current_dir(&repository))?;
-        ensure!(output.status.success(), "{}", text(&output));
-        Ok(())
+/// How many jobs of each pipeline have artifacts, oldest first.
+fn archives(user: &User) -> Vec<usize> {
+    let artifacts = user.home.data().join("artifacts");
+    let mut pipelines = names(&artifacts);
+    pipelines.sort_by_key(|pipeline| pipeline.parse::<u64>().ok());
+    let of = |pipeline: &String| {
+        let files = names(&artifacts.join(pipeline));
+        files.iter().filter(|name| name.ends_with(".tar")).count()
     };
-    let archives = || -> usize {
-        let artifacts = user.home.data().join("artifacts");
-        let of = |pipeline: &String| {
-            names(&artifacts.join(pipeline))
-                .iter()
-                .filter(|name| name.ends_with(".tar"))
-                .count()
-        };
-        names(&artifacts).iter().map(of).sum()
-    };
-    run()?;
-    run()?;
-    ensure!(archives() == 4, "{}", archives());
+    pipelines.iter().map(of).collect()
+}
+
+/// Runs a pipeline, or those of its jobs that are named.
+fn run_pipeline(user: &User, repository: &Path, jobs: &[&str]) -> Result<()> {
+    let mut run = user.shipway(&["run", "--executor", "shell"]);
+    let output = finish(run.args(jobs).current_dir(repository))?;
+    ensure!(output.status.success(), "{}", text(&output));
+    Ok(())
+}
+
+/// Prunes until artifacts of any job went; says of how many.
+fn prune_what_expires(user: &User) -> Result<u64> {
     let mut expired = 0;
     wait_for(Duration::from_secs(60), || {
         let said = user
@@ -122,9 +116,58 @@ fn artifacts_go_when_they_expire_but_not_those_of_the_latest_success() -> Result
             Err(figures.to_string())
         }
     })?;
-    ensure!(expired == 1 && archives() == 3, "{expired}, {}", archives());
+    Ok(expired)
+}
+
+#[test]
+fn artifacts_go_when_they_expire_but_not_those_of_the_latest_success() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let files = tempfile::tempdir()?;
+    std::fs::write(
+        files.path().join(".gitlab-ci.yml"),
+        "job:\n  script: [echo made > made]\n  artifacts: {paths: [made], expire_in: 1 second}\n\
+         other:\n  script: [echo kept > kept]\n  artifacts: {paths: [kept], expire_in: never}\n",
+    )?;
+    let repository = git_repository(&user.home, files.path(), "group/expires", "main")?;
+    run_pipeline(&user, &repository, &[])?;
+    run_pipeline(&user, &repository, &[])?;
+    ensure!(archives(&user) == [2, 2], "{:?}", archives(&user));
+    let expired = prune_what_expires(&user)?;
+    ensure!(
+        expired == 1 && archives(&user) == [1, 2],
+        "{expired}, {:?}",
+        archives(&user)
+    );
     // Nothing of the latest goes, however old.
     succeed(&mut user.shipway(&["prune"]))?;
-    ensure!(archives() == 3, "{}", archives());
+    ensure!(archives(&user) == [1, 2], "{:?}", archives(&user));
     Ok(())
+}
+
+#[test]
+fn a_run_of_one_job_takes_the_place_of_that_job_alone() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let files = tempfile::tempdir()?;
+    // What `first` leaves is over before what `second` leaves.
+    std::fs::write(
+        files.path().join(".gitlab-ci.yml"),
+        "stages: [one, two]\n\
+         first: {stage: one, script: [echo made > a], artifacts: {paths: [a], expire_in: 1 second}}\n\
+         second: {stage: two, script: [echo made > b], artifacts: {paths: [b], expire_in: 1 second}}\n",
+    )?;
+    let repository = git_repository(&user.home, files.path(), "group/selected", "main")?;
+    run_pipeline(&user, &repository, &[])?;
+    run_pipeline(&user, &repository, &["second"])?;
+    prune_what_expires(&user)?;
+    ensure!(archives(&user) == [1, 1], "{:?}", archives(&user));
+    // All of a later pipeline take the place of both.
+    run_pipeline(&user, &repository, &[])?;
+    prune_what_expires(&user)?;
+    wait_for(Duration::from_secs(60), || {
+        succeed(&mut user.shipway(&["prune"])).map_err(|error| error.to_string())?;
+        match archives(&user).as_slice() {
+            [2] => Ok(()),
+            others => Err(format!("{others:?}")),
+        }
+    })
 }

@@ -3,7 +3,7 @@
 //! One loop owns the schedule; jobs run as tasks that know nothing of each other. What a job leaves for later ones
 //! (variables, archives) is handed over here, by job, because only the pipeline knows who may have it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -86,6 +86,8 @@ struct Course {
     running: JoinSet<Ended>,
     stops: HashMap<JobName, Cancellation>,
     left: HashMap<JobName, Left>,
+    /// Jobs that left an archive, by their numbers: one that was tried again has several.
+    archives: BTreeMap<u64, String>,
     told: HashMap<JobName, Told>,
     due: HashMap<JobName, Instant>,
     /// Turns that jobs of resource groups have.
@@ -118,6 +120,7 @@ impl Drive {
             running: JoinSet::new(),
             stops: HashMap::new(),
             left: HashMap::new(),
+            archives: BTreeMap::new(),
             told: HashMap::new(),
             due: HashMap::new(),
             turns: HashMap::new(),
@@ -388,6 +391,9 @@ impl Course {
             .iter()
             .map(|(key, value)| Variable::public(key, value))
             .collect();
+        if outcome.artifacts {
+            self.archives.insert(label.id, label.name);
+        }
         self.left.insert(
             name,
             Left {
@@ -426,7 +432,7 @@ impl Course {
                 .images(&self.drive.context.registry_name, self.drive.listen),
         };
         if status == Status::Success
-            && let Err(error) = self.drive.record.succeeded()
+            && let Err(error) = self.drive.record.succeeded(self.archives)
         {
             tracing::warn!(%error, "the artifacts of this pipeline are not kept as the latest of its branch");
         }
