@@ -15,6 +15,7 @@
 //! - [`registration`](mod@registration) makes a runner known to a GitLab and writes it into that file.
 //! - `job` walks through the stages and closes everything, whatever happened.
 
+mod address;
 mod artifacts;
 mod builds;
 mod cache;

@@ -6,6 +6,7 @@
 use super::document::Section;
 use super::finding::Finding;
 use super::{ConfigurationError, document, text};
+use crate::address::shown_text;
 use shipway_access::Secret;
 use std::path::{Path, PathBuf};
 
@@ -63,15 +64,10 @@ impl KnownRunner {
         }
     }
 
-    /// Its GitLab for people: without the user and the password that the address may hold, whatever form it has.
+    /// Its GitLab for people: the one that would be asked, without the user, the password and the query that the address may hold,
+    /// whatever form it has.
     pub fn address(&self) -> String {
-        let (scheme, rest) = match self.url.split_once("://") {
-            Some((scheme, rest)) => (format!("{scheme}://"), rest),
-            None => (String::new(), self.url.as_str()),
-        };
-        // The last one: a password may have its own, and even a slash.
-        let begin = rest.rfind('@').map_or(0, |at| at + 1);
-        scheme + rest.get(begin..).unwrap_or_default()
+        shown_text(&self.url)
     }
 
     /// The beginning of the token, by which people tell runners apart and nobody gets in.
@@ -121,8 +117,22 @@ mod tests {
             ),
             (
                 "https://me:wo@rd@gitlab.example.com",
-                "https://gitlab.example.com",
+                "https://gitlab.example.com/",
             ),
+            // Shown is who would be asked, and of a path nothing that may be the rest of a password.
+            ("https://asked.example/ok/@gitlab.com", "https://asked.example/"),
+            (
+                "https://asked.example/sub#frag@gitlab.com",
+                "https://asked.example/sub",
+            ),
+            ("https://asked.example?a=b@gitlab.com", "https://asked.example/"),
+            ("https://asked.example\\\\@gitlab.com", "https://asked.example/"),
+            (
+                "https://gitlab.example.com/sub?private_token=word",
+                "https://gitlab.example.com/sub",
+            ),
+            ("gitlab.example.com/?private_token=word", "gitlab.example.com/"),
+            ("gitlab.example.com#word", "gitlab.example.com"),
             ("me:word@gitlab.example.com", "gitlab.example.com"),
             ("//me:word@gitlab.example.com", "gitlab.example.com"),
             ("gitlab.example.com:8080", "gitlab.example.com:8080"),

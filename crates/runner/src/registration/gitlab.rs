@@ -1,9 +1,11 @@
 //! The GitLab that a runner is made known to, by the runners part of its API.
 //!
 //! Whoever answers is not trusted: an answer is read up to a bound, redirections are not followed, and neither a token nor
-//! a password in the address gets into an error.
+//! a password in the address gets into an error. That a token is not accepted is taken from GitLab alone: between it and a
+//! runner are proxies and portals with a 403 of their own.
 
 use super::{Description, Registered};
+use crate::address;
 use reqwest::{Client, Method, Response, Url};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -46,7 +48,7 @@ pub enum RegistrationError {
         /// Why.
         source: reqwest::Error,
     },
-    /// It says no.
+    /// It says no, in its own words.
     #[error("GitLab at {url} does not accept the token ({status}): {hint}")]
     Refused {
         /// Who was asked.
@@ -98,11 +100,16 @@ struct Answer {
     token: String,
 }
 
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
 /// A GitLab.
 pub struct GitLab {
     client: Client,
     api: Url,
-    /// Without a password.
+    /// For people.
     shown: String,
 }
 
@@ -112,19 +119,14 @@ impl GitLab {
     /// # Errors
     /// When the address is none, or the file cannot be read.
     pub fn at(address: &str, ca_file: Option<&Path>) -> Result<Self, RegistrationError> {
-        let mut api = Url::parse(address)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or(RegistrationError::Address)?;
+        let mut api = address::parse(address).ok_or(RegistrationError::Address)?;
         let path = format!("{}/api/v4/", api.path().trim_end_matches('/'));
-        let mut shown = api.clone();
-        // Neither can fail for a URL with a host.
-        let _ = (shown.set_password(None), shown.set_username(""));
+        let shown = address::shown(&api);
         api.set_path(&path);
         Ok(Self {
             client: client(ca_file)?,
             api,
-            shown: shown.to_string(),
+            shown,
         })
     }
 
@@ -201,22 +203,23 @@ impl GitLab {
             .send()
             .await
             .map_err(|error| self.unreachable(error))?;
-        let url = || self.shown.clone();
-        match answer.status().as_u16() {
-            200 | 201 | 204 => Ok(answer),
-            status @ (401 | 403) => Err(RegistrationError::Refused {
-                url: url(),
-                status,
-                hint: "make a runner in its pages and give its token with --token",
-            }),
-            status @ 410 => Err(RegistrationError::Refused {
-                url: url(),
-                status,
-                hint: "registration tokens are switched off there; make a runner in its pages and give its token with \
-                       --token",
-            }),
-            status => Err(self.strange(status)),
+        let status = answer.status().as_u16();
+        let hint = match status {
+            200 | 201 | 204 => return Ok(answer),
+            401 | 403 => "make a runner in its pages and give its token with --token",
+            410 => {
+                "registration tokens are switched off there; make a runner in its pages and give its token with --token"
+            }
+            _ => return Err(self.strange(status)),
+        };
+        if !is_of_gitlab(status, &self.body(answer).await?) {
+            return Err(self.strange(status));
         }
+        Err(RegistrationError::Refused {
+            url: self.shown.clone(),
+            status,
+            hint,
+        })
     }
 
     async fn body(&self, mut answer: Response) -> Result<Vec<u8>, RegistrationError> {
@@ -244,6 +247,12 @@ impl GitLab {
             status,
         }
     }
+}
+
+/// Whether a refusal is in the form of GitLab's API, whose message begins with the status: `403 Forbidden`.
+fn is_of_gitlab(status: u16, body: &[u8]) -> bool {
+    serde_json::from_slice::<Refusal>(body)
+        .is_ok_and(|refusal| refusal.message.starts_with(&status.to_string()))
 }
 
 fn kept(answer: Answer, asked: &Secret) -> Registered {

@@ -9,6 +9,9 @@ use std::thread::JoinHandle;
 
 use shipway_testkit::workspace;
 
+/// What GitLab says with its 403.
+const UNKNOWN: &str = r#"{"message":"403 Forbidden"}"#;
+
 /// Answers one question and gives back its first line and its body.
 fn gitlab(status: &'static str, answer: &'static str) -> (String, JoinHandle<(String, serde_json::Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -187,7 +190,7 @@ fn a_token_of_gitlabs_pages_is_verified_and_a_refusal_writes_nothing() {
             "gitlab-runner register -n --url {url} --token glrt-secret --executor docker --docker-image alpine:3 {more}"
         )
     };
-    let (url, served) = gitlab("403 Forbidden", "{}");
+    let (url, served) = gitlab("403 Forbidden", UNKNOWN);
     let output = run(&script(&url, ""), directory.path(), &file);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -248,11 +251,13 @@ fn runners_are_listed_and_those_that_gitlab_does_not_know_are_removed_when_asked
         )
     };
     let (gone, served) = gitlab("500 Internal Server Error", "");
+    let (portal, passed) = gitlab("403 Forbidden", "<html><title>403 Forbidden</title></html>");
     let write = |alive: &str, removed: &str| {
         let sections = [
             section("alive", alive),
             section("removed", removed),
             section("gone", &gone),
+            section("portal", &portal),
         ];
         std::fs::write(&file, format!("# ours\n{}", sections.concat())).unwrap();
     };
@@ -269,13 +274,13 @@ fn runners_are_listed_and_those_that_gitlab_does_not_know_are_removed_when_asked
     write("http://alive.example/", "http://removed.example/");
     let (code, said) = run("list");
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(said.lines().count(), 3, "{said}");
+    assert_eq!(said.lines().count(), 4, "{said}");
     assert!(said.contains("URL=http://removed.example"), "{said}");
     assert_eq!(run("verify --name nobody").0, Some(2));
 
     for (command, code) in [("verify --name removed", 1), ("verify --delete", 1)] {
         let (alive, asked) = gitlab("200 OK", r#"{"id": 1, "token": "t"}"#);
-        let (removed, refused) = gitlab("403 Forbidden", "{}");
+        let (removed, refused) = gitlab("403 Forbidden", UNKNOWN);
         write(&alive, &removed);
         let before = std::fs::read_to_string(&file).unwrap();
         let (found, said) = run(command);
@@ -288,7 +293,9 @@ fn runners_are_listed_and_those_that_gitlab_does_not_know_are_removed_when_asked
         let after = std::fs::read_to_string(&file).unwrap();
         if command.ends_with("--delete") {
             assert!(
-                said.contains("is alive") && said.contains("`gone` cannot be verified"),
+                said.contains("is alive")
+                    && said.contains("`gone` cannot be verified")
+                    && said.contains("`portal` cannot be verified"),
                 "{said}"
             );
             let (first, body) = asked.join().unwrap();
@@ -296,7 +303,7 @@ fn runners_are_listed_and_those_that_gitlab_does_not_know_are_removed_when_asked
             assert_eq!(body["token"], "glrt-0123456789abcdef-alive");
             let names = |text: &str| text.matches("name = ").count();
             assert!(
-                names(&after) == 2 && after.starts_with("# ours\n") && !after.contains("\"removed\""),
+                names(&after) == 3 && after.starts_with("# ours\n") && !after.contains("\"removed\""),
                 "{after}"
             );
         } else {
@@ -304,6 +311,7 @@ fn runners_are_listed_and_those_that_gitlab_does_not_know_are_removed_when_asked
         }
     }
     served.join().unwrap();
+    passed.join().unwrap();
 }
 
 #[test]

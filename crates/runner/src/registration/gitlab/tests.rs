@@ -12,19 +12,23 @@ use tokio_rustls::TlsAcceptor;
 
 /// Answers one question.
 async fn answering(body: Vec<u8>) -> String {
+    answering_with("200 OK", body).await
+}
+
+async fn answering_with(status: &'static str, body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        answer(stream, body).await;
+        answer(stream, status, body).await;
     });
-    format!("http://somebody:secret-word@{address}/gitlab")
+    format!("http://somebody:secret-word@{address}/gitlab?private_token=secret-word#somebody")
 }
 
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, body: Vec<u8>) {
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, status: &str, body: Vec<u8>) {
     let mut question = vec![0; 4096];
     let _ = stream.read(&mut question).await;
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
     let _ = stream.write_all(&[head.into_bytes(), body].concat()).await;
     let _ = stream.shutdown().await;
 }
@@ -56,6 +60,34 @@ async fn a_gitlab_that_answers_with_a_word_has_verified() {
     let gitlab = GitLab::at(&answering(b"200".to_vec()).await, None).unwrap();
     let known = gitlab.verify(&"old-token".into()).await.unwrap();
     assert_eq!((known.id, known.token.expose()), (None, "old-token"));
+}
+
+#[tokio::test]
+async fn only_gitlab_refuses_a_token() {
+    for (status, body, is_refusal) in [
+        ("403 Forbidden", r#"{"message":"403 Forbidden"}"#, true),
+        (
+            "410 Gone",
+            r#"{"message":"410 Gone - runner registration disallowed"}"#,
+            true,
+        ),
+        // A captive portal, a proxy, and gateways that have a message of their own.
+        ("403 Forbidden", "<html>Log in to use the network</html>", false),
+        ("401 Unauthorized", "", false),
+        ("403 Forbidden", "{}", false),
+        ("403 Forbidden", r#"{"message":"Forbidden"}"#, false),
+        ("403 Forbidden", r#"{"message":{"base":[403]}}"#, false),
+    ] {
+        let address = answering_with(status, body.as_bytes().to_vec()).await;
+        let gitlab = GitLab::at(&address, None).unwrap();
+        let error = gitlab.verify(&"t".into()).await.unwrap_err();
+        let is_expected = match &error {
+            RegistrationError::Refused { .. } => is_refusal,
+            RegistrationError::Strange { .. } => !is_refusal,
+            _ => false,
+        };
+        assert!(is_expected, "{status} {body}: {error:?}");
+    }
 }
 
 #[test]
@@ -96,7 +128,7 @@ async fn a_certificate_that_is_its_own_authority_is_trusted_where_it_is_given() 
             let (stream, _) = listener.accept().await.unwrap();
             // Who does not trust it hangs up.
             if let Ok(stream) = acceptor.accept(stream).await {
-                answer(stream, br#"{"id":7}"#.to_vec()).await;
+                answer(stream, "200 OK", br#"{"id":7}"#.to_vec()).await;
             }
         }
     });
