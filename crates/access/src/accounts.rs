@@ -18,6 +18,21 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The user name under which a job's token is a password.
 pub const JOB_TOKEN_USER: &str = "gitlab-ci-token";
 
+/// What became of a user who was to be added, as the store has it: others may add users at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// There was no such user.
+    New {
+        /// Whether everything is allowed.
+        administrator: bool,
+    },
+    /// There was one, who has the new password.
+    Known {
+        /// Whether everything is allowed that was not before.
+        promoted: bool,
+    },
+}
+
 impl Access {
     /// Adds a user, or gives one that there is a new password. The first user is an administrator whatever is asked; nobody stops
     /// being one by this.
@@ -26,15 +41,17 @@ impl Access {
         name: &UserName,
         password: &Secret,
         administrator: bool,
-    ) -> Result<(), AccessError> {
+    ) -> Result<Added, AccessError> {
         let password_hash = hash(password)?;
         let user = UserRecord {
             name: name.as_str().to_owned(),
             password_hash,
             administrator,
         };
-        if self.store.add_user(&user)?.is_some() {
-            return Ok(());
+        if let Some(added) = self.store.add_user(&user)? {
+            return Ok(Added::New {
+                administrator: added.administrator,
+            });
         }
         let was_administrator = self
             .store
@@ -44,7 +61,9 @@ impl Access {
             administrator: administrator || was_administrator,
             ..user
         })?;
-        Ok(())
+        Ok(Added::Known {
+            promoted: administrator && !was_administrator,
+        })
     }
 
     /// A new token for a job, valid for a time, at most 30 days, or until it is revoked. Only its hash is kept.

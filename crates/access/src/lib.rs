@@ -29,7 +29,7 @@ mod token;
 mod witness;
 
 pub use access::{Access, AccessError};
-pub use accounts::JOB_TOKEN_USER;
+pub use accounts::{Added, JOB_TOKEN_USER};
 pub use identity::{IdentityChallenge, IdentityProof, InvalidIdentityText};
 pub use login::{AuthenticateError, Credentials};
 pub use principal::{Action, Principal, UserName, UserNameError};

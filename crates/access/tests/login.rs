@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shipway_access::{
-    Access, AuthenticateError, Credentials, JOB_TOKEN_USER, JobWitness, NO_JOB, Principal, Secret,
+    Access, Added, AuthenticateError, Credentials, JOB_TOKEN_USER, JobWitness, NO_JOB, Principal, Secret,
     VerifyTokenError,
 };
 use shipway_store::Store;
@@ -78,9 +78,11 @@ fn a_new_password_counts_at_once_and_keeps_the_rights() {
     let place = place();
     let access = &place.access;
     let name = "root".parse().unwrap();
-    access.add_user(&name, &Secret::from("old"), false).unwrap();
+    let added = access.add_user(&name, &Secret::from("old"), false).unwrap();
+    assert_eq!(added, Added::New { administrator: true });
     login(access, "root", "old").unwrap();
-    access.add_user(&name, &Secret::from("new"), false).unwrap();
+    let added = access.add_user(&name, &Secret::from("new"), false).unwrap();
+    assert_eq!(added, Added::Known { promoted: false });
     assert!(login(access, "root", "old").is_err(), "it is still remembered");
     assert_eq!(login(access, "root", "new").unwrap(), user("root", true));
     place.store.delete_user("root").unwrap();

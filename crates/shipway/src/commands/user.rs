@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use shipway_access::{Secret, UserName};
+use shipway_access::{Added, Secret, UserName};
 use shipway_store::Removal;
 
 use crate::failure::{Failure, FailureKind};
@@ -36,7 +36,7 @@ pub(crate) enum UserCommand {
         /// Read the password from standard input
         #[arg(long)]
         password_stdin: bool,
-        /// Read the password from a file; a line break at its end does not belong to it
+        /// Read the password from a file; one line break at its end does not belong to it
         #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
         password_file: Option<PathBuf>,
         /// Let this user do everything everywhere, also one that is there already
@@ -82,23 +82,20 @@ fn add(
         .parse()
         .map_err(|error| Failure::caused(FailureKind::Use, &format!("the name `{name}`"), &error))?;
     let password = read_new_password(source, name.as_str())?;
-    let users = installation.store.users().map_err(|error| internal(&error))?;
-    let known = users.iter().find(|user| user.name == name.as_str());
-    let is_first = users.is_empty();
-    let has_administrator = users.iter().any(|user| user.administrator);
-    installation
+    let added = installation
         .access
         .add_user(&name, &password, administrator)
         .map_err(|error| Failure::caused(FailureKind::Use, &format!("adding `{name}`"), &error))?;
-    match known {
-        Some(known) if administrator && !known.administrator => {
-            screen::line(&format!("{name} (administrator): the password is changed"));
+    screen::line(&match added {
+        Added::New { administrator: true } => format!("{name} (administrator)"),
+        Added::New { administrator: false } => {
+            format!("{name} (may pull everything and push below `{name}/`)")
         }
-        Some(_) => screen::line(&format!("{name}: the password is changed")),
-        None if is_first || administrator => screen::line(&format!("{name} (administrator)")),
-        None => screen::line(&format!("{name} (may pull everything and push below `{name}/`)")),
-    }
-    if !(is_first || administrator || has_administrator) {
+        Added::Known { promoted: true } => format!("{name} (administrator): the password is changed"),
+        Added::Known { promoted: false } => format!("{name}: the password is changed"),
+    });
+    let users = installation.store.users().map_err(|error| internal(&error))?;
+    if !users.iter().any(|user| user.administrator) {
         screen::warning(&format!("there is no administrator: {ANOTHER_ADMINISTRATOR}"));
     }
     Ok(ExitCode::SUCCESS)
@@ -180,7 +177,7 @@ pub(crate) fn read_password(source: &PasswordSource<'_>, prompt: &str) -> Result
         })?,
         PasswordSource::Terminal => ask(prompt)?,
     };
-    let password = text.trim_end_matches(['\r', '\n']);
+    let password = without_line_break(&text);
     if password.is_empty() {
         return Err(Failure::new(FailureKind::Use, "the password is empty"));
     }
@@ -189,6 +186,12 @@ pub(crate) fn read_password(source: &PasswordSource<'_>, prompt: &str) -> Result
         return Err(Failure::new(FailureKind::Use, problem));
     }
     Ok(Secret::from(password.to_owned()))
+}
+
+/// A text without the line break that editors and `echo` end it with: one, since more of them were meant.
+fn without_line_break(text: &str) -> &str {
+    let line = text.strip_suffix('\n');
+    line.map_or(text, |line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 /// All that is there, or more than any password has.

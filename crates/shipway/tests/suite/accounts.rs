@@ -1,6 +1,7 @@
 //! People who may log in: added by scripts, and told of where their password cannot be checked.
 
 use std::fs::File;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use shipway_store::{Store, UserRecord};
@@ -64,6 +65,41 @@ fn a_script_gives_the_password_in_a_file() -> Result<()> {
     let registry = serve(&user, &user.home.work().join("log"))?;
     ensure!(login(&user, &registry, &format!("ann:{longest}"))? == 200);
     ensure!(login(&user, &registry, "ann:first")? == 401);
+
+    // One line break is the editor's; the others are the password's, as they are for the docker CLI.
+    ensure!(add("two\n\n")?.status.success());
+    let two = "ann:two\n";
+    ensure!(login(&user, &registry, two)? == 200 && login(&user, &registry, two.trim())? == 401);
+    Ok(())
+}
+
+#[test]
+fn of_those_who_are_added_at_once_the_first_alone_is_called_administrator() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let secret = user.home.work().join("secret");
+    std::fs::write(&secret, "correct horse")?;
+    let mut adding = Vec::new();
+    for name in ["ann", "ben", "cleo", "dan", "eve"] {
+        let mut add = user.shipway(&["user", "add", name, "--password-file"]);
+        add.arg(&secret).stdout(Stdio::piped()).stderr(Stdio::piped());
+        adding.push((name, add.spawn()?));
+    }
+    let mut told = Vec::new();
+    for (name, process) in adding {
+        let output = process.wait_with_output()?;
+        ensure!(output.status.success(), "{}", text(&output));
+        if text(&output).contains(&format!("{name} (administrator)")) {
+            told.push(name);
+        }
+    }
+    let listed = text(&succeed(&mut user.shipway(&["user", "ls"]))?);
+    let marked = listed
+        .lines()
+        .filter_map(|line| line.strip_suffix("  administrator"));
+    ensure!(
+        told.len() == 1 && marked.eq(told.iter().copied()),
+        "{told:?} were told, the store has: {listed}"
+    );
     Ok(())
 }
 
