@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use shipway_sandbox::{
-    ApplyRequest, ArchiveRequest, ArchiveRoot, FileStatus, Keeper, KeeperError, MountSource, RootSpec,
+    ApplyRequest, ArchiveRequest, ArchiveRoot, FileStatus, Keeper, KeeperError, Mount, MountSource, RootSpec,
 };
 
 use super::Container;
@@ -25,6 +25,30 @@ pub enum FilesError {
         /// Why.
         #[source]
         source: KeeperError,
+    },
+    /// What is mounted there may not be written to.
+    #[error("cannot write to {} of container {container}: {} is mounted read-only", path.display(), target.display())]
+    ReadOnly {
+        /// The container's id.
+        container: ContainerId,
+        /// The path.
+        path: PathBuf,
+        /// The mount point that it is at or below.
+        target: PathBuf,
+    },
+    /// What is written there would be hidden by a mount as soon as the container runs.
+    #[error(
+        "cannot write to {} of container {container}: {} is mounted only while it runs: start it first",
+        path.display(),
+        target.display()
+    )]
+    NotMounted {
+        /// The container's id.
+        container: ContainerId,
+        /// The path.
+        path: PathBuf,
+        /// The mount point that it is at or below.
+        target: PathBuf,
     },
     /// The thread that did it ended early.
     #[error("the work on files of container {container} was interrupted")]
@@ -78,9 +102,13 @@ impl Container {
     /// Extracts a tar from a pipe or file into a directory of it, which is made if it is missing.
     ///
     /// # Errors
-    /// When the tar cannot be extracted.
+    /// When the tar cannot be extracted. When the directory is in a read-only volume or, while the container does not run, in
+    /// a mount that is no volume.
     pub async fn extract(&self, tar: OwnedFd, target: &Path) -> Result<(), FilesError> {
         let place = self.place(target);
+        if !matches!(place.root, ArchiveRoot::Container(_)) {
+            self.refuse_unwritable(target)?;
+        }
         let mut request = ApplyRequest::new(tar, self.inner.spec.root.clone(), place.path);
         // The overlay of a running container may be mounted but once: its files are reached through itself.
         if !matches!(place.root, ArchiveRoot::Root(_)) {
@@ -115,22 +143,58 @@ impl Container {
         if let Some(running) = self.running_id() {
             return whole(ArchiveRoot::Container(running));
         }
+        match self.mount_over(path) {
+            Some((
+                Mount {
+                    target,
+                    source: MountSource::Keeper(volume),
+                    ..
+                },
+                below,
+            )) => Place {
+                root: ArchiveRoot::Directory(volume.clone()),
+                path: Path::new("/").join(below),
+                mounted_at: target.clone(),
+            },
+            _ => whole(ArchiveRoot::Root(self.view())),
+        }
+    }
+
+    /// Whether a container that does not run can take files at a path: it has no mounts that would see to that.
+    fn refuse_unwritable(&self, path: &Path) -> Result<(), FilesError> {
+        let Some((mount, _)) = self.mount_over(path) else {
+            return Ok(());
+        };
+        let (container, path, target) = (self.id().clone(), path.to_owned(), mount.target.clone());
+        match &mount.source {
+            _ if mount.read_only => Err(FilesError::ReadOnly {
+                container,
+                path,
+                target,
+            }),
+            MountSource::Keeper(_) => Ok(()),
+            MountSource::Host(_) | MountSource::Container { .. } | MountSource::Temporary { .. } => {
+                Err(FilesError::NotMounted {
+                    container,
+                    path,
+                    target,
+                })
+            }
+        }
+    }
+
+    /// The innermost mount that a path is at or below, and the path from there on. Single files of the keepers' directory
+    /// (`/etc/hosts`) do not count.
+    fn mount_over<'a>(&'a self, path: &'a Path) -> Option<(&'a Mount, &'a Path)> {
         let keepers = self.pod.runtime().keeper_directory();
         let mounts = self.inner.spec.mounts.iter().filter_map(|mount| {
             let below = path.strip_prefix(&mount.target).ok()?;
             match &mount.source {
-                MountSource::Keeper(volume) if keepers.join(volume).is_dir() => Some((mount, volume, below)),
-                _ => None,
+                MountSource::Keeper(volume) if !keepers.join(volume).is_dir() => None,
+                _ => Some((mount, below)),
             }
         });
-        match mounts.max_by_key(|(mount, ..)| mount.target.components().count()) {
-            Some((mount, volume, below)) => Place {
-                root: ArchiveRoot::Directory(volume.clone()),
-                path: Path::new("/").join(below),
-                mounted_at: mount.target.clone(),
-            },
-            None => whole(ArchiveRoot::Root(self.view())),
-        }
+        mounts.max_by_key(|(mount, _)| mount.target.components().count())
     }
 
     /// Its file system as it was left: the layers with its changes on top, read-only.

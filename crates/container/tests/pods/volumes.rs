@@ -18,6 +18,7 @@ tests!(
     a_container_that_cannot_be_made_leaves_nothing,
     mounts_cover_volumes_and_generated_files,
     files_come_out_and_go_in,
+    what_would_not_get_there_does_not_go_in,
 );
 
 /// busybox with a data directory that belongs to a user and has something in it.
@@ -300,4 +301,37 @@ async fn a_kept_volume_is_one_for_each_pod_at_once_and_stays_for_the_next() {
     let (_, said) = run(&again, visit("cat /data/seed")).await;
     assert_eq!(said, "from the image");
     again.close().await;
+}
+
+async fn what_would_not_get_there_does_not_go_in() {
+    let house = House::new().await;
+    let image = with_data(&house, &[]);
+    let pod = house.pod().await;
+    let host = house.directory.path().join("bound");
+    std::fs::create_dir(&host).unwrap();
+    let mut options = script(&image, "true");
+    options.volumes = vec![VolumeMount {
+        name: "shared".into(),
+        target: "/data".into(),
+        read_only: true,
+    }];
+    options.mounts = vec![Mount {
+        target: "/bound".into(),
+        source: MountSource::Host(host),
+        read_only: false,
+    }];
+    let container = pod.create(options).await.unwrap();
+    for (target, reason) in [
+        ("/data/sub", "/data is mounted read-only"),
+        ("/bound", "/bound is mounted only while it runs: start it first"),
+    ] {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        std::fs::File::from(write)
+            .write_all(&Tar::new().file("put", "put in").bytes())
+            .unwrap();
+        let refused = container.extract(read, Path::new(target)).await;
+        let said = refused.expect_err(target).to_string();
+        assert!(said.ends_with(reason), "{said}");
+    }
+    pod.close().await;
 }
