@@ -91,7 +91,7 @@ fn a_job_that_takes_too_much_memory_is_ended_alone() -> Result<()> {
         let settings = "[limits]\nmemory = \"256MiB\"\n";
         let said = run(&user, settings, "memory", (ALONE, HOLD), BESIDE)?;
         // Of one excess one thing is said: no line of a log beside it.
-        ensure!(!said.contains("WARN"), "as {}:\n{said}", account.name());
+        ensure!(!said.contains(" WARN "), "as {}:\n{said}", account.name());
         ensure!(
             said.contains("Job failed: the job was ended: it used ")
                 && said.contains("`limits.memory` is 256 MiB"),
