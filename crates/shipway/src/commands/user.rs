@@ -27,8 +27,8 @@ pub(crate) enum UserCommand {
     /// in a file; there is no argument for it, since others on the machine can read
     /// arguments:
     ///
-    ///     printf '%s\n' "$PASSWORD" | shipway user add NAME --password-stdin
-    ///     shipway user add NAME --password-file /run/secrets/registry
+    ///   printf '%s\n' "$PASSWORD" | shipway user add NAME --password-stdin
+    ///   shipway user add NAME --password-file /run/secrets/registry
     #[command(verbatim_doc_comment)]
     Add {
         /// The name to log in with
