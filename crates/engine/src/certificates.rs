@@ -2,8 +2,9 @@
 //!
 //! Apart because three faces use them: the engine's TLS port, the registry inside a job, the registry outside. ECDSA
 //! P-256, because every TLS library of the last ten years takes it and a key costs a millisecond. The authority's
-//! directory holds `ca.pem` (0644) and `ca-key.pem` (0600), both written whole or not at all; a directory with only one
-//! of them, or with a certificate that is about to expire, is an error that says which file, never a silent new authority.
+//! directory holds `ca.pem` (0644) and `ca-key.pem` (0600), both written whole or not at all. A certificate without its key is an error
+//! that says which file, never a silent new authority; a key alone is what a crash left. An authority is for ten years, and
+//! nobody looks whether they are over.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
