@@ -29,7 +29,7 @@ audit: toolchain
 # New foreign bytes for every parser, each for so long (docs/decisions/0016).
 TIME ?= 60
 fuzz: toolchain
-	SHIPWAY_TEST_FUZZ=$(TIME) cargo test --workspace --lib --locked --no-fail-fast -- foreign_
+	SHIPWAY_TEST_FUZZ=$(TIME) cargo test --workspace --lib --locked --no-fail-fast -- --nocapture foreign_
 
 bench: build
 	scripts/bench/run $(BINARY) $(ROWS)

@@ -1,20 +1,25 @@
 //! Why a build failed.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use shipway_container::{
     ControlError, CreateError, EgressError, Excess, ImagesError, LayerError, OutputError, PullError,
     StartError, StartPodError,
 };
-use shipway_oci::{Digest, EncodeError, PlatformError, ReferenceError};
+use shipway_oci::{Digest, Platform, PlatformError, ReferenceError};
 use shipway_registry::ClientError;
 use shipway_sandbox::KeeperError;
-use shipway_store::{CommitError, PutCacheRecordError, PutManifestError, StoreError};
+use shipway_store::{CommitError, PutCacheRecordError, StoreError};
 
+use crate::compression::CompressError;
 use crate::context::ContextError;
 use crate::dockerfile::DockerfileError;
-use crate::gzip::GzipError;
+use crate::export::ExportError;
+use crate::git::{GitAddressError, GitError};
 use crate::ignore::IgnoreError;
+use crate::lint::Rule;
+use crate::oci_layout::OciLayoutError;
 use crate::plan::SelectError;
 
 /// A build that gave no image.
@@ -23,6 +28,12 @@ pub enum BuildError {
     /// The Dockerfile cannot be built as written.
     #[error(transparent)]
     Dockerfile(#[from] DockerfileError),
+    /// The Dockerfile breaks rules, and its author wants that to fail the build.
+    #[error("the Dockerfile breaks rules that fail its build: {}", rules.iter().map(|rule| rule.name()).collect::<Vec<_>>().join(", "))]
+    Checks {
+        /// Which, each once.
+        rules: Vec<Rule>,
+    },
     /// There is no Dockerfile.
     #[error("the build context has no {}: name the Dockerfile with --file", path.display())]
     NoDockerfile {
@@ -36,6 +47,24 @@ pub enum BuildError {
         #[source]
         source: ContextError,
     },
+    /// The context cannot be fetched.
+    #[error("cannot fetch the build context")]
+    Fetch {
+        /// Why.
+        #[source]
+        source: Box<StepError>,
+    },
+    /// `SOURCE_DATE_EPOCH` is no time.
+    #[error(
+        "the build argument SOURCE_DATE_EPOCH is `{text}`: give seconds since 1970, or `context` for the commit's time"
+    )]
+    Epoch {
+        /// As given.
+        text: String,
+        /// Why it is none.
+        #[source]
+        source: std::num::ParseIntError,
+    },
     /// The ignore file cannot be used.
     #[error("cannot use the ignore file")]
     Ignore {
@@ -44,7 +73,7 @@ pub enum BuildError {
         source: IgnoreError,
     },
     /// The process of a RUN failed.
-    #[error("{file}:{line}: the command `{command}` returned a non-zero code: {exit_code}")]
+    #[error("{file}:{line}: the command `{command}` returned a non-zero code: {exit_code}", command = shown(command))]
     Run {
         /// Its exit code; 128 and the number for one that was killed by a signal.
         exit_code: i32,
@@ -56,7 +85,7 @@ pub enum BuildError {
         command: String,
     },
     /// An instruction could not be carried out.
-    #[error("{file}:{line}: {text}")]
+    #[error("{file}:{line}: {}", shown(text))]
     Step {
         /// The Dockerfile.
         file: String,
@@ -76,15 +105,34 @@ pub enum BuildError {
         source: Excess,
     },
     /// The image could not be put together or kept.
-    #[error("cannot keep the image")]
+    #[error("cannot make the image")]
     Export {
         /// What is wrong.
         #[source]
         source: Box<ExportError>,
     },
+    /// The build cannot begin in the store.
+    #[error("cannot use the store")]
+    Store {
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// Whoever asked for it does not want it any more.
+    #[error("the build was canceled")]
+    Canceled,
     /// A thread of ours ended early.
     #[error("the build was interrupted")]
     Interrupted,
+}
+
+/// An instruction as messages have it: one of four megabytes would hide what is wrong with it.
+fn shown(instruction: &str) -> Cow<'_, str> {
+    const MOST_BYTES: usize = 4096;
+    if instruction.len() <= MOST_BYTES {
+        return instruction.into();
+    }
+    format!("{}…", &instruction[..instruction.floor_char_boundary(MOST_BYTES)]).into()
 }
 
 impl BuildError {
@@ -130,6 +178,12 @@ pub enum StepError {
         /// What is wrong with it.
         #[source]
         source: PlatformError,
+    },
+    /// No step that runs something can be carried out here.
+    #[error("RUN needs to start a program in the image, which cannot be done here (tier D); {remedy}")]
+    NoRun {
+        /// The one setting that would change it, and the tier that it gives.
+        remedy: String,
     },
     /// A fetched file does not end.
     #[error("{url} is larger than {limit} bytes, the most that ADD fetches")]
@@ -193,10 +247,8 @@ pub enum StepError {
         /// Where it was looked for.
         from: String,
     },
-    /// More than one source, and a destination that is no directory.
-    #[error(
-        "more than one file is copied, so the destination {destination} must be a directory and end with a /"
-    )]
+    /// A folder behind a file, and a destination that the file became.
+    #[error("a file and then a folder are copied to {destination}, which is no directory: end it with a /")]
     DestinationNotDirectory {
         /// The destination.
         destination: String,
@@ -232,17 +284,101 @@ pub enum StepError {
         /// What.
         what: String,
     },
+    /// The instruction asks for more than whoever builds it permits.
+    #[error("{entitlement} is not allowed: permit it with --allow {entitlement}")]
+    NotAllowed {
+        /// What BuildKit calls it.
+        entitlement: &'static str,
+    },
+    /// A secret that cannot be a variable.
+    #[error("the secret `{id}` cannot be the variable `{name}`: it is no text, so mount it as a file")]
+    SecretVariable {
+        /// Its id.
+        id: String,
+        /// The variable.
+        name: String,
+    },
+    /// An ssh agent that the caller did not give.
+    #[error(
+        "no ssh agent was given for `{id}`: pass --ssh {id}, with an agent at SSH_AUTH_SOCK or --ssh {id}=KEY"
+    )]
+    NoAgent {
+        /// Its id.
+        id: String,
+    },
+    /// A named owner where nobody has a name.
+    #[error("--link --chown={owner}: there is no file system below to look names up in, so write numbers")]
+    LinkOwner {
+        /// As written.
+        owner: String,
+    },
+    /// A cache mount that begins with a part of nothing.
+    #[error("--mount=type=cache with source= needs from=, the stage or image to take it from")]
+    CacheSource,
+    /// A cache mount that begins with a file.
+    #[error("--mount=type=cache: {path} in {from} is a file, and a cache is a directory")]
+    CacheOfFile {
+        /// The path.
+        path: String,
+        /// Where it is.
+        from: String,
+    },
     /// A secret that the caller did not give.
     #[error("the secret `{id}` was not given: pass --secret id={id},src=…")]
     NoSecret {
         /// Its id.
         id: String,
     },
-    /// A stage that an ONBUILD trigger names and that this build does not make.
-    #[error("an ONBUILD trigger needs the stage `{stage}`, which comes later or is not part of this build")]
-    StageNotBuilt {
-        /// The stage.
-        stage: String,
+    /// A repository cannot be fetched.
+    #[error("cannot fetch {url}")]
+    Git {
+        /// Which, without what logs in.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<GitError>,
+    },
+    /// What looks like the address of a repository makes no sense as one.
+    #[error("`{text}` cannot be used")]
+    GitAddress {
+        /// The address.
+        text: String,
+        /// Why.
+        #[source]
+        source: GitAddressError,
+    },
+    /// What was fetched is neither a tar nor a Dockerfile.
+    #[error("{url} is no tar, and with more than {most} bytes no Dockerfile")]
+    NoContext {
+        /// What was fetched.
+        url: String,
+        /// The limit.
+        most: u64,
+    },
+    /// A named context cannot be used.
+    #[error("cannot use the named context `{name}`")]
+    NamedContext {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<StepError>,
+    },
+    /// A named context is no image in a directory.
+    #[error(transparent)]
+    OciLayout(#[from] OciLayoutError),
+    /// The ignore file of a named context is malformed.
+    #[error("cannot use its ignore file")]
+    Ignore {
+        /// Why.
+        #[source]
+        source: IgnoreError,
+    },
+    /// A name that stands for nothing here.
+    #[error("{what}")]
+    Name {
+        /// What is wrong with it.
+        what: String,
     },
     /// No pod can be started here.
     #[error("cannot start a place for the step to run in")]
@@ -304,10 +440,10 @@ pub enum StepError {
     },
     /// The layer cannot be written.
     #[error("cannot write the layer")]
-    Gzip {
+    Compress {
         /// Why.
         #[source]
-        source: GzipError,
+        source: CompressError,
     },
     /// The layer cannot be kept.
     #[error("cannot keep the layer")]
@@ -330,6 +466,15 @@ pub enum StepError {
         #[source]
         source: PutCacheRecordError,
     },
+    /// A layer that an imported cache has or claims could not be had. The build is begun again without it.
+    #[error("the cache {cache} does not give what it promised")]
+    CacheImport {
+        /// The cache.
+        cache: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A stream between us and the keeper broke.
     #[error("cannot move the files of the step")]
     Stream {
@@ -337,40 +482,50 @@ pub enum StepError {
         #[source]
         source: std::io::Error,
     },
+    /// The step runs a program of another processor, which this machine cannot.
+    #[error("programs for {platform} do not run on this machine: {reason}")]
+    Emulation {
+        /// Whose programs.
+        platform: Box<Platform>,
+        /// Why not, and what would help.
+        reason: String,
+    },
     /// A thread of ours ended early.
     #[error("the step was interrupted")]
     Interrupted,
 }
 
-/// Why an image could not be put together or kept.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// It cannot be written as JSON.
-    #[error("cannot write the image's configuration")]
-    Encode {
-        /// Why.
-        #[source]
-        source: EncodeError,
-    },
-    /// Its configuration cannot be kept.
-    #[error("cannot keep the image's configuration")]
-    Commit {
-        /// Why.
-        #[source]
-        source: CommitError,
-    },
-    /// Its manifest is refused by our own parser.
-    #[error("the image's manifest is not valid: it has too many layers")]
-    Manifest {
-        /// Why.
-        #[source]
-        source: shipway_oci::ManifestError,
-    },
-    /// Its manifest cannot be kept.
-    #[error("cannot keep the image's manifest")]
-    Put {
-        /// Why.
-        #[source]
-        source: PutManifestError,
-    },
+impl StepError {
+    /// The same, said of a named context; of the build's own context without a name.
+    pub(crate) fn in_context(self, name: Option<String>) -> Self {
+        match name {
+            Some(name) => Self::NamedContext {
+                name,
+                source: Box::new(self),
+            },
+            None => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_a_part_of_a_long_instruction() {
+        let error = BuildError::Run {
+            exit_code: 1,
+            file: "Dockerfile".to_owned(),
+            line: 2,
+            command: "é".repeat(1 << 20),
+        };
+        let message = error.to_string();
+        assert!(
+            message.len() < 5_000 && message.contains("é…"),
+            "{}",
+            message.len()
+        );
+        assert_eq!(shown("COPY a b"), "COPY a b");
+    }
 }

@@ -4,8 +4,11 @@
 //! server, since containers that start later could not be written into a file that is already mounted.
 
 use std::fmt::Write;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::Path;
+
+use shipway_sandbox::GeneratedFile;
 
 use crate::subnet::Subnet;
 
@@ -20,16 +23,13 @@ pub(crate) struct EtcFiles<'a> {
 }
 
 impl EtcFiles<'_> {
-    pub(crate) fn render(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn render(&self) -> Vec<GeneratedFile> {
         let mut files = vec![
-            ("/etc/hosts".into(), self.hosts().into_bytes()),
-            (
-                "/etc/hostname".into(),
-                format!("{}\n", self.hostname).into_bytes(),
-            ),
+            GeneratedFile::public("/etc/hosts", self.hosts()),
+            GeneratedFile::public("/etc/hostname", format!("{}\n", self.hostname)),
         ];
         if self.address.is_some() {
-            files.push(("/etc/resolv.conf".into(), self.resolv_conf().into_bytes()));
+            files.push(GeneratedFile::public("/etc/resolv.conf", self.resolv_conf()));
         }
         files
     }
@@ -61,9 +61,36 @@ impl EtcFiles<'_> {
     }
 }
 
+/// More than any file of the kind has.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Gives a container that shares the network of this place its way to look up names: its `/etc/resolv.conf`, and its `/etc/hosts`
+/// before what is in the container's own.
+pub(crate) fn share_name_service(files: &mut Vec<GeneratedFile>) {
+    let resolver = of_this_place("/etc/resolv.conf");
+    files.extend(resolver.map(|bytes| GeneratedFile::public("/etc/resolv.conf", bytes)));
+    let hosts = files.iter_mut().find(|file| file.path == Path::new("/etc/hosts"));
+    if let (Some(own), Some(mut bytes)) = (hosts, of_this_place("/etc/hosts")) {
+        if !bytes.ends_with(b"\n") {
+            bytes.push(b'\n');
+        }
+        bytes.append(&mut own.bytes);
+        own.bytes = bytes;
+    }
+}
+
+/// A file of this place, if it can be read.
+fn of_this_place(path: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn a_container_with_a_network_finds_itself_and_the_name_server() {
@@ -75,11 +102,8 @@ mod tests {
         }
         .render();
         let text = |name: &str| {
-            let file = files
-                .iter()
-                .find(|(path, _)| path == &PathBuf::from(name))
-                .unwrap();
-            String::from_utf8(file.1.clone()).unwrap()
+            let file = files.iter().find(|file| file.path == Path::new(name)).unwrap();
+            String::from_utf8(file.bytes.clone()).unwrap()
         };
         assert_eq!(
             text("/etc/hosts"),
@@ -102,6 +126,6 @@ mod tests {
         }
         .render();
         assert_eq!(files.len(), 2);
-        assert!(String::from_utf8_lossy(&files[0].1).ends_with("127.0.0.1\tbox\n"));
+        assert!(String::from_utf8_lossy(&files[0].bytes).ends_with("127.0.0.1\tbox\n"));
     }
 }

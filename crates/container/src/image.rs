@@ -15,6 +15,8 @@ pub struct Image {
     pub reference: Option<Reference>,
     /// Digest of its manifest.
     pub manifest: Digest,
+    /// What its name stands for: the same, or the index that lists it.
+    pub root: Digest,
     /// Digest of its configuration: what docker calls the image's id.
     pub id: Digest,
     /// How to run it, and the digests of its uncompressed layers.
@@ -110,9 +112,10 @@ impl Image {
             Manifest::Index(index) => {
                 let descriptor = select(manifest, &index, platform)?;
                 match read_manifest(store, &descriptor.digest)? {
-                    Manifest::Image(image) => {
-                        Self::from_manifest(store, reference, &descriptor.digest, &image)
-                    }
+                    Manifest::Image(image) => Ok(Self {
+                        root: manifest.clone(),
+                        ..Self::from_manifest(store, reference, &descriptor.digest, &image)?
+                    }),
                     // Nobody nests further; an index that claims to be one platform is not that platform.
                     Manifest::Index(_) => Err(no_platform(manifest, &index, platform)),
                 }
@@ -148,6 +151,7 @@ impl Image {
         Ok(Self {
             reference,
             manifest: digest.clone(),
+            root: digest.clone(),
             id: manifest.config.digest.clone(),
             config,
             layers: manifest.layers.clone(),

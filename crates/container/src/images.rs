@@ -4,6 +4,7 @@
 //! own scope, and what one named the others do not see. The scope "imported" is what an administrator put there by
 //! hand; it stands in for a registry that cannot be reached, and for nothing else.
 
+mod describe;
 mod import;
 mod pull;
 
@@ -191,7 +192,8 @@ impl Images {
         self.find_by_id(scope, text).await
     }
 
-    /// All images of a scope, newest first; those for other platforms too, damaged ones not.
+    /// All images of a scope, newest first; those for one other platform too. Damaged ones are left out, and an index that has nothing
+    /// for this machine's platform is.
     ///
     /// # Errors
     /// When the store fails.

@@ -121,6 +121,16 @@ pub enum LayerError {
     },
 }
 
+impl LayerError {
+    /// The blob at fault, where it is the fault of one.
+    pub fn layer(&self) -> Option<&Digest> {
+        match self {
+            Self::Read { layer, .. } | Self::DiffId { layer, .. } | Self::Unpack { layer, .. } => Some(layer),
+            Self::Count { .. } | Self::TooMany { .. } | Self::Place { .. } | Self::Thread { .. } => None,
+        }
+    }
+}
+
 /// The layers of one installation, as one process sees them. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Layers {

@@ -39,7 +39,10 @@ mod signal;
 mod spool;
 mod subnet;
 
-pub use archive::{LoadError, Loaded, SaveError, SaveImage, TarError};
+pub use archive::{
+    ArchiveForm, ArchiveImage, DirectoryLayout, Layout, LoadError, Loaded, SaveError, SaveImage, TarError,
+    TarLayout, write_archive,
+};
 pub use changes::{Change, ChangeError};
 pub use container::{
     AttachFrom, Attachment, Container, ContainerOptions, ContainerState, ControlError, CreateError, Exec,
@@ -61,7 +64,9 @@ pub use pod::{
     Volume, VolumeError, memory_is_known,
 };
 pub use process::{DEFAULT_PATH, NoCommand, argv, merge_environment};
-pub use runtime::{Leftovers, OpenRuntimeError, PruneLayersError, Runtime, RuntimeOptions, Swept};
+pub use runtime::{
+    Housekeeper, Leftovers, OpenRuntimeError, PruneLayersError, Runtime, RuntimeOptions, Swept,
+};
 pub use signal::{Signal, SignalError};
 pub use spool::{Output, OutputChunk, OutputError, OutputStream};
 pub use subnet::AddressesExhausted;

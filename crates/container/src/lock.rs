@@ -50,7 +50,7 @@ impl LifeLock {
     ///
     /// # Errors
     /// When the file cannot be made or locked, in a directory that is missing for instance.
-    pub(crate) fn take_if_free(path: &Path) -> io::Result<Option<Self>> {
+    pub fn take_if_free(path: &Path) -> io::Result<Option<Self>> {
         loop {
             let file = OpenOptions::new()
                 .write(true)

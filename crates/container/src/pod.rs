@@ -497,6 +497,7 @@ impl PodInner {
         let keeper = self.keeper();
         stop_all(&keeper, &self.containers);
         kept::set_aside(&keeper, &self.directory, &locks.kept);
+        set_apart(&keeper, &self.directory);
         let removed = match keeper.remove_tree(&self.directory) {
             Err(KeeperError::Gone) => self.runtime.remove_without_pod(&self.directory),
             removed => removed.map_err(Into::into),
@@ -530,6 +531,7 @@ impl Drop for PodInner {
         let ended = std::thread::Builder::new().name("pod-end".into()).spawn(move || {
             keeper.insist(PATIENCE);
             stop_all(&keeper, &containers);
+            set_apart(&keeper, &directory);
             let removed = keeper.remove_tree(&directory);
             keeper.close();
             lent::give_back_all(runtime.store(), &id, &borrowed);
@@ -551,10 +553,23 @@ fn stop_all(keeper: &Keeper, containers: &Mutex<BTreeMap<ContainerId, Arc<Contai
     }
 }
 
+/// The parts of a pod's directory.
+const PARTS: [&str; 3] = ["scratch", "containers", "volumes"];
+
+/// Moves all that a pod has to where nobody looks for it. What was begun and then dropped, such as the unpacking of a layer, may still come
+/// to its end on a thread of its own: it must not put in its place, as whole, what is being removed.
+fn set_apart(keeper: &Keeper, directory: &Path) {
+    for part in PARTS {
+        if let Err(error) = keeper.rename(&directory.join(part), &directory.join(format!("ended-{part}"))) {
+            tracing::debug!(%error, part, "a part of an ended pod stays in its place");
+        }
+    }
+}
+
 fn prepare(runtime: &Runtime, keeper: &Keeper, directory: &Path) -> Result<(), KeeperError> {
     runtime.make_shared(keeper)?;
     keeper.make_directory(directory, 0o755, (0, 0))?;
-    for part in ["scratch", "containers", "volumes"] {
+    for part in PARTS {
         keeper.make_directory(&directory.join(part), 0o755, (0, 0))?;
     }
     Ok(())

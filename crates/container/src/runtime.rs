@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shipway_registry::Client;
-use shipway_sandbox::{IdMap, Keeper, KeeperError, LaunchError, LaunchOptions};
+use shipway_sandbox::{IdMap, Isolation, Keeper, KeeperError, LaunchError, LaunchOptions};
 use shipway_store::Store;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -27,6 +27,8 @@ pub struct RuntimeOptions {
     pub store: Store,
     /// The way to registries.
     pub client: Client,
+    /// By which means containers are kept apart.
+    pub isolation: Isolation,
     /// The ids that pods get.
     pub id_map: IdMap,
     /// The binary that becomes the keeper, when it is not the one that runs (see [`LaunchOptions::executable`]).
@@ -54,6 +56,7 @@ impl RuntimeOptions {
             data: data.into(),
             store,
             client,
+            isolation: Isolation::default(),
             id_map,
             keeper: None,
             limits: PodLimits::default(),
@@ -114,6 +117,7 @@ struct Inner {
     directory: PathBuf,
     store: Store,
     client: Client,
+    isolation: Isolation,
     id_map: IdMap,
     keeper: Option<PathBuf>,
     limits: PodLimits,
@@ -123,6 +127,24 @@ struct Inner {
     upstream: OnceCell<Upstream>,
     /// The removal of what dead processes left, since the opening.
     sweeping: tokio::sync::Mutex<Option<JoinHandle<Swept>>>,
+}
+
+/// A keeper that ends with this.
+#[derive(Debug)]
+pub struct Housekeeper(Keeper);
+
+impl std::ops::Deref for Housekeeper {
+    type Target = Keeper;
+
+    fn deref(&self) -> &Keeper {
+        &self.0
+    }
+}
+
+impl Drop for Housekeeper {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Layers that are on their way out: in the place of a pod, which the next sweep takes for dead when this process ends.
@@ -162,6 +184,7 @@ impl Runtime {
             data,
             store,
             client,
+            isolation,
             id_map,
             keeper,
             limits,
@@ -177,7 +200,7 @@ impl Runtime {
                     source,
                 })?;
         }
-        let directory = data.join("keeper").join(id_map.class());
+        let directory = data.join("keeper").join(isolation.class(&id_map));
         let inner = Inner {
             images: Images::new(store.clone(), client.clone()),
             layers: Layers::new(store.clone(), directory.clone()),
@@ -187,6 +210,7 @@ impl Runtime {
             directory,
             store,
             client,
+            isolation,
             id_map,
             keeper,
             limits,
@@ -239,6 +263,15 @@ impl Runtime {
         &self.inner.id_map
     }
 
+    /// By which means containers are kept apart.
+    pub fn isolation(&self) -> Isolation {
+        self.inner.isolation
+    }
+
+    fn class(&self) -> String {
+        self.inner.isolation.class(&self.inner.id_map)
+    }
+
     /// Starts a pod: a keeper with nothing running yet.
     ///
     /// # Errors
@@ -266,17 +299,37 @@ impl Runtime {
         pruned.await.map_err(|_| PruneLayersError::Interrupted)?
     }
 
+    /// How many unpacked layers [`Runtime::prune_layers`] would remove now.
+    ///
+    /// # Errors
+    /// When a pod lives that may use them, or they cannot be looked at.
+    pub async fn count_layers(&self) -> Result<usize, PruneLayersError> {
+        let runtime = self.clone();
+        let counted = tokio::task::spawn_blocking(move || {
+            let lock = LayersLock::take(&runtime.layers_lock());
+            let _lock = lock
+                .map_err(|source| PruneLayersError::Look { source })?
+                .ok_or(PruneLayersError::InUse)?;
+            runtime.count_layers_locked()
+        });
+        counted.await.map_err(|_| PruneLayersError::Interrupted)?
+    }
+
+    fn count_layers_locked(&self) -> Result<usize, PruneLayersError> {
+        match std::fs::read_dir(self.inner.directory.join("layers")) {
+            Ok(layers) => Ok(layers.count()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(source) => Err(PruneLayersError::Look { source }),
+        }
+    }
+
     /// The layers leave their place in one step, as what a dead pod left: whoever is killed after it leaves to the next sweep
     /// what nobody looks at, and not half a layer where whole ones are.
     fn prune_layers_blocking(&self) -> Result<usize, PruneLayersError> {
         let look = |source| PruneLayersError::Look { source };
         let lock = LayersLock::take(&self.layers_lock()).map_err(look)?;
         let lock = lock.ok_or(PruneLayersError::InUse)?;
-        let count = match std::fs::read_dir(self.inner.directory.join("layers")) {
-            Ok(layers) => layers.count(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(source) => return Err(look(source)),
-        };
+        let count = self.count_layers_locked()?;
         let removed = if count > 0 {
             Some(self.set_layers_aside()?)
         } else {
@@ -422,8 +475,17 @@ impl Runtime {
         Ok(())
     }
 
+    /// A keeper without a pod, for work on the keepers' directory that belongs to no container. Blocks.
+    ///
+    /// # Errors
+    /// When none can be started here.
+    pub fn housekeeper(&self) -> Result<Housekeeper, LaunchError> {
+        self.launch_keeper("upkeep").map(Housekeeper)
+    }
+
     pub(crate) fn launch_keeper(&self, hostname: &str) -> Result<Keeper, LaunchError> {
         let mut options = LaunchOptions::new(self.inner.id_map.clone(), &self.inner.directory, hostname);
+        options.isolation = self.inner.isolation;
         options.executable.clone_from(&self.inner.keeper);
         options.processes = self.inner.limits.processes;
         Keeper::launch(&options)
@@ -439,7 +501,7 @@ impl Runtime {
     }
 
     /// The keepers' directory, as this process names it.
-    pub(crate) fn keeper_directory(&self) -> &Path {
+    pub fn keeper_directory(&self) -> &Path {
         &self.inner.directory
     }
 
@@ -453,15 +515,12 @@ impl Runtime {
 
     /// Where the lock of this class's layers is. No pod has this name.
     pub(crate) fn layers_lock(&self) -> PathBuf {
-        self.locks().join(format!("layers.{}", self.inner.id_map.class()))
+        self.locks().join(format!("layers.{}", self.class()))
     }
 
     /// The locks of this class's volumes that outlive their pods.
     pub(crate) fn kept_volumes(&self) -> PathBuf {
-        self.inner
-            .data
-            .join("kept-volumes")
-            .join(self.inner.id_map.class())
+        self.inner.data.join("kept-volumes").join(self.class())
     }
 
     pub(crate) fn spools(&self) -> PathBuf {

@@ -35,6 +35,10 @@ const NAMES: &[(&str, i32)] = &[
     ("IO", 29),
     ("PWR", 30),
     ("SYS", 31),
+    // Other names of some.
+    ("IOT", 6),
+    ("CLD", 17),
+    ("POLL", 29),
 ];
 const REAL_TIME: (i32, i32) = (34, 64);
 

@@ -6,12 +6,13 @@
 
 mod credentials;
 mod request;
+mod surroundings;
 mod transcript;
 
 use std::sync::Arc;
 
 use serde_json::json;
-use shipway_build::{BuildError, BuildRequest, Built, Context};
+use shipway_build::{BuildError, BuildRequest, Built, Context, ContextSource, Entitlements};
 use shipway_oci::Reference;
 
 use crate::credential::AuthConfig;
@@ -24,6 +25,13 @@ use crate::reply::{self, JSON, Reply, StreamWriter};
 use credentials::SentCredentials;
 use request::Asked;
 use transcript::Transcript;
+
+/// The classic builder's clients have no way to permit anything. Its Dockerfiles may ask for the host's network, and get the
+/// pod's, as they always did here.
+const ENTITLEMENTS: Entitlements = Entitlements {
+    network_host: true,
+    security_insecure: false,
+};
 
 /// Stages of one build that are built at the same time.
 const PARALLEL_STAGES: usize = 4;
@@ -38,20 +46,20 @@ impl Inner {
             }
         };
         let credentials = SentCredentials::new(AuthConfig::map_from_headers(call.request.headers()));
-        let (spool, written) = (self.spool_directory(), self.pod.written().clone());
-        let context = intake::read_with(call.request.into_body(), MOST_UPLOAD, move |tar| {
-            Context::tar(tar, &spool, &written)
-        })
-        .await?;
-        let context = context.map_err(|error| {
-            Failure::bad_request(format!("cannot read the build context: {}", told(&error)))
-        })?;
+        let context = match &asked.remote {
+            Some(remote) => {
+                intake::drain(call.request.into_body()).await;
+                remote.clone().into()
+            }
+            None => self.sent_context(call).await?,
+        };
         let request = BuildRequest {
             scope: self.scope.clone(),
             cache_scope: self.cache_scope.clone(),
             credentials: Arc::new(credentials),
             pod: Some(self.pod.clone()),
             parallel_stages: PARALLEL_STAGES,
+            entitlements: ENTITLEMENTS,
             ..asked.request(context)
         };
         let (writer, answer) = reply::channel(JSON);
@@ -64,6 +72,18 @@ impl Inner {
             }
         });
         Ok(answer)
+    }
+
+    async fn sent_context(&self, call: Call) -> Result<ContextSource, Failure> {
+        let (spool, written) = (self.spool_directory(), self.pod.written().clone());
+        let context = intake::read_with(call.request.into_body(), MOST_UPLOAD, move |tar| {
+            Context::tar(tar, &spool, &written)
+        })
+        .await?;
+        let context = context.map_err(|error| {
+            Failure::bad_request(format!("cannot read the build context: {}", told(&error)))
+        })?;
+        Ok(context.into())
     }
 
     async fn run_build(&self, asked: &Asked, request: BuildRequest, writer: &StreamWriter) {

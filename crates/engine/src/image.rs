@@ -141,7 +141,7 @@ impl Inner {
         let failed = |error: &(dyn std::error::Error + 'static)| Failure::internal(told(error));
         match origin {
             Origin::Scope => {
-                let tagged = self.images.tag(&self.scope, &image.manifest, &reference).await;
+                let tagged = self.images.tag(&self.scope, &image.root, &reference).await;
                 tagged.map_err(|error| failed(&error))?;
             }
             Origin::Import => {

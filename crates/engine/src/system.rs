@@ -110,7 +110,7 @@ pub(crate) fn prune_build_cache(query: &Query) -> Result<Reply, Failure> {
             "label!",
         ],
     )?;
-    // The cache is the project's, not this engine's: `shipway gc` decides over it.
+    // The cache is the project's, not this engine's: `shipway cache prune` and `[cache]` of `shipway.toml` decide over it.
     Ok(reply::json(
         StatusCode::OK,
         &json!({ "CachesDeleted": [], "SpaceReclaimed": 0 }),

@@ -66,6 +66,13 @@ impl Descriptor {
         Self::new(media_type, Digest::sha256(bytes), bytes.len() as u64)
     }
 
+    /// Whether this entry of an index stands beside images and is none: what somebody says about one of them.
+    pub fn is_attestation(&self) -> bool {
+        self.platform
+            .as_ref()
+            .is_some_and(|platform| platform.os == "unknown")
+    }
+
     /// Whether a registry need not hold the bytes.
     pub fn is_nondistributable(&self) -> bool {
         media_type::is_nondistributable(&self.media_type)

@@ -87,12 +87,15 @@ impl Directory {
         };
         let is_inside = real.starts_with(self.root.canonicalize()?);
         let kind = fs::metadata(&real)?.file_type();
-        if is_inside && !kind.is_file() && !kind.is_dir() {
+        if is_inside && kind.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if is_inside && !kind.is_file() {
             return Err(io::Error::other(
                 "it is a pipe, a socket or a device and no regular file",
             ));
         }
-        Ok((is_inside && kind.is_file()).then_some(real))
+        Ok(is_inside.then_some(real))
     }
 }
 
@@ -149,7 +152,8 @@ mod tests {
         let source = Directory::new(temporary.path().join("a"));
         assert_eq!(source.read("b/c.yml", 10).unwrap().unwrap(), b"x");
         assert_eq!(source.read("../.git/config", 10).unwrap(), None);
-        assert_eq!(source.read("b", 10).unwrap(), None);
+        let directory = source.read("b", 10).unwrap_err();
+        assert_eq!(directory.kind(), io::ErrorKind::IsADirectory);
         assert_eq!(source.read("b/c.yml/d", 10).unwrap(), None);
         let link = |target: &str, name: &str| {
             std::os::unix::fs::symlink(target, temporary.path().join(name)).unwrap();

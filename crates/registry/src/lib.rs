@@ -18,8 +18,9 @@ pub mod wire;
 
 pub use authority::{Authority, ManifestPut, Push, PushObserver, PutManifestRequest};
 pub use client::{
-    AllowAll, Audience, BlobProgress, Client, ClientError, ClientOptions, EgressPolicy, Fetched, Mirror,
-    PullProgress, Pulled, PushProgress, RegistryCredentials, Resolved, Timeouts,
+    AllowAll, Answer, Audience, BlobProgress, Client, ClientError, ClientOptions, EgressPolicy, Exchange,
+    Fetched, Mirror, OpenRepository, PullProgress, Pulled, PushProgress, RegistryCredentials, Resolved,
+    Timeouts,
 };
 pub use server::{FileBody, Origin, ResponseBody, Scheme, ServeError, Server, ServerOptions};
 pub use wire::{ErrorCode, RegistryError};

@@ -16,12 +16,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use thiserror::Error;
 
-/// Removes the copies of histories in their place that no run uses, and says how many. Blocks.
+/// Removes the copies of histories in their place that no run uses, unless this is only a question, and says how many. Blocks.
 ///
 /// # Errors
 /// When the place cannot be read; one that is not there has none.
-pub fn forget_histories(place: &Path) -> io::Result<usize> {
-    history::Histories::new(place.to_owned()).clear()
+pub fn forget_histories(place: &Path, only_ask: bool) -> io::Result<u64> {
+    history::Histories::new(place.to_owned()).clear(only_ask)
 }
 
 /// What was put into the project directory.

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use crate::error::{Doing as _, KeeperError, Result};
@@ -53,6 +53,15 @@ pub(crate) fn open_inside(
     retried(|| rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve))
 }
 
+/// The root that this process stands in: a worker that has entered one, by whichever means, and not moved since.
+pub(crate) fn here() -> std::result::Result<OwnedFd, Errno> {
+    rustix::fs::open(
+        ".",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
+
 /// The root that this process is in.
 pub(crate) fn own_root() -> std::result::Result<OwnedFd, Errno> {
     rustix::fs::open(
@@ -86,6 +95,21 @@ pub(crate) fn make_inside(root: impl AsFd, path: &Path) -> std::result::Result<O
         };
     }
     Ok(current)
+}
+
+/// Gives an open directory, be it open as a place only, the modification time that it had.
+pub(crate) fn set_modified(directory: impl AsFd, before: &Stat) -> std::result::Result<(), Errno> {
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: before.st_mtime,
+            tv_nsec: before.st_mtime_nsec as i64,
+        },
+    };
+    rustix::fs::utimensat(directory, c".", &times, AtFlags::empty())
 }
 
 /// The kernel gives up when a rename elsewhere races with a `..`; trying again is what it asks for.

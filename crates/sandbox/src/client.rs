@@ -18,6 +18,7 @@ use rustix::mount::OpenTreeFlags;
 
 use self::connection::{Connection, State};
 use crate::error::{Doing as _, KeeperError, Result};
+use crate::formats::Interpreter;
 use crate::ids::{ContainerId, ProcessId};
 use crate::launch::{LaunchError, LaunchOptions, Launched, launch};
 use crate::probe::{Finding, Question};
@@ -131,6 +132,15 @@ impl Keeper {
         self.descriptor(Request::ConnectTcp(address))
     }
 
+    /// A listening socket in the keepers' directory, to be mounted into a container. Its parent must exist, it must not.
+    pub fn listen_unix(&self, path: &Path, mode: u32, owner: (u32, u32)) -> Result<OwnedFd> {
+        self.descriptor(Request::ListenUnix {
+            path: path.into(),
+            mode,
+            owner,
+        })
+    }
+
     /// A pipe (read end, write end) that belongs to the pod's root, so that a container can open it again through
     /// `/dev/stdout` and the like.
     pub fn pipe(&self) -> Result<(OwnedFd, OwnedFd)> {
@@ -217,6 +227,15 @@ impl Keeper {
     /// Kills a container with all its processes; returns when its file systems are unmounted.
     pub fn stop(&self, container: &ContainerId) -> Result<()> {
         self.order(Request::Stop(*container), &[])
+    }
+
+    /// Has programs of another processor run by an interpreter, in all containers of the pod from now on. Again with the same name it
+    /// does nothing.
+    ///
+    /// # Errors
+    /// When the kernel has no list of interpreters for a user namespace (before Linux 6.7), or cannot open this one.
+    pub fn register_interpreter(&self, interpreter: Interpreter) -> Result<()> {
+        self.order(Request::RegisterInterpreter(interpreter), &[])
     }
 
     pub(crate) fn probe(&self, question: Question) -> Result<Finding> {

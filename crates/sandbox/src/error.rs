@@ -113,6 +113,14 @@ pub enum KeeperError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No program can be started in a root here (tier D).
+    #[error(
+        "no program can be started in an image here: this process may make no namespace and change no root; {remedy}"
+    )]
+    NoPrograms {
+        /// The one setting that would change it, and the tier that it gives.
+        remedy: String,
+    },
     /// An archive that breaks the format or a limit.
     #[error("archive entry {entry:?}: {reason}")]
     Archive {
@@ -127,6 +135,11 @@ pub enum KeeperError {
         /// How it ended.
         how: String,
     },
+    /// The process that tells a step whose its files are has ended before the step.
+    #[error(
+        "the supervisor of this step's system calls has ended, and the step with it: nobody was left to keep the owners of its files"
+    )]
+    Unsupervised,
     /// A message that the other side cannot read: two versions of the binary, or a defect.
     #[error("unreadable message on the control socket: {reason}")]
     Message {

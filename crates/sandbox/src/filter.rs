@@ -195,6 +195,102 @@ pub(crate) fn lay() -> Result<()> {
         .doing(|| "lay the filter of system calls over the pod (Linux with CONFIG_SECCOMP_FILTER)".into())
 }
 
+/// More that is taken away from a process where namespaces do not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ban {
+    /// Sockets other than those between processes of one machine, and what tells the interfaces.
+    Network,
+    /// Looking into other processes.
+    Tracing,
+}
+
+/// What a ban denies, of one architecture.
+struct Banned {
+    architecture: u32,
+    /// `socket`.
+    socket: i64,
+    /// Where sockets are made by a call whose arguments no filter sees.
+    hidden_socket: Option<i64>,
+    tracing: &'static [i64],
+}
+
+/// What looks into other processes, by the numbers of this machine's own programs.
+const TRACING: [i64; 5] = [
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_kcmp,
+    libc::SYS_pidfd_getfd,
+];
+
+#[cfg(target_arch = "x86_64")]
+const BANNED: &[Banned] = &[
+    Banned {
+        architecture: 0xc000_003e,
+        socket: libc::SYS_socket,
+        hidden_socket: None,
+        tracing: &TRACING,
+    },
+    Banned {
+        architecture: 0x4000_0003,
+        socket: 359,
+        hidden_socket: Some(102),
+        tracing: &[26, 347, 348, 349, libc::SYS_pidfd_getfd],
+    },
+];
+
+#[cfg(target_arch = "aarch64")]
+const BANNED: &[Banned] = &[Banned {
+    architecture: 0xc000_00b7,
+    socket: libc::SYS_socket,
+    hidden_socket: None,
+    tracing: &TRACING,
+}];
+
+/// Lays a further filter over this process and all that it will start. Needs `no_new_privs` or the capability.
+pub(crate) fn ban(bans: &[Ban]) -> Result<()> {
+    if bans.is_empty() {
+        return Ok(());
+    }
+    sys::filter_system_calls(&banning(bans)).doing(|| "lay a filter of system calls over a process".into())
+}
+
+fn banning(bans: &[Ban]) -> Vec<sock_filter> {
+    let failing = |errno: i32| answer(libc::SECCOMP_RET_ERRNO | errno.unsigned_abs());
+    let mut program = vec![load(ARCHITECTURE)];
+    for banned in BANNED {
+        let mut block = vec![load(NUMBER)];
+        if bans.contains(&Ban::Tracing) {
+            for number in banned.tracing {
+                block.extend([jump(BPF_JEQ, low_half(*number), 0, 1), failing(libc::EPERM)]);
+            }
+        }
+        if bans.contains(&Ban::Network) {
+            if let Some(number) = banned.hidden_socket {
+                block.extend([jump(BPF_JEQ, low_half(number), 0, 1), failing(libc::ENOSYS)]);
+            }
+            block.extend([
+                jump(BPF_JEQ, low_half(banned.socket), 0, 4),
+                load(FIRST_ARGUMENT),
+                jump(BPF_JEQ, libc::AF_UNIX.unsigned_abs(), 2, 0),
+                jump(BPF_JEQ, libc::AF_NETLINK.unsigned_abs(), 1, 0),
+                failing(libc::EAFNOSUPPORT),
+            ]);
+        }
+        block.push(answer(libc::SECCOMP_RET_ALLOW));
+        program.push(jump(
+            BPF_JEQ,
+            banned.architecture,
+            0,
+            u8::try_from(block.len()).unwrap_or(u8::MAX),
+        ));
+        program.extend(block);
+    }
+    // The filter over the pod refuses every call of an architecture that is not listed.
+    program.push(answer(libc::SECCOMP_RET_ALLOW));
+    program
+}
+
 /// The filter: per architecture one block, in which each denied call is two instructions.
 fn program(all: &[Calls]) -> Vec<sock_filter> {
     let mut program = vec![load(ARCHITECTURE)];

@@ -1,7 +1,7 @@
 //! Which ids of this machine a pod may use.
 //!
-//! Apart because it is the one piece of policy about identity: host id 0 is never mapped into a pod, whoever starts
-//! it. Root takes a range and writes the map itself; a user gets the range that `/etc/subuid` grants and needs the
+//! Apart because it is the one piece of policy about identity: host id 0 is never mapped into a pod that has a user namespace,
+//! whoever starts it. Root takes a range and writes the map itself; a user gets the range that `/etc/subuid` grants and needs the
 //! set-uid helpers `newuidmap` and `newgidmap` to have it written.
 
 use std::fmt::Write as _;
@@ -73,6 +73,34 @@ pub struct IdMap {
 }
 
 impl IdMap {
+    /// The ids that this process has, as they are: for a pod without a user namespace of its own.
+    pub fn own() -> Self {
+        let all = IdRange {
+            inside: 0,
+            outside: 0,
+            length: u32::MAX,
+        };
+        Self {
+            uids: vec![all],
+            gids: vec![all],
+        }
+    }
+
+    /// One id: who runs this process is the pod's root.
+    pub fn one() -> Self {
+        let only = |outside| {
+            vec![IdRange {
+                inside: 0,
+                outside,
+                length: 1,
+            }]
+        };
+        Self {
+            uids: only(rustix::process::geteuid().as_raw()),
+            gids: only(rustix::process::getegid().as_raw()),
+        }
+    }
+
     /// The map for who runs this process.
     pub fn detect() -> Result<Self, IdMapError> {
         let uid = rustix::process::geteuid().as_raw();

@@ -51,6 +51,14 @@ impl Image {
         }
     }
 
+    /// The program at `original`, whoever may reach it.
+    pub(crate) fn original(original: &Path) -> Self {
+        Self {
+            copy: None,
+            original: original.into(),
+        }
+    }
+
     /// The binary itself.
     pub(crate) fn plain(self) -> Self {
         Self { copy: None, ..self }

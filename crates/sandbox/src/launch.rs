@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use crate::error::{Doing as _, KeeperError};
 use crate::id_map::{IdMap, IdRange, find_helper};
 use crate::image::Image;
+use crate::isolation::Isolation;
 use crate::launcher::KEEPER_NAME;
 use crate::limits::ProcessLimit;
 use crate::protocol::{LaunchPlan, LaunchStep, Mapped};
@@ -25,6 +26,9 @@ use crate::wire;
 /// How to start a keeper.
 #[derive(Debug, Clone)]
 pub struct LaunchOptions {
+    /// How containers are kept apart. Without namespaces the pod's ids are those of this process: [`IdMap::own`], where it may
+    /// give files away, else [`IdMap::one`].
+    pub isolation: Isolation,
     /// The pod's ids.
     pub id_map: IdMap,
     /// The keepers' directory: made if it is missing, given to the pod's root, closed to everybody else.
@@ -46,12 +50,39 @@ impl LaunchOptions {
     /// Options for a keeper that is this very binary.
     pub fn new(id_map: IdMap, directory: impl Into<PathBuf>, hostname: impl Into<String>) -> Self {
         Self {
+            isolation: Isolation::default(),
             id_map,
             directory: directory.into(),
             hostname: hostname.into(),
             executable: None,
             processes: ProcessLimit::default(),
             patience: PATIENCE,
+        }
+    }
+}
+
+impl LaunchOptions {
+    /// Options for a keeper whose pod has one id, this process's own.
+    pub fn one_id(directory: impl Into<PathBuf>, hostname: impl Into<String>) -> Self {
+        Self {
+            isolation: Isolation::OneId,
+            ..Self::new(IdMap::one(), directory, hostname)
+        }
+    }
+
+    /// Options for a keeper that makes no namespace.
+    pub fn chroot(directory: impl Into<PathBuf>, hostname: impl Into<String>) -> Self {
+        Self {
+            isolation: Isolation::Chroot,
+            ..Self::new(IdMap::own(), directory, hostname)
+        }
+    }
+
+    /// Options for a keeper that starts nothing.
+    pub fn bare(directory: impl Into<PathBuf>, hostname: impl Into<String>) -> Self {
+        Self {
+            isolation: Isolation::Bare,
+            ..Self::new(IdMap::one(), directory, hostname)
         }
     }
 }
@@ -128,7 +159,11 @@ pub(crate) fn launch(options: &LaunchOptions) -> Result<Launched, LaunchError> {
         .executable
         .clone()
         .unwrap_or_else(|| "/proc/self/exe".into());
-    let image = Image::of(&executable, &options.id_map);
+    let image = match options.isolation {
+        Isolation::Namespaces | Isolation::OneId => Image::of(&executable, &options.id_map),
+        // No process of a container ever sees it.
+        Isolation::Chroot | Isolation::Bare => Image::original(&executable),
+    };
     let spare = image
         .is_copy()
         .then(|| far.try_clone())
@@ -197,20 +232,20 @@ fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<Owned
         directory,
         hostname: options.hostname.clone(),
         processes: options.processes,
+        isolation: options.isolation,
     };
     wire::send(socket, &plan, &[]).map_err(setup)?;
-    let (LaunchStep::Unshared, _) = next_step()? else {
-        return Err(LaunchError::Ended);
-    };
-    write_maps(pid, &options.id_map)?;
-    wire::send(
-        socket,
-        &Mapped {
-            map: options.id_map.clone(),
-        },
-        &[],
-    )
-    .map_err(setup)?;
+    if options.isolation.has_namespaces() {
+        let (LaunchStep::Unshared, _) = next_step()? else {
+            return Err(LaunchError::Ended);
+        };
+        match options.isolation {
+            Isolation::OneId => write_one_id(pid, &options.id_map)?,
+            Isolation::Namespaces | Isolation::Chroot | Isolation::Bare => write_maps(pid, &options.id_map)?,
+        }
+        let map = options.id_map.clone();
+        wire::send(socket, &Mapped { map }, &[]).map_err(setup)?;
+    }
     let (LaunchStep::Ready, fds) = next_step()? else {
         return Err(LaunchError::Ended);
     };
@@ -258,6 +293,14 @@ fn prepare_directory(options: &LaunchOptions) -> Result<(), LaunchError> {
         std::os::unix::fs::chown(directory, uid, gid).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Writes the maps of a user namespace with this process's own id alone, which anybody may who gives up changing groups.
+fn write_one_id(pid: u32, map: &IdMap) -> Result<(), LaunchError> {
+    let file = Path::new("/proc").join(pid.to_string()).join("setgroups");
+    std::fs::write(&file, "deny").map_err(|source| LaunchError::Map { file, source })?;
+    write_map(pid, "uid_map", &map.uids)?;
+    write_map(pid, "gid_map", &map.gids)
 }
 
 /// Writes the maps of the launcher's user namespace: directly as root, through the set-uid helpers as a user.

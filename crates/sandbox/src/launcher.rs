@@ -2,11 +2,13 @@
 //!
 //! Two processes, because a pid namespace begins with the child of the process that asked for it. The launcher then
 //! only waits: the calling process has it as its child and so learns of the keeper's end; the keeper has asked the
-//! kernel to be killed with it. When the calling process ends and the keeper, being stopped, does not, it is killed. Both have one thread, which is what makes that parent-death signal sound (it fires
-//! when the thread that forked ends).
+//! kernel to be killed with it, or without namespaces, where it has to end what it started, to be told. When the calling process
+//! ends and the keeper, being stopped, does not, it is killed. Both have one thread, which is what makes that parent-death signal
+//! sound (it fires when the thread that forked ends).
 //!
 //! Failure: every step that fails is sent to the calling process, and this process ends.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -19,11 +21,14 @@ use rustix::mount::MountPropagationFlags;
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, pidfd_open};
 use rustix::thread::UnshareFlags;
 
+use crate::chroot;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::filter;
+use crate::isolation::Isolation;
 use crate::keeper;
 use crate::limits;
 use crate::protocol::{LaunchPlan, LaunchStep, Mapped};
+use crate::strays;
 use crate::sys::{self, Fork};
 use crate::wire;
 
@@ -78,6 +83,36 @@ fn launch(socket: &OwnedFd) -> Result<i32> {
     // As the user who started us: the pod's root may not be able to reach the directory from above.
     rustix::process::chdir(&plan.directory)
         .doing(|| format!("enter the keepers' directory {}", plan.directory.display()))?;
+    match plan.isolation {
+        // With one id who started this is the pod's root, and groups cannot be changed.
+        Isolation::Namespaces | Isolation::OneId => {
+            if !make_namespaces(socket)? {
+                return Ok(0);
+            }
+            if plan.isolation == Isolation::Namespaces {
+                become_root()?;
+            }
+        }
+        Isolation::Chroot | Isolation::Bare => adopt_orphans()?,
+    }
+    close_to_the_pod()?;
+    match sys::fork().doing(|| "fork the keeper".into())? {
+        Fork::Child => sys::exit(keep(socket, &plan)),
+        Fork::Parent(keeper) => {
+            // The keeper's end must be the end of the connection, so this process may not hold it.
+            close_socket(socket)?;
+            let code = attend(keeper, owner)?;
+            if plan.isolation.is_in_trees() {
+                // Of a keeper that was killed.
+                strays::end_all(&HashSet::new(), |_| {})?;
+            }
+            Ok(code)
+        }
+    }
+}
+
+/// Makes the pod's namespaces and has their ids mapped; false when whoever asked is gone.
+fn make_namespaces(socket: &OwnedFd) -> Result<bool> {
     sys::unshare(
         UnshareFlags::NEWUSER
             | UnshareFlags::NEWNS
@@ -89,19 +124,12 @@ fn launch(socket: &OwnedFd) -> Result<i32> {
     .doing(|| "make a user namespace (see `shipway doctor`)".into())?;
     limits::offer_to_the_kernel();
     wire::send(socket, &LaunchStep::Unshared, &[])?;
-    if wire::receive::<Mapped>(socket)?.is_none() {
-        return Ok(0);
-    }
-    become_root()?;
-    close_to_the_pod()?;
-    match sys::fork().doing(|| "fork the keeper".into())? {
-        Fork::Child => sys::exit(keep(socket, &plan)),
-        Fork::Parent(keeper) => {
-            // The keeper's end must be the end of the connection, so this process may not hold it.
-            close_socket(socket)?;
-            attend(keeper, owner)
-        }
-    }
+    Ok(wire::receive::<Mapped>(socket)?.is_some())
+}
+
+/// Makes this process the parent of what its descendants leave: where no pid namespace ends it, somebody must.
+fn adopt_orphans() -> Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).doing(|| "adopt orphans".into())
 }
 
 /// Waits for the keeper's end, and sees to it once whoever started the pod is gone.
@@ -169,7 +197,7 @@ fn close_to_the_pod() -> Result<()> {
 
 fn keep(socket: &OwnedFd, plan: &LaunchPlan) -> i32 {
     let served = prepare(plan).and_then(|directory| {
-        let server = keeper::Server::new(socket.as_fd(), directory)?;
+        let server = keeper::Server::new(socket.as_fd(), directory, plan)?;
         // Readable when this process, and with it everything in its pid namespace, has ended.
         let pidfd = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
             .doing(|| "open the keeper's pidfd".into())?;
@@ -189,6 +217,26 @@ fn keep(socket: &OwnedFd, plan: &LaunchPlan) -> i32 {
 
 /// Sets up what all the pod's processes begin with, and returns the keepers' directory as its mount namespace has it.
 fn prepare(plan: &LaunchPlan) -> Result<OwnedFd> {
+    match plan.isolation {
+        Isolation::Namespaces | Isolation::OneId => settle_in_namespaces(plan)?,
+        Isolation::Chroot | Isolation::Bare => {
+            // To be heard by the keeper's loop, which has to end what it started.
+            rustix::process::set_parent_process_death_signal(Some(Signal::CHILD))
+                .doing(|| "ask to hear of the launcher's end".into())?;
+            adopt_orphans()?;
+            chroot::give_up_gaining()?;
+        }
+    }
+    rustix::process::umask(Mode::empty());
+    // Whoever started us may hold keys in theirs, and what inherits a keyring may use it.
+    sys::leave_keyring();
+    limits::raise_descriptors();
+    filter::lay()?;
+    open_directory(Path::new("."))
+}
+
+/// What only a pod with namespaces of its own can have.
+fn settle_in_namespaces(plan: &LaunchPlan) -> Result<()> {
     // After the last change of ids, which would clear it.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .doing(|| "ask to be killed with the launcher".into())?;
@@ -202,13 +250,7 @@ fn prepare(plan: &LaunchPlan) -> Result<OwnedFd> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .doing(|| "make the mounts of the pod private".into())?;
     rustix::system::sethostname(plan.hostname.as_bytes()).doing(|| "set the pod's host name".into())?;
-    rustix::process::umask(Mode::empty());
-    // Whoever started us may hold keys in theirs, and what inherits a keyring may use it.
-    sys::leave_keyring();
-    limits::bound_processes(plan.processes)?;
-    limits::raise_descriptors();
-    filter::lay()?;
-    open_directory(Path::new("."))
+    limits::bound_processes(plan.processes)
 }
 
 /// Opens a directory to begin paths at.

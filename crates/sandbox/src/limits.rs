@@ -105,14 +105,22 @@ pub(crate) fn raise_descriptors() {
 /// when they are more than the limit of who passes it. Keepers and the roots of all their containers are one user: with the
 /// same limit, one container could keep every keeper of the machine from handing anything over.
 pub(crate) fn leave_descriptors() -> Result<()> {
-    let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
-    let most = maximum.map(|maximum| maximum - maximum / KEPT_PART);
-    let lowered = Rlimit {
-        current: current.min(most).or(most),
-        maximum: most,
-    };
+    let lowered = for_containers(Resource::Nofile, rustix::process::getrlimit(Resource::Nofile));
     rustix::process::setrlimit(Resource::Nofile, lowered)
         .doing(|| "limit the descriptors of a process".into())
+}
+
+/// What a process of a container may have at most of what its keeper has.
+pub(crate) fn for_containers(resource: Resource, keepers: Rlimit) -> Rlimit {
+    let Rlimit { current, maximum } = keepers;
+    if resource != Resource::Nofile {
+        return keepers;
+    }
+    let most = maximum.map(|maximum| maximum - maximum / KEPT_PART);
+    Rlimit {
+        current: current.min(most).or(most),
+        maximum: most,
+    }
 }
 
 /// Has the kernel end processes of the pod before any other when the machine, or the container that all this is in, runs out of

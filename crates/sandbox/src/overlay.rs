@@ -15,6 +15,7 @@ use rustix::mount::MountFlags;
 use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::layout;
+use crate::owners::{Owners, Ownership};
 use crate::spec::RootSpec;
 use crate::tree;
 
@@ -29,13 +30,20 @@ pub(crate) enum Access {
 
 /// Mounts `root` on the keeper's mount point and returns it opened. The calling process must have a mount namespace
 /// of its own, and `directory` must be of that namespace. Changes the working directory.
-pub(crate) fn mount(directory: &OwnedFd, root: &RootSpec, access: Access) -> Result<OwnedFd> {
+pub(crate) fn mount(
+    directory: &OwnedFd,
+    root: &RootSpec,
+    access: Access,
+    ownership: Ownership,
+) -> Result<OwnedFd> {
     let mut layers = Vec::with_capacity(root.layers.len() + 2);
     for layer in &root.layers {
         layers.push(beneath::open(directory, layer)?);
     }
     let upper = match (&root.upper, access) {
-        (Some(upper), Access::AsSpecified) => Some(Upper::prepare(directory, upper, layers.last())?),
+        (Some(upper), Access::AsSpecified) => {
+            Some(Upper::prepare(directory, upper, layers.last(), ownership)?)
+        }
         (Some(upper), Access::View) => {
             layers.push(beneath::open(directory, &upper.join("fs"))?);
             None
@@ -102,7 +110,12 @@ struct Upper {
 }
 
 impl Upper {
-    fn prepare(directory: &OwnedFd, upper: &Path, top: Option<&OwnedFd>) -> Result<Self> {
+    fn prepare(
+        directory: &OwnedFd,
+        upper: &Path,
+        top: Option<&OwnedFd>,
+        ownership: Ownership,
+    ) -> Result<Self> {
         let home = beneath::open_with(directory, upper, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let made = match rustix::fs::mkdirat(&home, "fs", Mode::from_raw_mode(0o755)) {
             Ok(()) => true,
@@ -111,7 +124,8 @@ impl Upper {
         };
         let changes = beneath::open_with(&home, Path::new("fs"), OFlags::RDONLY | OFlags::DIRECTORY)?;
         if let Some(top) = top.filter(|_| made) {
-            copy_attributes(top, &changes).doing(|| format!("make {}/fs", upper.display()))?;
+            copy_attributes(top, &changes, &Owners::outside_layers(ownership))
+                .doing(|| format!("make {}/fs", upper.display()))?;
         }
         // What an earlier mount left: a volatile one must not be mounted again without a fresh work directory.
         tree::remove(&home, Path::new("work"))?;
@@ -125,13 +139,16 @@ impl Upper {
 }
 
 /// The merged root looks as the upper directory does, so that must look as the topmost layer.
-fn copy_attributes(from: &OwnedFd, to: &OwnedFd) -> std::result::Result<(), Errno> {
-    let status = rustix::fs::fstat(from)?;
-    rustix::fs::fchown(
-        to,
-        Some(Uid::from_raw(status.st_uid)),
-        Some(Gid::from_raw(status.st_gid)),
+fn copy_attributes(from: &OwnedFd, to: &OwnedFd, owners: &Owners) -> std::result::Result<(), Errno> {
+    // Opened as a place, it has no attributes to be read.
+    let from = rustix::fs::openat(
+        from,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
     )?;
+    let status = owners.corrected_open(&from, rustix::fs::fstat(&from)?)?;
+    owners.own(to, Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid))?;
     rustix::fs::fchmod(to, Mode::from_raw_mode(status.st_mode & 0o7777))?;
     rustix::fs::futimens(to, &modified_at(status.st_mtime, status.st_mtime_nsec as i64))
 }
@@ -149,16 +166,26 @@ pub(crate) fn modified_at(seconds: i64, nanoseconds: i64) -> Timestamps {
 }
 
 /// Makes `root` this process's root, in a mount namespace of its own, for looking or writing without a container.
-pub(crate) fn enter(directory: &OwnedFd, root: &RootSpec, access: Access) -> Result<()> {
+pub(crate) fn enter(
+    directory: &OwnedFd,
+    root: &RootSpec,
+    access: Access,
+    ownership: Ownership,
+) -> Result<()> {
     if access == Access::AsSpecified && root.upper.is_none() {
-        return Err(KeeperError::Path {
-            path: layout::ROOT.into(),
-            reason: "the root has no upper directory to write to".into(),
-        });
+        return Err(nowhere_to_write());
     }
     let directory = own_mounts(directory)?;
-    let root = mount(&directory, root, access)?;
+    let root = mount(&directory, root, access, ownership)?;
     enter_directory(&root)
+}
+
+/// A root that is a view cannot be changed.
+pub(crate) fn nowhere_to_write() -> KeeperError {
+    KeeperError::Path {
+        path: layout::ROOT.into(),
+        reason: "the root has no upper directory to write to".into(),
+    }
 }
 
 /// Makes an open directory this process's root.

@@ -4,6 +4,7 @@
 //! what containers will do. The questions are answered by workers of a keeper that is started for them.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
@@ -11,16 +12,21 @@ use rustix::mount::MountAttrFlags;
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::chroot;
 use crate::client::Keeper;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::id_map::IdMap;
+use crate::isolation::Isolation;
 use crate::keeper::Workplace;
 use crate::launch::LaunchOptions;
 use crate::limits;
 use crate::net;
 use crate::overlay::{self, Access};
+use crate::owners::{Owners, Ownership};
+use crate::place::{are_namespaces_forbidden, is_of_one_id, may_use_trees, what_lets_programs_run};
 use crate::spec::{NetworkPlan, RootSpec};
 use crate::start::file_system;
+use crate::supervisor;
 use crate::sys;
 
 /// Something that was tried.
@@ -43,6 +49,12 @@ pub enum Tier {
     A,
     /// As `A`, but `/proc` is masked, so the masked one is shown.
     APrime,
+    /// As `A`, but with one id: a supervisor keeps whose files are and who processes are. Builds only.
+    B,
+    /// Root that may make no namespace: trees of files, `chroot`, Landlock. Builds only.
+    C,
+    /// Nobody that may do anything: trees of files, owners in records. Builds without RUN.
+    D,
     /// No containers here.
     Unsupported,
 }
@@ -53,6 +65,11 @@ impl fmt::Display for Tier {
             Self::A => "A (user namespace with a range of ids, overlay mounts, fresh /proc)",
             Self::APrime => {
                 "A' (user namespace with a range of ids, overlay mounts, the masked /proc of this place)"
+            }
+            Self::B => "B (user namespace with one id, whose owners a supervisor keeps; overlay mounts, fresh /proc; `shipway build` only)",
+            Self::C => "C (no namespaces: plain files, chroot and Landlock; `shipway build` only)",
+            Self::D => {
+                "D (no namespaces, no chroot: plain files and recorded owners; `shipway build` without RUN)"
             }
             Self::Unsupported => "unsupported (no containers here)",
         })
@@ -76,6 +93,10 @@ pub(crate) enum Question {
     Bridge,
     Redirect,
     Processes,
+    Chroot,
+    Landlock,
+    Supervisor,
+    Bare,
 }
 
 impl Question {
@@ -86,6 +107,10 @@ impl Question {
             Self::Bridge => "network of a pod",
             Self::Redirect => "outgoing connections of a pod",
             Self::Processes => "processes of a pod are bounded together",
+            Self::Chroot => "trees to build in",
+            Self::Supervisor => "system calls answered by a supervisor",
+            Self::Landlock => "Landlock",
+            Self::Bare => "trees to copy in",
         }
     }
 
@@ -102,6 +127,24 @@ impl Question {
             Self::Bridge => "load the modules `bridge` and `veth`",
             Self::Processes => {
                 "use Linux 6.14 or newer with a writable /proc/sys; without it every user id of a pod is bounded by itself"
+            }
+            Self::Chroot => {
+                "run as root with the capabilities that container engines give by default (CHOWN, DAC_OVERRIDE, FOWNER, \
+                 FSETID, MKNOD, SETFCAP, SETGID, SETPCAP, SETUID, SYS_CHROOT, KILL), and put the data directory on a file \
+                 system with extended attributes"
+            }
+            Self::Supervisor => {
+                "use Linux 5.14 or newer with seccomp notifications, let this process trace its own (kernel.yama.ptrace_scope \
+                 below 3), and leave RLIMIT_LOCKS unlimited"
+            }
+            Self::Landlock => {
+                "use Linux 5.19 or newer with Landlock among its security modules (lsm=landlock,…) and a container engine \
+                 that allows its calls (Docker 23 or newer); without it a step is kept in its files by chroot and fewer \
+                 capabilities alone"
+            }
+            Self::Bare => {
+                "put the data directory on a file system with extended attributes, and use Linux 5.6 or newer with a container \
+                 engine that allows its calls (Docker 20.10.10 or newer)"
             }
             Self::Redirect => "load the modules `nf_tables`, `nft_redir` and `nft_chain_nat`",
         }
@@ -124,7 +167,127 @@ pub fn probe_in(directory: &Path) -> ProbeReport {
     ProbeReport { tier, findings }
 }
 
+/// Whether pods with these namespaces and an overlay can be had.
+pub(crate) fn pods_work(options: &LaunchOptions) -> bool {
+    let Ok(keeper) = Keeper::launch(options) else {
+        return false;
+    };
+    let mut questions = vec![Question::Overlay];
+    if options.isolation == Isolation::OneId {
+        questions.extend([Question::Proc, Question::Supervisor]);
+    }
+    let holds = |question: Question| keeper.probe(question).is_ok_and(|finding| finding.ok);
+    let works = questions.into_iter().all(holds);
+    keeper.close();
+    works
+}
+
 fn examine_place(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
+    match examine_namespaces(directory, findings) {
+        Tier::Unsupported if may_use_trees() => examine_trees(directory, findings),
+        Tier::Unsupported if are_namespaces_forbidden() => examine_files(directory, findings),
+        tier => tier,
+    }
+}
+
+/// What is left to who may do nothing.
+fn examine_files(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
+    let question = Question::Bare;
+    let finding = match Keeper::launch(&LaunchOptions::bare(directory, "probe")) {
+        Ok(keeper) => {
+            let found = keeper
+                .probe(question)
+                .unwrap_or_else(|error| failed(question.name(), chain(&error), question.remedy()));
+            keeper.close();
+            found
+        }
+        Err(error) => failed(question.name(), chain(&error), question.remedy()),
+    };
+    let ok = finding.ok;
+    findings.push(finding);
+    if !ok {
+        return Tier::Unsupported;
+    }
+    findings.push(failed(
+        "programs in an image",
+        "none can be started, so RUN is refused; all else of a Dockerfile works".into(),
+        &what_lets_programs_run(),
+    ));
+    Tier::D
+}
+
+/// What is left to root where namespaces are not to be had.
+fn examine_trees(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
+    let keeper = match Keeper::launch(&LaunchOptions::chroot(directory, "probe")) {
+        Ok(keeper) => keeper,
+        Err(error) => {
+            findings.push(failed(
+                Question::Chroot.name(),
+                chain(&error),
+                Question::Chroot.remedy(),
+            ));
+            return Tier::Unsupported;
+        }
+    };
+    let trees = ask(&keeper, Question::Chroot, findings);
+    ask(&keeper, Question::Landlock, findings);
+    keeper.close();
+    if !trees {
+        return Tier::Unsupported;
+    }
+    findings.push(failed(
+        "network of a step",
+        "a step has the network of this place, and what it may reach is not bounded; --network=none is none at all".into(),
+        "give this place namespaces of its own, as above",
+    ));
+    Tier::C
+}
+
+/// What is left to a user without further ids.
+fn examine_one_id(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
+    let Some(keeper) = launched(LaunchOptions::one_id(directory, "probe"), findings) else {
+        return Tier::Unsupported;
+    };
+    let mut all = true;
+    for question in [Question::Overlay, Question::Proc, Question::Supervisor] {
+        all &= ask(&keeper, question, findings);
+    }
+    // Steps without network do without these.
+    ask(&keeper, Question::Bridge, findings);
+    ask(&keeper, Question::Redirect, findings);
+    ask(&keeper, Question::Processes, findings);
+    keeper.close();
+    if all { Tier::B } else { Tier::Unsupported }
+}
+
+/// A keeper to ask, if one can be had.
+fn launched(options: LaunchOptions, findings: &mut Vec<Finding>) -> Option<Keeper> {
+    match Keeper::launch(&options) {
+        Ok(keeper) => {
+            findings.push(worked("user namespace", "the keeper starts".into()));
+            Some(keeper)
+        }
+        Err(error) => {
+            let remedy = "allow user namespaces: sysctl user.max_user_namespaces above 0, \
+                          kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a \
+                          container: --security-opt seccomp=unconfined or a profile that allows unshare; in a plain \
+                          chroot the kernel allows none: enter the tree with pivot_root, as containers do";
+            findings.push(failed("user namespace", chain(&error), remedy));
+            None
+        }
+    }
+}
+
+fn ask(keeper: &Keeper, question: Question, findings: &mut Vec<Finding>) -> bool {
+    let finding = keeper
+        .probe(question)
+        .unwrap_or_else(|error| failed(question.name(), chain(&error), question.remedy()));
+    let ok = finding.ok;
+    findings.push(finding);
+    ok
+}
+
+fn examine_namespaces(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
     let id_map = match IdMap::detect() {
         Ok(id_map) => id_map,
         Err(error) => {
@@ -135,37 +298,24 @@ fn examine_place(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
                 detail: chain(&error),
                 remedy: None,
             });
-            return Tier::Unsupported;
+            return if is_of_one_id(&error) {
+                examine_one_id(directory, findings)
+            } else {
+                Tier::Unsupported
+            };
         }
     };
     findings.push(worked("range of ids", id_map.class()));
-    let keeper = match Keeper::launch(&LaunchOptions::new(id_map, directory, "probe")) {
-        Ok(keeper) => keeper,
-        Err(error) => {
-            let remedy = "allow user namespaces: sysctl user.max_user_namespaces above 0, \
-                          kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a \
-                          container: --security-opt seccomp=unconfined or a profile that allows unshare; in a plain \
-                          chroot the kernel allows none: enter the tree with pivot_root, as containers do";
-            findings.push(failed("user namespace", chain(&error), remedy));
-            return Tier::Unsupported;
-        }
+    let Some(keeper) = launched(LaunchOptions::new(id_map, directory, "probe"), findings) else {
+        return Tier::Unsupported;
     };
-    findings.push(worked("user namespace", "the keeper starts".into()));
-    let mut ask = |question: Question| {
-        let finding = keeper
-            .probe(question)
-            .unwrap_or_else(|error| failed(question.name(), chain(&error), question.remedy()));
-        let ok = finding.ok;
-        findings.push(finding);
-        ok
-    };
-    let overlay = ask(Question::Overlay);
-    let proc = ask(Question::Proc);
+    let overlay = ask(&keeper, Question::Overlay, findings);
+    let proc = ask(&keeper, Question::Proc, findings);
     // Containers without network, and builds, do without these.
-    ask(Question::Bridge);
-    ask(Question::Redirect);
+    ask(&keeper, Question::Bridge, findings);
+    ask(&keeper, Question::Redirect, findings);
     // Without it there is a weaker bound.
-    ask(Question::Processes);
+    ask(&keeper, Question::Processes, findings);
     keeper.close();
     match (overlay, proc) {
         (true, true) => Tier::A,
@@ -207,6 +357,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) fn examine(place: &Workplace<'_>, question: Question) -> Finding {
     let tried = match question {
         Question::Processes => limits::examine(),
+        Question::Chroot => chroot::examine(place.directory),
+        Question::Bare => chroot::examine_files(place.directory),
+        Question::Landlock => chroot::landlock().map_err(|reason| KeeperError::Message {
+            reason: reason.into(),
+        }),
+        Question::Supervisor => supervisor::examine(),
         Question::Overlay => try_overlay(place).map(str::to_owned),
         Question::Proc => try_proc().map(str::to_owned),
         Question::Bridge => try_network(None).map(str::to_owned),
@@ -238,14 +394,26 @@ fn try_overlay(place: &Workplace<'_>) -> Result<&'static str> {
     let directory =
         rustix::io::fcntl_dupfd_cloexec(place.directory, 3).doing(|| "keep a directory".into())?;
     let tried = overlay::own_mounts(place.directory).and_then(|mounted| {
-        let root = overlay::mount(&mounted, &spec, Access::AsSpecified)?;
+        let root = overlay::mount(&mounted, &spec, Access::AsSpecified, place.ownership)?;
         let action = || "remove a directory of a lower layer and make it anew".to_owned();
         rustix::fs::unlinkat(&root, "directory", AtFlags::REMOVEDIR).doing(action)?;
         mkdirat(&root, "directory", mode).doing(action)?;
+        if place.ownership == Ownership::Recorded {
+            try_record(&root)?;
+        }
         Ok("a directory of a lower layer was replaced")
     });
     crate::tree::remove(&directory, &home)?;
     tried
+}
+
+/// Whether owners can be recorded.
+fn try_record(root: &OwnedFd) -> Result<()> {
+    use rustix::fs::{Gid, OFlags, Uid};
+    let made = crate::beneath::open_with(root, Path::new("directory"), OFlags::RDONLY | OFlags::DIRECTORY)?;
+    Owners::outside_layers(Ownership::Recorded)
+        .own(made, Uid::from_raw(1), Gid::from_raw(1))
+        .doing(|| "record an owner in an extended attribute".into())
 }
 
 /// Only the first process of a pid namespace's own mounts show its processes, hence the fork.

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::KeeperError;
+use crate::formats::Interpreter;
 use crate::id_map::IdMap;
 use crate::ids::{ContainerId, ProcessId};
+use crate::isolation::Isolation;
 use crate::limits::ProcessLimit;
 use crate::probe::{Finding, Question};
 use crate::requests::{
@@ -23,12 +25,13 @@ pub(crate) struct LaunchPlan {
     pub(crate) directory: PathBuf,
     pub(crate) hostname: String,
     pub(crate) processes: ProcessLimit,
+    pub(crate) isolation: Isolation,
 }
 
 /// From the launcher, in this order, or `Failed` at any point.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum LaunchStep {
-    /// The namespaces exist: the maps are to be written now.
+    /// The namespaces exist: the maps are to be written now. Left out where there are none.
     Unshared,
     /// The keeper serves; with its pidfd.
     Ready,
@@ -57,6 +60,11 @@ pub(crate) enum Request {
     ListenTcp(SocketAddrV4),
     BindUdp(SocketAddrV4),
     ConnectTcp(SocketAddrV4),
+    ListenUnix {
+        path: PathBuf,
+        mode: u32,
+        owner: (u32, u32),
+    },
     Pipe,
     MakeDirectory {
         path: PathBuf,
@@ -128,6 +136,7 @@ pub(crate) enum Request {
     },
     Stop(ContainerId),
     Probe(Question),
+    RegisterInterpreter(Interpreter),
     /// Nothing: whether the keeper still answers.
     Ping,
 }

@@ -244,6 +244,8 @@ with_descriptor! {
         beside: output,
         /// The upper directory as in [`RootSpec::upper`]: the one that holds `fs/`.
         upper: PathBuf,
+        /// The layers that it lies over, bottom first: what is as they show it is no change.
+        below: Vec<PathBuf>,
         /// Later modification times become this one.
         clamp_mtime: Option<i64>,
         /// Paths, as seen from the root, that are left out if they are still empty files or directories: the mount

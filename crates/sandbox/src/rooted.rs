@@ -20,6 +20,15 @@ pub fn rooted(path: impl AsRef<Path>) -> PathBuf {
     rooted
 }
 
+/// A path as seen from a root, as a process names it that stands in that root, whether or not the root is also its `/`.
+pub(crate) fn from_here(path: &Path) -> &Path {
+    match path.strip_prefix("/") {
+        Ok(below) if !below.as_os_str().is_empty() => below,
+        Ok(_) => Path::new("."),
+        Err(_) => path,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +44,13 @@ mod tests {
             ("", "/"),
         ] {
             assert_eq!(rooted(path), Path::new(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_named_from_where_one_stands() {
+        for (path, expected) in [("/", "."), ("/a/b", "a/b"), ("a", "a"), (".", ".")] {
+            assert_eq!(from_here(Path::new(path)), Path::new(expected), "{path}");
         }
     }
 }

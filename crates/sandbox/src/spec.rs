@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ContainerId, ProcessId};
+use crate::rlimit::ResourceLimit;
 
 /// A root file system: layers, and where changes go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +35,47 @@ pub struct ContainerSpec {
     pub network: ContainerNetwork,
     /// Its first process: pid 1 of its own pid namespace. The container ends with it.
     pub process: ProcessSpec,
-    /// Files made for this container (`/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname`), mounted over what the
-    /// root has.
-    pub files: Vec<(PathBuf, Vec<u8>)>,
+    /// Files made for this container (`/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname`, secrets), mounted over what the
+    /// root has, in this order and after all mounts.
+    pub files: Vec<GeneratedFile>,
+}
+
+/// A file that exists for one container only, in memory: neither a layer nor a disk ever holds it. `Debug` hides its bytes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedFile {
+    /// Where the container sees it.
+    pub path: PathBuf,
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// User and group, as the container numbers them.
+    pub owner: (u32, u32),
+    /// Whether the container may not write to it.
+    pub read_only: bool,
+}
+
+impl GeneratedFile {
+    /// A file of root that everybody may read and root may write.
+    pub fn public(path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            path: path.into(),
+            bytes: bytes.into(),
+            mode: 0o644,
+            owner: (0, 0),
+            read_only: false,
+        }
+    }
+}
+
+impl std::fmt::Debug for GeneratedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GeneratedFile")
+            .field("path", &self.path)
+            .field("mode", &format_args!("{:o}", self.mode))
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a container can reach.
@@ -99,6 +138,8 @@ pub struct ProcessSpec {
     pub user: String,
     /// Whether it runs on a terminal of its own; its standard streams are then that terminal.
     pub terminal: bool,
+    /// Limits of it and of what it starts, granted as far as its keeper has as much.
+    pub limits: Vec<ResourceLimit>,
 }
 
 /// Standard streams of a process; a missing one is `/dev/null`.

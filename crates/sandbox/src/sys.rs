@@ -4,6 +4,8 @@
 //! signals runs in a process with one thread: the launcher is entered before any other thread exists, and everything
 //! else descends from it by `fork`. The calling process uses only what works on a descriptor.
 
+pub(crate) mod notification;
+
 use std::ffi::{CString, c_char, c_int};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -57,9 +59,16 @@ pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
 
 /// Blocks `SIGCHLD` and gives a descriptor that becomes readable when a child ends.
 pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
+    caught(&[libc::SIGCHLD])
+}
+
+/// Blocks signals and gives a descriptor that becomes readable when one of them comes.
+pub(crate) fn caught(signals: &[c_int]) -> Result<OwnedFd, Errno> {
     let mut set = empty_signal_set();
-    // SAFETY: `set` is an initialised signal set and SIGCHLD is a valid signal number.
-    check(unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) })?;
+    for signal in signals {
+        // SAFETY: `set` is an initialised signal set; the call refuses a number that is no signal's.
+        check(unsafe { libc::sigaddset(&raw mut set, *signal) })?;
+    }
     // SAFETY: `set` is initialised and outlives the call; a null old set is allowed.
     check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) })?;
     // SAFETY: `set` is initialised; -1 asks for a new descriptor.
@@ -251,3 +260,69 @@ pub fn give_freed_memory_back() {
         unsafe { libc::mallopt(option, value) };
     }
 }
+
+/// The version of Landlock that the kernel offers here.
+pub(crate) fn landlock_version() -> Result<i64, Errno> {
+    const VERSION: u32 = 1;
+    // SAFETY: with that flag the call takes no attributes, and says so by a null pointer of size 0.
+    let result = unsafe { libc::syscall(LANDLOCK_CREATE_RULESET, ptr::null::<u64>(), 0, VERSION) };
+    if result < 0 { Err(last_errno()) } else { Ok(result) }
+}
+
+/// Makes a set of Landlock rules for these rights: on files, on ports, beyond the domain. Older kernels know fewer of them, and take
+/// as many as are not empty.
+pub(crate) fn landlock_ruleset(rights: [u64; 3]) -> Result<OwnedFd, Errno> {
+    let known = rights
+        .iter()
+        .rposition(|rights| *rights != 0)
+        .map_or(1, |last| last + 1);
+    // SAFETY: `rights` is the kernel's structure of three numbers, of which as many bytes are given as are meant.
+    let result = unsafe {
+        libc::syscall(
+            LANDLOCK_CREATE_RULESET,
+            rights.as_ptr(),
+            known * size_of::<u64>(),
+            0,
+        )
+    };
+    let fd = c_int::try_from(result).map_err(|_| Errno::IO)?;
+    // SAFETY: the kernel has just made the descriptor, which nothing else in this process knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(check(fd)?) })
+}
+
+/// Allows these rights at and below an open directory or file.
+pub(crate) fn landlock_allow(ruleset: &OwnedFd, place: impl AsFd, rights: u64) -> Result<(), Errno> {
+    #[repr(C, packed)]
+    struct PathBeneath {
+        allowed_access: u64,
+        parent_fd: i32,
+    }
+    const PATH_BENEATH: c_int = 1;
+    let rule = PathBeneath {
+        allowed_access: rights,
+        parent_fd: place.as_fd().as_raw_fd(),
+    };
+    // SAFETY: the rule has the layout that its kind says, and outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            LANDLOCK_ADD_RULE,
+            ruleset.as_raw_fd(),
+            PATH_BENEATH,
+            &raw const rule,
+            0,
+        )
+    };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Lays rules over this process and what it will start, for good.
+pub(crate) fn landlock_restrict(ruleset: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: the call takes two numbers and no memory.
+    let result = unsafe { libc::syscall(LANDLOCK_RESTRICT_SELF, ruleset.as_raw_fd(), 0) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+// The same numbers everywhere, as of all calls since Linux 5.1.
+const LANDLOCK_CREATE_RULESET: libc::c_long = 444;
+const LANDLOCK_ADD_RULE: libc::c_long = 445;
+const LANDLOCK_RESTRICT_SELF: libc::c_long = 446;

@@ -34,7 +34,7 @@ pub(crate) fn remove(directory: &OwnedFd, path: &Path) -> Result<()> {
 }
 
 /// Removes what `path` names below `directory` if it is an empty file or a directory with nothing in it; anything else
-/// stays, and so does what lies behind a link.
+/// stays, and so does what lies behind a link. The directory that it was in keeps its time, as if it had never been there.
 pub(crate) fn remove_empty(directory: &OwnedFd, path: &Path) -> Result<()> {
     let (parent, name) = match beneath::parent(directory, path) {
         Err(KeeperError::System { cause, .. })
@@ -44,14 +44,16 @@ pub(crate) fn remove_empty(directory: &OwnedFd, path: &Path) -> Result<()> {
         }
         other => other?,
     };
+    let before = rustix::fs::fstat(&parent).doing(|| format!("remove {}", path.display()))?;
     let removed = rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).and_then(|status| {
         match FileType::from_raw_mode(status.st_mode) {
             FileType::RegularFile if status.st_size == 0 => {
                 rustix::fs::unlinkat(&parent, &name, AtFlags::empty())
             }
             FileType::Directory => rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR),
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        }?;
+        beneath::set_modified(&parent, &before)
     });
     match removed {
         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),

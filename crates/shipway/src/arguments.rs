@@ -41,6 +41,9 @@ pub(crate) struct GlobalArguments {
     /// A registry that may speak plain HTTP or show any certificate; may be given several times
     #[arg(long, value_name = "REGISTRY", global = true, help_heading = EVERYWHERE, value_parser = settings::registry)]
     pub(crate) insecure_registry: Vec<RegistryName>,
+    /// The isolation tier to build with, `A`, `B` or `C`, in place of the strongest that this place gives
+    #[arg(long, value_name = "TIER", env = "SHIPWAY_TIER", global = true, hide = true)]
+    pub(crate) tier: Option<settings::TierChoice>,
 }
 
 /// A span of time as GitLab's documents write it; a bare number is seconds.
@@ -72,7 +75,9 @@ pub(crate) enum Command {
     Runner(commands::runner::RunnerCommand),
     Lint(commands::lint::LintArguments),
     Serve(commands::serve::ServeArguments),
-    Build(commands::build::BuildArguments),
+    Build(Box<commands::build::BuildArguments>),
+    #[command(subcommand)]
+    Cache(commands::cache::CacheCommand),
     Engine(commands::engine::EngineArguments),
     #[command(subcommand)]
     Image(commands::image::ImageCommand),

@@ -1,8 +1,10 @@
 //! One file for each verb; this one only leads to it.
 
 pub(crate) mod build;
+pub(crate) mod cache;
 pub(crate) mod doctor;
 pub(crate) mod engine;
+pub(crate) mod findings;
 pub(crate) mod image;
 pub(crate) mod lint;
 pub(crate) mod login;
@@ -10,6 +12,7 @@ pub(crate) mod prune;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod serve;
+mod signals;
 pub(crate) mod upkeep;
 pub(crate) mod user;
 
@@ -25,7 +28,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     let global = arguments.global;
     match arguments.command {
         Command::Doctor(command) => doctor::execute(&command, &global),
-        Command::Lint(command) => lint::execute(&command, &global),
+        Command::Lint(command) => lint::execute(command, &global),
         Command::User(command) => user::execute(command, &Installation::open(&global)?),
         Command::Login(command) => wait(login::login(command, Installation::open(&global)?)),
         Command::Logout(command) => login::logout(&command),
@@ -41,7 +44,8 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
             };
             wait(image::execute(command, installation))
         }
-        Command::Build(command) => wait(build::execute(command, Installation::open(&global)?)),
+        Command::Build(command) => wait(build::execute(*command, Installation::open(&global)?)),
+        Command::Cache(command) => wait(cache::execute(command, Installation::open_to_free(&global)?)),
         Command::Engine(command) => wait(engine::execute(command, Installation::open(&global)?)),
         Command::Runner(command) => wait(runner::execute(command)),
         Command::Run(command) => wait(run::execute(command, Installation::open(&global)?)),

@@ -4,6 +4,7 @@
 //! reason to fail a build that does not need it: reading warns and goes on, writing refuses. Where the file names a credential
 //! helper, passwords go there and never into the file.
 
+mod environment;
 mod helper;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use shipway_access::Secret;
 use shipway_oci::RegistryName;
 use shipway_registry::client::{Audience, RegistryCredentials};
 
+pub(crate) use self::environment::UserCredentials;
 use self::helper::Helper;
 use crate::failure::{Failure, FailureKind};
 use crate::{screen, settings};
@@ -62,6 +64,18 @@ impl DockerConfiguration {
         })
     }
 
+    /// What its helper knows of a registry, else what it says itself.
+    fn find(&self, registry: &RegistryName) -> Option<RegistryCredentials> {
+        let keys = keys(registry);
+        let helped = self
+            .helper(&keys)
+            .and_then(|name| DockerCredentials::from_helper(name, registry));
+        helped.or_else(|| {
+            let mut entries = keys.iter().filter_map(|key| self.auths.get(key));
+            entries.find_map(decode)
+        })
+    }
+
     /// The helper that keeps the credentials of a registry: its own, else the one for all. An empty name switches it off.
     fn helper(&self, keys: &[String]) -> Option<&str> {
         keys.iter()
@@ -101,20 +115,7 @@ impl DockerCredentials {
                 return None;
             }
         };
-        let keys = keys(registry);
-        if let Some(name) = configuration.helper(&keys)
-            && let Some(found) = Self::from_helper(name, registry)
-        {
-            return Some(found);
-        }
-        for key in keys {
-            if let Some(entry) = configuration.auths.get(&key)
-                && let Some(found) = decode(entry)
-            {
-                return Some(found);
-            }
-        }
-        None
+        configuration.find(registry)
     }
 
     /// What a credential helper knows of a registry, whatever the file says. One that fails is said and passed over.

@@ -13,18 +13,22 @@ use std::sync::Arc;
 use shipway_access::Access;
 use shipway_container::{Egress, Images, Leftovers, Runtime, RuntimeOptions};
 use shipway_engine::certificates::CertificateAuthority;
-use shipway_oci::{Reference, RegistryName};
+use shipway_oci::{Digest, Reference, RegistryName};
 use shipway_registry::authority::{Authority, PushObserver};
-use shipway_registry::client::{AllowAll, Client, ClientOptions, EgressPolicy, Mirror, RegistryCredentials};
+use shipway_registry::client::{
+    AllowAll, Client, ClientOptions, EgressPolicy, Mirror, PushProgress, RegistryCredentials,
+};
 use shipway_runner::JobMarks;
-use shipway_sandbox::IdMap;
+use shipway_sandbox::{IdMap, Isolation, Place};
 use shipway_store::{OpenError, Store};
 
 use crate::arguments::GlobalArguments;
-use crate::credentials::DockerCredentials;
+use crate::credentials::UserCredentials;
 use crate::failure::{Failure, FailureKind};
 use crate::screen;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Settings, TierChoice};
+
+const WHAT_THIS_PLACE_CAN_DO: &str = "`shipway doctor` says what this place can do";
 
 /// One installation, opened.
 #[derive(Clone)]
@@ -125,13 +129,35 @@ impl Installation {
         )
     }
 
-    /// The container runtime over this installation, fetching with the given client.
+    /// The container runtime over this installation for jobs, fetching with the given client.
     pub(crate) async fn runtime(&self, client: Client) -> Result<Runtime, Failure> {
+        let runtime = self.build_runtime(client).await?;
+        let failure = match (runtime.isolation(), IdMap::detect()) {
+            (Isolation::Namespaces, _) => return Ok(runtime),
+            (Isolation::OneId, Err(error)) => Failure::caused(
+                FailureKind::Place,
+                "running containers: this user has one id, and with it only `shipway build` works",
+                &error,
+            ),
+            (Isolation::OneId, Ok(_)) => Failure::new(
+                FailureKind::Place,
+                "running containers: tier B was asked for, and in it only `shipway build` works",
+            ),
+            (Isolation::Chroot | Isolation::Bare, _) => Failure::new(
+                FailureKind::Place,
+                "running containers: this place gives no namespaces, and without them only `shipway build` works",
+            ),
+        };
+        Err(failure.hint(WHAT_THIS_PLACE_CAN_DO))
+    }
+
+    /// The same for builds, which work in more places.
+    pub(crate) async fn build_runtime(&self, client: Client) -> Result<Runtime, Failure> {
         self.find_runtime(client, Leftovers::Sweep)
             .await
             .map_err(|error| {
                 Failure::caused(FailureKind::Place, "running containers", &*error)
-                    .hint("`shipway doctor` says what this place can do")
+                    .hint(WHAT_THIS_PLACE_CAN_DO)
             })
     }
 
@@ -141,8 +167,10 @@ impl Installation {
         client: Client,
         leftovers: Leftovers,
     ) -> Result<Runtime, Box<dyn Error + Send + Sync>> {
-        let id_map = IdMap::detect()?;
+        let wanted = self.settings.tier.map(|TierChoice(isolation)| isolation);
+        let Place { isolation, id_map } = Place::detect(wanted, &self.data.join("keeper/probe"))?;
         let mut options = RuntimeOptions::new(self.data.clone(), self.store.clone(), client, id_map);
+        options.isolation = isolation;
         options.limits = self.settings.limits.pod();
         options.leftovers = leftovers;
         Ok(Runtime::open(options).await?)
@@ -159,10 +187,31 @@ impl Installation {
         })
     }
 
+    /// Pushes an image of the store, and gives the digest that the registry has it under.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub(crate) async fn push(
+        &self,
+        manifest: &Digest,
+        reference: &Reference,
+        progress: &dyn PushProgress,
+    ) -> Result<Digest, Failure> {
+        let credentials = self.credentials(reference);
+        let pushed = self
+            .client
+            .push(&self.store, manifest, reference, Some(&credentials), progress)
+            .await;
+        pushed.map_err(|error| {
+            let doing = format!("pushing {}", reference.familiar());
+            Failure::caused(FailureKind::Work, &doing, &error)
+        })
+    }
+
     /// The credentials for a reference: the user's own; at this installation's registry else the owner's right, since whoever
     /// may open the store needs no password to write into it.
     pub(crate) fn credentials(&self, reference: &Reference) -> RegistryCredentials {
-        DockerCredentials::of_this_user()
+        UserCredentials::of_this_process()
             .find(&reference.registry)
             .unwrap_or_else(RegistryCredentials::of_the_owner)
     }
@@ -171,6 +220,7 @@ impl Installation {
 /// The settings, and the data directory that flags, environment, settings or the defaults name.
 pub(crate) fn data_directory(global: &GlobalArguments) -> Result<(Settings, PathBuf), Failure> {
     let mut settings = Settings::read(global.config.as_deref())?;
+    settings.tier = global.tier.or(settings.tier);
     let registry = &mut settings.registry;
     registry.insecure.extend(global.insecure_registry.iter().cloned());
     for flag in global.registry_mirror.iter().rev() {
@@ -205,7 +255,14 @@ fn client(
             at: mirror.at.clone(),
         })
     });
+    let usual = ClientOptions::default();
+    let environment = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    // As OpenSSL's programs take it: in place of the system's bundle. What GitLab gives a job comes on top.
+    let bundle = environment("SSL_CERT_FILE").map(PathBuf::from);
+    let mut system_roots = bundle.map_or(usual.system_roots, |bundle| vec![bundle]);
+    system_roots.extend(environment("CI_SERVER_TLS_CA_FILE").map(PathBuf::from));
     Client::new(ClientOptions {
+        system_roots,
         authorities: authorities.collect(),
         insecure: insecure.cloned().collect(),
         mirrors: mirrors.collect(),

@@ -1,13 +1,15 @@
 //! The two streams that people see. The only file that prints, so that colour, `NO_COLOR` and closed pipes are decided once,
 //! and so that nothing reaches a terminal but text and colours, whoever wrote it.
 
+pub(crate) mod echo;
 mod foreign;
+pub(crate) mod lines;
 pub(crate) mod live;
 pub(crate) mod log;
 
 use std::io::{IsTerminal, Write};
 
-pub(crate) use foreign::{Cleaner, Colours, clean, phrase};
+pub(crate) use foreign::{Colours, clean, phrase};
 
 /// What becomes of colours on a stream.
 fn colours_on(stream: &impl IsTerminal) -> Colours {
@@ -78,6 +80,11 @@ pub(crate) fn error_line(text: &str) {
     live::write(&format!("{}\n", clean(text, Colours::Kept)));
 }
 
+/// A JSON document as a line on standard error, for programs.
+pub(crate) fn error_document(text: &str) {
+    live::write(&format!("{}\n", escaped(text)));
+}
+
 /// Text that is whole, line ends included, on one of the two streams; on standard error above a live view.
 pub(crate) fn whole(text: &str, is_error: bool) {
     if is_error {
@@ -92,16 +99,6 @@ pub(crate) fn whole(text: &str, is_error: bool) {
 /// A question on standard error, the cursor left behind it.
 pub(crate) fn error_prompt(text: &str) {
     error_text(&clean(text, Colours::Kept));
-}
-
-/// The output of a program, which comes in pieces, on standard error.
-pub(crate) fn error_output(cleaner: &mut Cleaner, bytes: &[u8]) {
-    live::output(&cleaner.write(bytes));
-}
-
-/// A cleaner for the output of a program: its colours are shown where ours are.
-pub(crate) fn output_cleaner() -> Cleaner {
-    Cleaner::new(of_others())
 }
 
 /// What becomes of the colours in other programs' text on standard error: they are shown where ours are.

@@ -2,6 +2,7 @@
 //!
 //! An unknown key is an error with its line: a misspelt setting that is silently ignored is worse than none.
 
+mod cache;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -15,8 +16,9 @@ use serde::{Deserialize, Deserializer};
 use shipway_container::{ByteSize, DiskReserve, EgressException, PodLimits};
 use shipway_oci::{RegistryName, with_causes};
 use shipway_registry::client::MirrorAddress;
-use shipway_sandbox::ProcessLimit;
+use shipway_sandbox::{Isolation, ProcessLimit};
 
+pub(crate) use cache::CacheSettings;
 pub(crate) use serve::ServeLimits;
 
 use crate::failure::{Failure, FailureKind};
@@ -27,9 +29,12 @@ use crate::failure::{Failure, FailureKind};
 pub(crate) struct Settings {
     /// Where everything is kept.
     pub(crate) data: Option<PathBuf>,
+    /// By which means steps are kept apart, in place of the strongest that this place gives.
+    pub(crate) tier: Option<TierChoice>,
     pub(crate) registry: RegistrySettings,
     pub(crate) egress: EgressSettings,
     pub(crate) limits: LimitSettings,
+    pub(crate) cache: CacheSettings,
 }
 
 /// `[limits]`: what a pod (a job with its services and engine, or a build) may use.
@@ -95,6 +100,36 @@ pub(crate) struct EgressSettings {
     /// What jobs may reach although it is denied by default: `ADDRESS`, `ADDRESS:PORT` or `ADDRESS/PREFIX`.
     #[serde(deserialize_with = "exceptions")]
     pub(crate) allow: Vec<EgressException>,
+}
+
+/// A tier that somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct TierChoice(pub(crate) Isolation);
+
+impl FromStr for TierChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "A" | "a" => Ok(Self(Isolation::Namespaces)),
+            "B" | "b" => Ok(Self(Isolation::OneId)),
+            "C" | "c" => Ok(Self(Isolation::Chroot)),
+            "D" | "d" => Ok(Self(Isolation::Bare)),
+            other => Err(format!(
+                "there is no tier `{other}` to choose: write `A` (namespaces), `B` (namespaces with one id), `C` (chroot and Landlock) or `D` \
+                 (neither: no RUN)"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for TierChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// A mirror as a flag names it: `[REGISTRY=]MIRROR`, of Docker Hub where no registry is named.

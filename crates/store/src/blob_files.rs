@@ -20,6 +20,9 @@ use crate::{Result, StoreError};
 /// A file without a lock and older than this was left behind. Younger ones may be between their making and their lock.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
+/// How the names of holds end.
+const HOLD: &str = "hold";
+
 pub(crate) struct BlobFiles {
     blobs: PathBuf,
     incoming: PathBuf,
@@ -92,6 +95,37 @@ impl BlobFiles {
         let file = create(&path)?;
         try_lock(&file, &path)?;
         Ok(IncomingFile { file, path })
+    }
+
+    /// A new file that is locked when it gets its name: among those of holds, one without a lock is of a dead process.
+    pub(crate) fn hold(&self) -> Result<IncomingFile> {
+        let mut hold = self.incoming()?;
+        let path = hold.path.with_extension(HOLD);
+        fs::rename(&hold.path, &path).map_err(StoreError::file("name", &path))?;
+        hold.path = path;
+        Ok(hold)
+    }
+
+    /// When the oldest hold was taken that somebody still has.
+    pub(crate) fn oldest_hold(&self) -> Result<Option<SystemTime>> {
+        let mut oldest = None;
+        for path in list(&self.incoming)? {
+            if path.extension().is_none_or(|extension| extension != HOLD) {
+                continue;
+            }
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(StoreError::file("open", &path)(error)),
+            };
+            if try_lock(&file, &path)? {
+                continue;
+            }
+            let taken = file.metadata().and_then(|metadata| metadata.modified());
+            let taken = taken.map_err(StoreError::file("look at", &path))?;
+            oldest = Some(oldest.map_or(taken, |oldest: SystemTime| oldest.min(taken)));
+        }
+        Ok(oldest)
     }
 
     /// A new directory that nobody else knows.

@@ -5,7 +5,7 @@ use shipway_oci::Digest;
 use std::time::Duration;
 
 use crate::blob::LEASE_STEP;
-use crate::database::{change, milliseconds, now, row};
+use crate::database::{change, milliseconds, now, row, size};
 use crate::space::{SCOPE, Scope, Space};
 use crate::{Result, Store, StoreError};
 
@@ -72,12 +72,20 @@ impl Store {
         })
     }
 
-    /// Drops records that nobody asked for in this time; gives how many. Their blobs go at the next collection.
-    pub fn prune_cache(&self, idle: Duration) -> Result<usize> {
-        let sql = "DELETE FROM cache_records WHERE touched < ?1";
-        Ok(self
-            .database()
-            .write(|db| change(db, sql, [now() - milliseconds(idle)]))?)
+    /// Drops records that nobody asked for in this time, unless this is only a question; gives how many. Their blobs go at the next
+    /// collection.
+    pub fn prune_cache(&self, idle: Duration, only_ask: bool) -> Result<u64> {
+        let cutoff = now().saturating_sub(milliseconds(idle));
+        if only_ask {
+            let sql = "SELECT count(*) FROM cache_records WHERE touched <= ?1";
+            let count = self
+                .database()
+                .read(|db| db.prepare_cached(sql)?.query_row([cutoff], |row| size(row, 0)));
+            return Ok(count?);
+        }
+        let sql = "DELETE FROM cache_records WHERE touched <= ?1";
+        let dropped = self.database().write(|db| change(db, sql, [cutoff]))?;
+        Ok(dropped as u64)
     }
 }
 

@@ -16,12 +16,14 @@
 //!
 //! A collection holds the writer's lock for a few dozen rows at a time. Two collections may run at once.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use shipway_oci::Digest;
 
+use crate::blob::LEASE_STEP;
 use crate::database::{change, exists, milliseconds, now, parsed, row, rows, size};
+use crate::space::SCOPE;
 use crate::{Result, Store};
 
 /// Rows per transaction: long enough to be worth a sync, short enough that nobody notices the wait.
@@ -30,7 +32,7 @@ const BATCH: usize = 64;
 /// What to collect.
 #[derive(Debug, Clone)]
 pub struct CollectOptions {
-    /// How long a blob is left alone after it was uploaded or asked for.
+    /// How long a blob is left alone after it was uploaded or asked for; what was used under a [`crate::Hold`] stays in any case.
     ///
     /// Whoever pushes has this long (less a minute) between the first blob and the manifest. With zero, blobs of pushes under way may
     /// be taken: their manifest is then refused, nothing that was accepted suffers.
@@ -77,7 +79,7 @@ const NEEDED_BY_NOTHING: &str = "b.doomed IS NULL AND b.touched < ?1
 impl Store {
     /// Takes away blobs that nothing needs, and what else is left over.
     pub fn collect(&self, options: &CollectOptions) -> Result<CollectReport> {
-        let cutoff = now().saturating_sub(milliseconds(options.grace));
+        let cutoff = self.cutoff(options.grace)?;
         if options.dry_run {
             return self.count_collectable(cutoff);
         }
@@ -90,6 +92,29 @@ impl Store {
         self.files().sweep_incoming()?;
         self.sweep_unknown_files()?;
         Ok(report)
+    }
+
+    /// What was used since then stays: the grace, and work that began before it and is not done.
+    fn cutoff(&self, grace: Duration) -> Result<i64> {
+        let cutoff = now().saturating_sub(milliseconds(grace));
+        let Some(oldest) = self.files().oldest_hold()? else {
+            return Ok(cutoff);
+        };
+        let oldest = oldest.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(cutoff.min(milliseconds(oldest).saturating_sub(LEASE_STEP)))
+    }
+
+    /// What a collection would take if the build cache and all images that jobs' pulls brought were forgotten before.
+    pub fn collectable_without_caches(&self, grace: Duration) -> Result<CollectReport> {
+        let sql = "SELECT count(*), coalesce(sum(b.size), 0) FROM blobs b WHERE b.doomed IS NULL AND b.touched < ?1
+            AND NOT EXISTS (SELECT 1 FROM manifest_references r JOIN held_manifests h ON h.manifest = r.manifest
+                JOIN spaces s ON s.id = h.space WHERE r.digest = b.digest AND r.kind = 0
+                AND NOT (s.kind = ?2 AND s.name >= 'pulled/' AND s.name < 'pulled0'))
+            AND NOT EXISTS (SELECT 1 FROM linked_blobs l WHERE l.blob = b.id AND l.touched >= ?1)";
+        let cutoff = self.cutoff(grace)?;
+        Ok(self
+            .database()
+            .read(|db| db.prepare_cached(sql)?.query_row((cutoff, SCOPE), report))?)
     }
 
     /// A crash between the naming of a blob's file and its row leaves a file that no row knows.
@@ -124,14 +149,9 @@ impl Store {
 
     fn count_collectable(&self, cutoff: i64) -> Result<CollectReport> {
         let sql = format!("SELECT count(*), coalesce(sum(b.size), 0) FROM blobs b WHERE {NEEDED_BY_NOTHING}");
-        Ok(self.database().read(|db| {
-            db.prepare_cached(&sql)?.query_row([cutoff], |row| {
-                Ok(CollectReport {
-                    blobs: size(row, 0)?,
-                    bytes: size(row, 1)?,
-                })
-            })
-        })?)
+        Ok(self
+            .database()
+            .read(|db| db.prepare_cached(&sql)?.query_row([cutoff], report))?)
     }
 
     /// A repository keeps reading what its manifests name; other links end with their lease.
@@ -221,4 +241,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn report(row: &Row<'_>) -> rusqlite::Result<CollectReport> {
+    Ok(CollectReport {
+        blobs: size(row, 0)?,
+        bytes: size(row, 1)?,
+    })
 }

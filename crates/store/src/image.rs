@@ -116,6 +116,19 @@ impl Store {
         Ok(pulled.collect())
     }
 
+    /// Takes away the images that jobs' pulls brought, unless this is only a question; gives how many names they had.
+    pub fn forget_pulled(&self, only_ask: bool) -> Result<u64> {
+        let mut names = 0;
+        for scope in self.pulled_scopes()? {
+            let images = self.images(&scope)?;
+            names += images.iter().filter(|image| image.reference.is_some()).count() as u64;
+            if !only_ask {
+                self.forget_scope(&scope)?;
+            }
+        }
+        Ok(names)
+    }
+
     /// Takes a name away, and the image too if it has no other name in the scope.
     pub fn forget_image(&self, scope: &Scope, reference: &Reference) -> Result<bool> {
         self.database().write(|db| {

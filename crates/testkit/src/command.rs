@@ -9,7 +9,15 @@ use anyhow::{Context as _, ensure};
 /// # Errors
 /// When the command cannot be started or does not succeed.
 pub fn succeed(command: &mut Command) -> anyhow::Result<Output> {
-    let output = finish(command)?;
+    succeed_fed(command, Stdio::null())
+}
+
+/// Runs a command with `input` as its standard input to its end and insists on success.
+///
+/// # Errors
+/// When the command cannot be started or does not succeed.
+pub fn succeed_fed(command: &mut Command, input: impl Into<Stdio>) -> anyhow::Result<Output> {
+    let output = finish_fed(command, input)?;
     ensure!(
         output.status.success(),
         "{command:?} ended with {}:\n{}",
@@ -24,8 +32,16 @@ pub fn succeed(command: &mut Command) -> anyhow::Result<Output> {
 /// # Errors
 /// When the command cannot be started.
 pub fn finish(command: &mut Command) -> anyhow::Result<Output> {
+    finish_fed(command, Stdio::null())
+}
+
+/// Runs a command to its end, whatever that is, with `input` as its standard input.
+///
+/// # Errors
+/// When the command cannot be started.
+pub fn finish_fed(command: &mut Command, input: impl Into<Stdio>) -> anyhow::Result<Output> {
     command
-        .stdin(Stdio::null())
+        .stdin(input)
         .output()
         .with_context(|| format!("starting {command:?}"))
 }

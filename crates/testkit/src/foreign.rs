@@ -13,6 +13,10 @@
     clippy::expect_used,
     reason = "what a test cannot do ends the test, with its reason"
 )]
+#![allow(
+    clippy::print_stdout,
+    reason = "a long run says what it tried, to whoever asks with --nocapture"
+)]
 
 use std::fmt;
 use std::path::Path;
@@ -247,10 +251,14 @@ impl Foreign {
                 TestRng::deterministic_rng(RngAlgorithm::ChaCha),
             )),
             Some(time) => {
-                let start = Instant::now();
+                let (start, mut rounds) = (Instant::now(), 0);
                 while start.elapsed() < time {
                     run(&mut TestRunner::new(config()));
+                    rounds += 1;
                 }
+                let (name, seconds) = (std::thread::current(), start.elapsed().as_secs());
+                let name = name.name().unwrap_or("a target");
+                println!("{name}: {} inputs in {seconds} s, nothing found", rounds * CASES);
             }
         }
     }

@@ -62,9 +62,10 @@ pub fn assert_nothing_left(home: &Home) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::processes_naming;
+    use super::{processes_naming, wait_for};
     use std::fs::File;
     use std::process::Command;
+    use std::time::Duration;
 
     #[test]
     fn a_process_is_found_by_what_it_has_open() {
@@ -72,12 +73,13 @@ mod tests {
         let file = File::create(place.path().join("held")).unwrap();
         assert_eq!(processes_naming(place.path()), Vec::<String>::new());
         let mut holder = Command::new("sleep").arg("60").stdin(file).spawn().unwrap();
-        let found = processes_naming(place.path());
+        // What it has open is there before its command line is.
+        let found = wait_for(Duration::from_secs(10), || match processes_naming(place.path()) {
+            found if matches!(found.as_slice(), [one] if one.ends_with("sleep 60 ")) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
         holder.kill().unwrap();
         holder.wait().unwrap();
-        assert!(
-            matches!(found.as_slice(), [one] if one.ends_with("sleep 60 ")),
-            "{found:?}"
-        );
+        found.unwrap();
     }
 }

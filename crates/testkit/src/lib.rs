@@ -10,6 +10,7 @@ mod base_images;
 mod busybox;
 mod command;
 mod foreign;
+mod git_server;
 pub mod harness;
 mod home;
 mod leftovers;
@@ -22,8 +23,9 @@ pub use base_images::{
     BaseImages, SUITES, Suite, buildah_image, debian_image, on_path, shared_images, shared_inputs, suites,
 };
 pub use busybox::{Tar, busybox_root};
-pub use command::{finish, succeed, text};
+pub use command::{finish, finish_fed, succeed, succeed_fed, text};
 pub use foreign::Foreign;
+pub use git_server::{GitServer, GitServerOptions, git, git_object};
 pub use home::Home;
 pub use leftovers::{assert_nothing_left, processes_naming};
 pub use peer::{Peer, workspace};

@@ -1,45 +1,35 @@
-//! A context that came as a tar: contents in one unnamed file, everything else in an index.
+//! A context that came as a tar, and contexts whose contents lie in an unnamed file.
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Chain, Cursor, Read};
+use std::io::{BufReader, Chain, Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use shipway_store::{Meter, MeteredFile};
 
+use super::left_out::LeftOut;
+use super::spool::Spooler;
 use super::tree::{Entry, EntryKind, Tree};
 use super::{ContextError, limits};
 use crate::headers::BoundedHeaders;
 
-/// Entries that are left out and named.
-const MOST_NAMED: usize = 20;
-
-/// A tar that was read to its end.
+/// Files that came as a stream, read to its end.
 #[derive(Debug)]
-pub struct SpooledTar {
-    /// Modes as the tar has them; a view normalises its own copy.
+pub struct Spooled {
+    /// Modes as they came; a view normalises its own copy.
     pub(super) tree: Tree,
-    contents: MeteredFile,
+    pub(super) contents: MeteredFile,
     pub(super) skipped: Vec<String>,
 }
 
-impl SpooledTar {
+impl Spooled {
     /// Reads a whole tar. Contents go to an unnamed file in `spool`, which counts for `written` while it is there.
     pub fn read(stream: impl Read, spool: &Path, written: &Meter) -> Result<Self, ContextError> {
-        let spooling = |source| ContextError::Spool {
-            path: spool.to_owned(),
-            source,
-        };
-        let contents = tempfile::tempfile_in(spool).map_err(spooling)?;
-        let contents = MeteredFile::new(contents, written);
         let mut index = Indexing {
-            tree: Tree::default(),
-            skipped: Vec::new(),
-            writer: BufWriter::with_capacity(1 << 17, contents),
-            spool,
-            offset: 0,
+            files: Spooler::new(spool, written)?,
+            skipped: LeftOut::default(),
         };
         let plain = decompressed(stream, "build context")?;
         let ended = Rc::new(Cell::new(false));
@@ -62,20 +52,7 @@ impl SpooledTar {
         // What follows the end mark is padding; a client that still writes must not get a broken pipe.
         std::io::copy(&mut archive.into_inner(), &mut std::io::sink())
             .map_err(|source| ContextError::Tar { source })?;
-        let Indexing {
-            tree,
-            skipped,
-            writer,
-            ..
-        } = index;
-        let contents = writer
-            .into_inner()
-            .map_err(|error| spooling(error.into_error()))?;
-        Ok(Self {
-            tree,
-            contents,
-            skipped,
-        })
+        index.files.finish(index.skipped.sentences())
     }
 
     pub(super) fn contents(&self) -> &File {
@@ -114,15 +91,12 @@ impl SpooledTar {
     }
 }
 
-struct Indexing<'a> {
-    tree: Tree,
-    skipped: Vec<String>,
-    writer: BufWriter<MeteredFile>,
-    spool: &'a Path,
-    offset: u64,
+struct Indexing {
+    files: Spooler,
+    skipped: LeftOut,
 }
 
-impl Indexing<'_> {
+impl Indexing {
     fn entry(
         &mut self,
         entry: &mut tar::Entry<'_, impl Read>,
@@ -142,19 +116,14 @@ impl Indexing<'_> {
         let kind = match entry.header().entry_type() {
             tar::EntryType::Directory => EntryKind::Directory,
             tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
-                let size = std::io::copy(entry, &mut self.writer).map_err(|source| ContextError::Spool {
-                    path: self.spool.to_owned(),
-                    source,
-                })?;
-                if ended.get() || size != entry.size() {
+                let kept = self.files.keep(entry)?;
+                if ended.get() || kept.size != entry.size() {
                     let source = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
                     return Err(ContextError::Tar { source });
                 }
-                let offset = self.offset;
-                self.offset += size;
                 EntryKind::File {
-                    size,
-                    offset: Some(offset),
+                    size: kept.size,
+                    offset: Some(kept.offset),
                 }
             }
             tar::EntryType::Symlink => EntryKind::Link {
@@ -163,7 +132,7 @@ impl Indexing<'_> {
             tar::EntryType::Link => {
                 let target = relative(&link_name(entry, &path)?)?;
                 match target
-                    .and_then(|target| self.tree.get(&target))
+                    .and_then(|target| self.files.tree.get(&target))
                     .map(|entry| &entry.kind)
                 {
                     Some(kind @ EntryKind::File { .. }) => kind.clone(),
@@ -175,7 +144,7 @@ impl Indexing<'_> {
             }
             tar::EntryType::XGlobalHeader => return Ok(()),
             _ => {
-                self.skip(&path);
+                self.skipped.add(&path);
                 return Ok(());
             }
         };
@@ -184,48 +153,7 @@ impl Indexing<'_> {
         } else {
             mode & 0o7777
         };
-        self.place(path, Entry { kind, mode })
-    }
-
-    /// The first ones are told by name.
-    fn skip(&mut self, path: &Path) {
-        match self.skipped.len() {
-            0..MOST_NAMED => self.skipped.push(format!(
-                "{} is no regular file and is left out of the context",
-                path.display()
-            )),
-            MOST_NAMED => self.skipped.push("so are others".to_owned()),
-            _ => {}
-        }
-    }
-
-    fn place(&mut self, path: PathBuf, entry: Entry) -> Result<(), ContextError> {
-        for folder in path
-            .ancestors()
-            .skip(1)
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            match self.tree.get(folder).map(|entry| &entry.kind) {
-                Some(EntryKind::Directory) => break,
-                Some(_) => {
-                    return Err(ContextError::Hostile {
-                        path,
-                        reason: "it lies below something that is no folder",
-                    });
-                }
-                None => {
-                    let implied = Entry {
-                        kind: EntryKind::Directory,
-                        mode: 0o755,
-                    };
-                    self.tree.insert(folder.to_owned(), implied)?;
-                }
-            }
-        }
-        if entry.kind != EntryKind::Directory {
-            self.tree.remove_below(&path);
-        }
-        self.tree.insert(path, entry)
+        self.files.place(path, Entry { kind, mode })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A context that is a directory: walking it and opening its files without following links.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -8,22 +9,19 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open, openat};
 use shipway_sandbox::rooted;
 
+use super::left_out::LeftOut;
+use super::memory::Identity;
 use super::tree::{Entry, EntryKind, Tree};
 use super::{ContextError, Modes, limits};
 use crate::ignore::{IgnoreList, Verdict};
 
 /// Walks `root`; what is ignored is not entered unless an exception may bring something below it back.
-pub(super) fn walk(
-    root: &Path,
-    ignore: &IgnoreList,
-    modes: Modes,
-) -> Result<(Tree, Vec<String>), ContextError> {
+pub(super) fn walk(root: &Path, ignore: &IgnoreList, modes: Modes) -> Result<Walked, ContextError> {
     let mut walk = Walk {
         root,
         ignore,
         modes,
-        tree: Tree::default(),
-        skipped: Vec::new(),
+        found: Walked::default(),
     };
     let metadata = std::fs::metadata(root).map_err(|source| ContextError::Open {
         path: root.to_owned(),
@@ -37,15 +35,24 @@ pub(super) fn walk(
         });
     }
     walk.folder(Path::new(""), &ignore.root(), 0)?;
-    Ok((walk.tree, walk.skipped))
+    Ok(walk.found)
+}
+
+/// What a walk found.
+#[derive(Default)]
+pub(super) struct Walked {
+    pub(super) tree: Tree,
+    /// What was left out because no image can hold it.
+    pub(super) skipped: LeftOut,
+    /// What the regular files were known by.
+    pub(super) files: HashMap<PathBuf, Identity>,
 }
 
 struct Walk<'a> {
     root: &'a Path,
     ignore: &'a IgnoreList,
     modes: Modes,
-    tree: Tree,
-    skipped: Vec<String>,
+    found: Walked,
 }
 
 impl Walk<'_> {
@@ -84,7 +91,7 @@ impl Walk<'_> {
     /// Adds a folder and, when an exception brought it back, the ignored ones above it.
     fn add_folder(&mut self, path: &Path) -> Result<(), ContextError> {
         for folder in path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
-            if self.tree.get(folder).is_some() {
+            if self.found.tree.get(folder).is_some() {
                 break;
             }
             let metadata =
@@ -93,7 +100,7 @@ impl Walk<'_> {
                     source,
                 })?;
             let mode = self.modes.of_folder(metadata.mode());
-            self.tree.insert(
+            self.found.tree.insert(
                 folder.to_owned(),
                 Entry {
                     kind: EntryKind::Directory,
@@ -115,10 +122,7 @@ impl Walk<'_> {
             source,
         };
         if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
-            self.skipped.push(format!(
-                "{} is no regular file and is left out of the context",
-                path.display()
-            ));
+            self.found.skipped.add(&path);
             return Ok(());
         }
         let made = if kind.is_symlink() {
@@ -130,6 +134,7 @@ impl Walk<'_> {
         } else {
             let metadata = entry.metadata().map_err(failed)?;
             let mode = self.modes.of_file(metadata.mode());
+            self.found.files.insert(path.clone(), Identity::of(&metadata));
             Entry {
                 kind: EntryKind::File {
                     size: metadata.len(),
@@ -141,7 +146,7 @@ impl Walk<'_> {
         if let Some(folder) = path.parent() {
             self.add_folder(folder)?;
         }
-        self.tree.insert(path, made)
+        self.found.tree.insert(path, made)
     }
 }
 

@@ -1,14 +1,18 @@
-//! The files a build may see: a directory, or a tar that a client sent.
+//! The files a build may see: a directory, a tar that a client sent, a repository.
 //!
-//! A [`Context`] is opened once; a [`View`] is what of it exists for one build, after `.dockerignore`. A tar is never
-//! extracted: file contents go to one unnamed temporary file, the rest is an index in memory, so there is no path of
+//! A [`Context`] is opened once; a [`View`] is what of it exists for one build, after `.dockerignore`. A tar or a repository is
+//! never extracted: file contents go to one unnamed temporary file, the rest is an index in memory, so there is no path of
 //! a client's choosing to write to. A directory is read through descriptors that never follow a link, so a link that
 //! is swapped in while the build runs leads nowhere. Contents are named by BLAKE3; a file that changes between being
-//! named and being copied fails the build instead of poisoning the cache.
+//! named and being copied fails the build instead of poisoning the cache. What untouched files of a directory hashed to is remembered from
+//! build to build (`memory`).
 
 mod archive;
 mod directory;
 mod error;
+mod left_out;
+mod memory;
+mod spool;
 mod tree;
 mod view;
 
@@ -16,9 +20,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use archive::SpooledTar;
+pub use archive::Spooled;
 pub(crate) use archive::{Compression, decompressed};
 pub use error::ContextError;
+pub(crate) use spool::{Extent, Spooler};
 pub use tree::{Entry, EntryKind, Tree};
 pub use view::View;
 
@@ -59,8 +64,8 @@ pub enum Context {
     Empty,
     /// A directory of this machine.
     Directory(PathBuf),
-    /// A tar that was read to its end.
-    Tar(Arc<SpooledTar>),
+    /// A tar or a repository, read to its end.
+    Spooled(Arc<Spooled>),
 }
 
 impl Context {
@@ -72,7 +77,7 @@ impl Context {
     /// The files of a tar, plain or compressed with gzip, zstd or xz. Blocks until the stream has ended; contents go to
     /// an unnamed file in `spool`, which counts for `written` as long as the context is there.
     pub fn tar(stream: impl Read, spool: &Path, written: &Meter) -> Result<Self, ContextError> {
-        SpooledTar::read(stream, spool, written).map(|tar| Self::Tar(Arc::new(tar)))
+        Spooled::read(stream, spool, written).map(|files| Self::Spooled(Arc::new(files)))
     }
 
     /// One file before anything is ignored: the Dockerfile, the ignore file. `None` when there is none.
@@ -80,7 +85,7 @@ impl Context {
         match self {
             Self::Empty => Ok(None),
             Self::Directory(root) => directory::read_file(root, path, most),
-            Self::Tar(tar) => tar.read_file(path, most),
+            Self::Spooled(files) => files.read_file(path, most),
         }
     }
 
@@ -89,7 +94,7 @@ impl Context {
         match self {
             Self::Empty => Ok(View::empty()),
             Self::Directory(root) => View::of_directory(root, ignore, modes),
-            Self::Tar(tar) => Ok(View::of_tar(Arc::clone(tar), ignore, modes)),
+            Self::Spooled(files) => Ok(View::of_spool(Arc::clone(files), ignore, modes)),
         }
     }
 }

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
-use super::archive::{SpoolReader, SpooledTar};
+use super::archive::{SpoolReader, Spooled};
+use super::memory::{Identity, Memory};
 use super::tree::{Entry, EntryKind, Tree};
 use super::{ContextError, Modes, directory};
 use crate::ignore::IgnoreList;
@@ -19,13 +22,21 @@ pub struct View {
     skipped: Vec<String>,
     /// Hashes of contents, each made once: several COPY lines may name one file.
     hashes: Mutex<HashMap<PathBuf, [u8; 32]>>,
+    /// When the directory was looked at, and what its files were known by then.
+    looked_at: SystemTime,
+    files: HashMap<PathBuf, Identity>,
+    memory: Option<Memory>,
+    /// Whether a file was read that the memory does not know.
+    has_news: AtomicBool,
+    /// Whether a file was not what it hashed to.
+    has_changed: AtomicBool,
 }
 
 #[derive(Debug)]
 enum Source {
     Nothing,
     Directory(PathBuf),
-    Spool(Arc<SpooledTar>),
+    Spool(Arc<Spooled>),
 }
 
 impl View {
@@ -34,12 +45,55 @@ impl View {
     }
 
     pub(super) fn of_directory(root: &Path, ignore: &IgnoreList, modes: Modes) -> Result<Self, ContextError> {
-        let (tree, skipped) = directory::walk(root, ignore, modes)?;
-        Ok(Self::new(tree, Source::Directory(root.to_owned()), skipped))
+        let looked_at = SystemTime::now();
+        let walked = directory::walk(root, ignore, modes)?;
+        let skipped = walked.skipped.sentences();
+        Ok(Self {
+            looked_at,
+            files: walked.files,
+            ..Self::new(walked.tree, Source::Directory(root.to_owned()), skipped)
+        })
     }
 
-    pub(super) fn of_tar(tar: Arc<SpooledTar>, ignore: &IgnoreList, modes: Modes) -> Self {
-        let mut tree = tar.tree.clone();
+    /// The same, with what `directory` remembers of the contents of its files. Blocks.
+    #[must_use]
+    pub(crate) fn with_memory(mut self, directory: &Path) -> Self {
+        if let Source::Directory(root) = &self.source {
+            self.memory = Memory::load(directory, root);
+        }
+        self
+    }
+
+    /// The error of a file that is not what it hashed to. Should it be so because of what was remembered, that is forgotten.
+    pub(crate) fn changed(&self, path: &Path) -> ContextError {
+        self.has_changed.store(true, Ordering::Relaxed);
+        ContextError::Changed {
+            path: path.to_owned(),
+        }
+    }
+
+    /// Leaves what was read to those that look at the same directory later. Nothing depends on it. Blocks.
+    pub(crate) fn remember(&self) {
+        let Some(memory) = &self.memory else { return };
+        if self.has_changed.load(Ordering::Relaxed) {
+            memory.forget();
+            return;
+        }
+        if !self.has_news.load(Ordering::Relaxed) {
+            return;
+        }
+        let hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.files.iter().filter_map(|(path, identity)| {
+            let hash = hashes.get(path).copied().or_else(|| memory.find(identity))?;
+            Some((identity, hash))
+        });
+        if let Err(error) = memory.keep(self.looked_at, files) {
+            tracing::debug!(%error, "the contents of the context are not remembered");
+        }
+    }
+
+    pub(super) fn of_spool(files: Arc<Spooled>, ignore: &IgnoreList, modes: Modes) -> Self {
+        let mut tree = files.tree.clone();
         // A folder that is ignored stays while something below it is not.
         let kept: Vec<PathBuf> = if ignore.is_empty() {
             Vec::new()
@@ -47,7 +101,7 @@ impl View {
             let mut verdicts = HashMap::new();
             verdicts.insert(PathBuf::new(), ignore.root());
             let mut kept = Vec::new();
-            for (path, entry) in tar.tree.below(Path::new("")) {
+            for (path, entry) in files.tree.below(Path::new("")) {
                 let Some(verdict) = path
                     .parent()
                     .and_then(|parent| verdicts.get(parent))
@@ -73,8 +127,8 @@ impl View {
             }
             ignore.is_empty() || keep.contains(path)
         });
-        let skipped = tar.skipped.clone();
-        Self::new(tree, Source::Spool(tar), skipped)
+        let skipped = files.skipped.clone();
+        Self::new(tree, Source::Spool(files), skipped)
     }
 
     fn new(tree: Tree, source: Source, skipped: Vec<String>) -> Self {
@@ -83,6 +137,11 @@ impl View {
             source,
             skipped,
             hashes: Mutex::default(),
+            looked_at: SystemTime::UNIX_EPOCH,
+            files: HashMap::new(),
+            memory: None,
+            has_news: AtomicBool::new(false),
+            has_changed: AtomicBool::new(false),
         }
     }
 
@@ -108,9 +167,9 @@ impl View {
                         },
                     ..
                 }),
-                Source::Spool(tar),
+                Source::Spool(files),
             ) => Ok(Box::new(SpoolReader {
-                contents: tar.contents(),
+                contents: files.contents(),
                 offset: *offset,
                 left: *size,
             })),
@@ -142,6 +201,22 @@ impl View {
         if let Some(hash) = known {
             return Ok(hash);
         }
+        let hash = match self.remembered(path) {
+            Some(hash) => hash,
+            None => self.read_hash(path)?,
+        };
+        self.hashes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path.to_owned(), hash);
+        Ok(hash)
+    }
+
+    fn remembered(&self, path: &Path) -> Option<[u8; 32]> {
+        self.memory.as_ref()?.find(self.files.get(path)?)
+    }
+
+    fn read_hash(&self, path: &Path) -> Result<[u8; 32], ContextError> {
         let mut reader = self.open(path)?;
         let mut hasher = blake3::Hasher::new();
         hasher
@@ -150,12 +225,8 @@ impl View {
                 path: path.to_owned(),
                 source,
             })?;
-        let hash = *hasher.finalize().as_bytes();
-        self.hashes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(path.to_owned(), hash);
-        Ok(hash)
+        self.has_news.store(true, Ordering::Relaxed);
+        Ok(*hasher.finalize().as_bytes())
     }
 
     /// Hashes many files on all processors, so that the calls that follow find them done.

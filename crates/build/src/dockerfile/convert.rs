@@ -1,12 +1,12 @@
 //! Syntax to typed instruction: one function per family, every refusal with its place.
 
 use super::duration::parse_duration;
-use super::error::{DockerfileError, SourceText};
+use super::error::{DockerfileError, Location, SourceText};
 use super::flags::Flags;
 use super::heredoc::Heredoc;
 use super::instruction::{
     AddOptions, ArgDeclaration, Assignment, CommandLine, Healthcheck, Instruction, RunCommand, Security,
-    Source, Step, StepNetwork, Transfer,
+    Separator, Source, Step, StepNetwork, Transfer,
 };
 use super::mount::MountText;
 use super::syntax::{Arguments, Keyword, Node};
@@ -20,8 +20,17 @@ pub(crate) fn step(source: &SourceText<'_>, node: &Node) -> Result<Step, Dockerf
     Ok(Step {
         instruction,
         text: node.text.clone(),
-        location: source.location(node.position),
+        written: node.written.clone(),
+        location: location(source, node),
     })
+}
+
+/// Where a node begins and ends.
+pub(crate) fn location(source: &SourceText<'_>, node: &Node) -> Location {
+    Location {
+        end_line: node.end_line,
+        ..source.location(node.position)
+    }
 }
 
 struct Converting<'a> {
@@ -43,11 +52,9 @@ impl Converting<'_> {
             Keyword::Add => {
                 let options = AddOptions {
                     checksum: flags.value("checksum")?,
+                    keep_git_dir: flags.switch("keep-git-dir")?,
                     unpack: flags.switch("unpack")?,
                 };
-                if flags.switch("keep-git-dir")?.is_some() {
-                    return Err(self.error("ADD --keep-git-dir: git sources are not supported yet"));
-                }
                 Instruction::Add(self.transfer(flags, false)?, options)
             }
             Keyword::Copy => Instruction::Copy(self.transfer(flags, true)?),
@@ -56,7 +63,11 @@ impl Converting<'_> {
             Keyword::Entrypoint => Instruction::Entrypoint(self.command_line()?),
             Keyword::Env => Instruction::Env(self.assignments()?),
             Keyword::Label => Instruction::Label(self.assignments()?),
-            Keyword::Expose => Instruction::Expose(self.words(1)?),
+            Keyword::Expose => {
+                let mut ports = self.words(1)?;
+                ports.sort();
+                Instruction::Expose(ports)
+            }
             Keyword::Volume => Instruction::Volume(self.volumes()?),
             Keyword::Healthcheck => Instruction::Healthcheck(self.healthcheck(flags)?),
             Keyword::Maintainer => Instruction::Maintainer(self.text()?),
@@ -89,8 +100,12 @@ impl Converting<'_> {
     }
 
     fn volumes(&self) -> Result<Vec<String>, DockerfileError> {
-        let volumes = self.words(1)?;
-        if volumes.iter().any(|volume| volume.trim().is_empty()) {
+        let volumes: Vec<String> = self
+            .words(1)?
+            .iter()
+            .map(|volume| volume.trim().to_owned())
+            .collect();
+        if volumes.iter().any(String::is_empty) {
             return Err(self.error("VOLUME specified can not be an empty string"));
         }
         Ok(volumes)
@@ -114,6 +129,11 @@ impl Converting<'_> {
             .map(|pair| Assignment {
                 name: pair.name.clone(),
                 value: pair.value.clone(),
+                separator: if pair.equals {
+                    Separator::Equals
+                } else {
+                    Separator::Space
+                },
             })
             .collect())
     }
@@ -137,9 +157,8 @@ impl Converting<'_> {
     fn command_line(&self) -> Result<CommandLine, DockerfileError> {
         match &self.node.arguments {
             Arguments::Json(words) => Ok(CommandLine::Exec(words.clone())),
-            Arguments::Text(text) if !text.is_empty() || self.node.keyword == Keyword::Cmd => {
-                Ok(CommandLine::Shell(text.clone()))
-            }
+            // Without a word it is the shell's empty command, as it is to BuildKit.
+            Arguments::Text(text) => Ok(CommandLine::Shell(text.clone())),
             _ => Err(self.error(format!("{} requires at least one argument", self.name()))),
         }
     }
@@ -203,31 +222,22 @@ impl Converting<'_> {
         } else {
             false
         };
-        // --link only says how layers may be reused; the image is the same without it.
-        flags.switch("link")?;
+        let link = flags.switch("link")?.unwrap_or(false);
         let mut words = self.words(2)?;
         let destination = words.pop().unwrap_or_default();
         if Heredoc::parse(&destination).is_some() && !self.node.heredocs.is_empty() {
             return Err(self.error(format!("{} needs a destination behind its heredocs", self.name())));
         }
         let mut heredocs = self.node.heredocs.iter();
-        let sources: Vec<Source> = words
+        let mut sources: Vec<Source> = words
             .into_iter()
             .map(|word| match Heredoc::parse(&word).and_then(|_| heredocs.next()) {
                 Some(heredoc) => Source::Inline(heredoc.clone()),
                 None => Source::Path(word),
             })
             .collect();
-        if sources.len() > 1
-            && !destination.ends_with('/')
-            && destination != "."
-            && !destination.contains('$')
-        {
-            return Err(self.error(format!(
-                "when using {} with more than one source, the destination must be a directory and end with a /",
-                self.name()
-            )));
-        }
+        // The order in which BuildKit copies: of several files for one name the last one stays.
+        sources.sort_by_key(|source| matches!(source, Source::Inline(_)));
         Ok(Transfer {
             from,
             sources,
@@ -236,6 +246,7 @@ impl Converting<'_> {
             chmod,
             exclude,
             parents,
+            link,
         })
     }
 
@@ -248,7 +259,9 @@ impl Converting<'_> {
                 return Ok(None);
             };
             match parse_duration(&text) {
-                Some(nanoseconds) if nanoseconds == 0 || nanoseconds >= 1_000_000 => Ok(Some(nanoseconds)),
+                // Zero is what it is without.
+                Some(0) => Ok(None),
+                Some(nanoseconds) if nanoseconds >= 1_000_000 => Ok(Some(nanoseconds)),
                 _ => Err(self.error(format!(
                     "--{name}={text} is not a duration of 1ms or more, such as 30s"
                 ))),
@@ -264,10 +277,15 @@ impl Converting<'_> {
         if let Some(text) = flags.value("retries")? {
             let retries = text.parse::<i32>().ok().filter(|&retries| retries >= 0);
             let retries = retries.ok_or_else(|| self.error(format!("--retries={text} is not a number")))?;
-            check.retries = Some(i64::from(retries));
+            check.retries = Some(i64::from(retries)).filter(|&retries| retries > 0);
         }
         check.test = match (kind.to_ascii_uppercase().as_str(), command.as_ref()) {
-            ("NONE", Arguments::Text(text)) if text.is_empty() => vec!["NONE".to_owned()],
+            ("NONE", Arguments::Text(text)) if text.is_empty() => {
+                return Ok(Healthcheck {
+                    test: vec!["NONE".to_owned()],
+                    ..Healthcheck::default()
+                });
+            }
             ("NONE", _) => return Err(self.error("HEALTHCHECK NONE takes no arguments")),
             ("CMD", Arguments::Json(words)) if !words.is_empty() => std::iter::once("CMD".to_owned())
                 .chain(words.iter().cloned())

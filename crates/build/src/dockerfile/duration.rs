@@ -5,6 +5,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
     if text == "0" {
         return Some(0);
     }
+    let text = text.strip_prefix('+').unwrap_or(text);
     let mut rest = text;
     let mut total: i128 = 0;
     while !rest.is_empty() {
@@ -52,7 +53,17 @@ mod tests {
         assert_eq!(parse_duration("1.5h"), Some(5_400_000_000_000));
         assert_eq!(parse_duration("500ms"), Some(500_000_000));
         assert_eq!(parse_duration("0"), Some(0));
-        for bad in ["", "5", "s", "1x", "1.2.3s", "99999999999999s", "9999999999h"] {
+        assert_eq!(parse_duration("+.5s"), Some(500_000_000));
+        for bad in [
+            "",
+            "+",
+            "5",
+            "s",
+            "1x",
+            "1.2.3s",
+            "99999999999999s",
+            "9999999999h",
+        ] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }

@@ -11,6 +11,8 @@ pub struct Location {
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
+    /// The last line of the instruction, its heredocs included.
+    pub end_line: u32,
     /// The physical line.
     pub source_line: String,
 }
@@ -78,6 +80,7 @@ impl SourceText<'_> {
         Location {
             line: at.line,
             column: at.column,
+            end_line: at.line,
             source_line: shown.trim_end().to_owned(),
         }
     }

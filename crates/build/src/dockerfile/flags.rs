@@ -1,6 +1,7 @@
 //! Flags of an instruction: known names, one value each, the place of a wrong one.
 
 use super::error::{DockerfileError, Position, SourceText};
+use super::suggest::did_you_mean;
 use super::syntax::Node;
 
 /// The flags of one instruction, taken out one after the other; [`Flags::done`] refuses what is left.
@@ -74,7 +75,8 @@ impl<'a> Flags<'a> {
         let Some(index) = self.left.iter().position(|(found, _)| found == name) else {
             return Ok(None);
         };
-        match self.left.remove(index).1.as_deref() {
+        let value = self.left.remove(index).1;
+        match value.map(|value| value.to_ascii_lowercase()).as_deref() {
             None | Some("true" | "1") => Ok(Some(true)),
             Some("false" | "0") => Ok(Some(false)),
             Some(other) => Err(self.error(format!("--{name}={other} is neither true nor false"))),
@@ -90,6 +92,7 @@ impl<'a> Flags<'a> {
             [] => format!("{} takes no flags", self.keyword),
             names => format!("{} knows --{}", self.keyword, names.join(", --")),
         };
-        Err(self.error(format!("unknown flag --{name}: {known}")))
+        let hint = did_you_mean(name, self.known.iter().copied());
+        Err(self.error(format!("unknown flag --{name}{hint}: {known}")))
     }
 }

@@ -28,15 +28,16 @@ impl Heredoc {
             Some(rest) => (true, rest),
             None => (false, rest),
         };
-        if quoted.is_empty() || quoted.contains('<') {
+        let written = quoted.trim_start();
+        if written.contains('<') {
             return None;
         }
-        let name = unquote(quoted)?;
-        if name.is_empty() || name.contains(char::is_whitespace) || name.contains('\0') {
+        let (name, is_quoted) = unquote(written)?;
+        if name.is_empty() || name.contains('\0') {
             return None;
         }
         Some(Self {
-            expand: name == quoted,
+            expand: !is_quoted,
             name,
             content: String::new(),
             chomp,
@@ -71,23 +72,32 @@ impl Heredoc {
     }
 }
 
-fn unquote(word: &str) -> Option<String> {
+/// One word without its quotes, and whether it had any; `None` for several words or an open quote.
+fn unquote(word: &str) -> Option<(String, bool)> {
     let mut name = String::new();
+    let mut is_quoted = false;
     let mut chars = word.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\'' | '"' => loop {
-                let inner = chars.next()?;
-                if inner == c {
-                    break;
+            '\'' | '"' => {
+                is_quoted = true;
+                loop {
+                    match chars.next()? {
+                        end if end == c => break,
+                        '\\' if c == '"' => match chars.next()? {
+                            escaped @ ('"' | '$' | '\\') => name.push(escaped),
+                            other => name.extend(['\\', other]),
+                        },
+                        inner => name.push(inner),
+                    }
                 }
-                name.push(inner);
-            },
+            }
             '\\' => name.push(chars.next()?),
+            c if c.is_whitespace() => return None,
             other => name.push(other),
         }
     }
-    Some(name)
+    Some((name, is_quoted))
 }
 
 #[cfg(test)]
@@ -104,6 +114,43 @@ mod tests {
             names,
             [("A".to_owned(), true, false, 0), ("B".to_owned(), false, true, 3)]
         );
+    }
+
+    #[test]
+    fn names_may_be_quoted_and_stand_apart() {
+        let parsed = |word: &str| Heredoc::parse(word).map(|heredoc| (heredoc.name, heredoc.expand));
+        let is = |name: &str, expand: bool| Some((name.to_owned(), expand));
+        for (word, wanted) in [
+            ("<<EOF", is("EOF", true)),
+            ("<<-EOF", is("EOF", true)),
+            ("<< EOF", is("EOF", true)),
+            ("<<- EOF", is("EOF", true)),
+            ("<< -EOF", is("-EOF", true)),
+            ("<<EO\"F\"", is("EOF", false)),
+            (r"<<eo\'f", is("eo'f", true)),
+            (r"<<'e'o\'f", is("eo'f", false)),
+            ("<<'one two'", is("one two", false)),
+            ("<<$EOF", is("$EOF", true)),
+            (r#"<<"a\"b\c""#, is(r#"a"b\c"#, false)),
+            ("<<", None),
+            ("<<-", None),
+            ("<EOF", None),
+            ("<<<EOF", None),
+            ("<<EOF sh", None),
+            ("<<'EOF", None),
+            ("<<EOF\"", None),
+            ("<<''", None),
+        ] {
+            assert_eq!(parsed(word), wanted, "{word}");
+        }
+        let names = |line: &str| {
+            Heredoc::openers(line)
+                .into_iter()
+                .map(|heredoc| heredoc.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names("RUN <<  EOF  > foo << 'a b'"), ["EOF", "a b"]);
+        assert_eq!(names("RUN '<<EOF' \"<<EOF\" a<b"), [""; 0]);
     }
 
     #[test]

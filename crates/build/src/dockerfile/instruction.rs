@@ -11,8 +11,19 @@ pub struct Step {
     pub instruction: Instruction,
     /// The instruction as written, continuations joined.
     pub text: String,
+    /// Its letters and its comments.
+    pub written: Written,
     /// Where it begins.
     pub location: Location,
+}
+
+/// What the meaning of an instruction does not depend on, and what checks and people look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The keyword in its own letters: `FROM`, `from`, `From`.
+    pub keyword: String,
+    /// The comments since the instruction before, a line each, without their `#`. An empty comment drops those above it.
+    pub comments: Vec<String>,
 }
 
 /// One instruction inside a stage.
@@ -54,6 +65,24 @@ pub enum Instruction {
     Workdir(String),
 }
 
+impl Instruction {
+    /// Whether it makes files, as far as it says.
+    pub(crate) fn makes_files(&self) -> bool {
+        matches!(
+            self,
+            Self::Run(_) | Self::Copy(_) | Self::Add(..) | Self::Workdir(_)
+        )
+    }
+
+    /// Whether it takes files of the build context alone, or such as stand in the Dockerfile, as they are.
+    pub(crate) fn copies_context(&self) -> Option<&Transfer> {
+        match self {
+            Self::Copy(transfer) if transfer.from.is_none() => Some(transfer),
+            _ => None,
+        }
+    }
+}
+
 /// `ARG name` or `ARG name=default`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgDeclaration {
@@ -70,6 +99,17 @@ pub struct Assignment {
     pub name: String,
     /// The value with its quotes.
     pub value: String,
+    /// What stands between the two.
+    pub separator: Separator,
+}
+
+/// What parts a name from its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Separator {
+    /// `name=value`
+    Equals,
+    /// `name value`, the old form.
+    Space,
 }
 
 /// A command in one of its two forms.
@@ -98,6 +138,8 @@ pub struct Transfer {
     pub exclude: Vec<String>,
     /// `--parents`: keep the source's folders.
     pub parents: bool,
+    /// `--link`: the layer is the same whatever lies below it.
+    pub link: bool,
 }
 
 /// A source of COPY and ADD.
@@ -112,8 +154,10 @@ pub enum Source {
 /// What only ADD takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddOptions {
-    /// `--checksum=sha256:…`
+    /// `--checksum`: a digest of a fetched file, or the commit of a repository; unexpanded.
     pub checksum: Option<String>,
+    /// `--keep-git-dir`: whether `.git` of a repository comes along.
+    pub keep_git_dir: Option<bool>,
     /// `--unpack`: whether archives are extracted; by default local ones are and fetched ones are not.
     pub unpack: Option<bool>,
 }

@@ -3,6 +3,8 @@
 //! Each logical line remembers which physical place every piece of it came from, so that a later pass can point at
 //! a column in the file although the text was joined.
 
+use std::collections::BTreeSet;
+
 use super::error::{DockerfileError, Position, SourceText};
 use super::heredoc::Heredoc;
 use super::json::{JsonForm, json_form};
@@ -16,6 +18,11 @@ pub(crate) struct LogicalLine {
     /// (offset in `text`, place in the file), ascending.
     pub(crate) origins: Vec<(usize, Position)>,
     pub(crate) heredocs: Vec<Heredoc>,
+    pub(crate) comments: Vec<String>,
+    /// The last physical line, that of a heredoc's terminator included.
+    pub(crate) end_line: u32,
+    /// Where the joined text ends, if an empty line stands inside of it.
+    pub(crate) broken_at: Option<u32>,
 }
 
 impl LogicalLine {
@@ -41,7 +48,8 @@ impl LogicalLine {
 pub(crate) struct Directives {
     pub(crate) escape: char,
     pub(crate) syntax: Option<String>,
-    pub(crate) check: Option<String>,
+    /// The value of `check` up to its first space, and its line.
+    pub(crate) check: Option<(String, u32)>,
 }
 
 /// Reads all logical lines.
@@ -69,17 +77,28 @@ fn read_directives(source: &SourceText<'_>) -> Result<(Directives, usize), Docke
         syntax: None,
         check: None,
     };
-    let mut escape_seen = false;
+    let mut seen = BTreeSet::new();
+    let mut shebang = false;
+    // An escape may be indented, what clients look for may not.
+    let mut indented = false;
     for (index, line) in source.lines.iter().enumerate() {
+        if index == 0 && line.starts_with("#!") {
+            shebang = true;
+            continue;
+        }
         let at = Position {
             line: line_number(index),
             column: 1,
         };
-        let Some((name, value)) = directive(line) else {
+        let text = line.trim_start();
+        indented |= text.len() != line.len();
+        let Some((name, value)) = directive(text, "#") else {
             return Ok((directives, index));
         };
-        let seen = match name.as_str() {
-            "escape" => {
+        let first_word = || value.split(' ').next().unwrap_or(value).to_owned();
+        match name.as_str() {
+            // Behind a `#!` line only what clients look for is a directive.
+            "escape" if !shebang => {
                 directives.escape = match value {
                     "\\" => '\\',
                     "`" => '`',
@@ -87,21 +106,22 @@ fn read_directives(source: &SourceText<'_>) -> Result<(Directives, usize), Docke
                         return Err(source.error(at, format!("invalid escape `{value}`: it must be \\ or `")));
                     }
                 };
-                std::mem::replace(&mut escape_seen, true)
             }
-            "syntax" => directives.syntax.replace(value.to_owned()).is_some(),
-            "check" => directives.check.replace(value.to_owned()).is_some(),
+            "syntax" if !indented => directives.syntax = Some(first_word()),
+            "check" if !indented => directives.check = Some((first_word(), at.line)),
+            "escape" | "syntax" | "check" => {}
             _ => return Ok((directives, index)),
-        };
-        if seen {
+        }
+        if !seen.insert(name.clone()) {
             return Err(source.error(at, format!("only one {name} directive can be used")));
         }
     }
     Ok((directives, source.lines.len()))
 }
 
-fn directive(line: &str) -> Option<(String, &str)> {
-    let (name, value) = line.strip_prefix('#')?.split_once('=')?;
+/// `# name = value` behind a comment mark; the name in lower case.
+pub(crate) fn directive<'a>(line: &'a str, mark: &str) -> Option<(String, &'a str)> {
+    let (name, value) = line.strip_prefix(mark)?.split_once('=')?;
     let (name, value) = (name.trim(), value.trim());
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric());
@@ -131,15 +151,23 @@ impl Reader<'_> {
             text: String::new(),
             origins: Vec::new(),
             heredocs: Vec::new(),
+            comments: Vec::new(),
+            end_line: 0,
+            broken_at: None,
         };
         let mut open = false;
+        let mut has_empty_line = false;
         while let Some((number, physical)) = self.physical() {
             if is_comment(physical) {
+                if !open {
+                    remember_comment(&mut line.comments, physical);
+                }
                 continue;
             }
             let content = if open { physical } else { physical.trim_start() };
             if content.trim_start().is_empty() {
                 // An empty line inside a continued instruction is passed over, as Docker does with a warning.
+                has_empty_line |= open;
                 continue;
             }
             let column = u32::try_from(physical.chars().count() - content.chars().count()).unwrap_or(0) + 1;
@@ -159,7 +187,10 @@ impl Reader<'_> {
         if line.text.trim().is_empty() {
             return Ok(None);
         }
-        if opens_heredocs(&line.text) {
+        let end = line_number(self.next.saturating_sub(1));
+        line.end_line = end;
+        line.broken_at = has_empty_line.then_some(end);
+        if opens_heredocs(&line.text, escape) {
             self.read_heredocs(&mut line)?;
         }
         Ok(Some(line))
@@ -188,7 +219,17 @@ impl Reader<'_> {
             }
         }
         line.heredocs = heredocs;
+        line.end_line = line_number(self.next.saturating_sub(1));
         Ok(())
+    }
+}
+
+fn remember_comment(comments: &mut Vec<String>, line: &str) {
+    let comment = line.trim_start().trim_start_matches('#').trim();
+    if comment.is_empty() {
+        comments.clear();
+    } else if comments.len() < limits::COMMENTS {
+        comments.push(comment.to_owned());
     }
 }
 
@@ -203,7 +244,7 @@ fn without_continuation(line: &str, escape: char) -> Option<&str> {
 }
 
 /// RUN, COPY and ADD take heredocs, also behind ONBUILD; a JSON form does not.
-fn opens_heredocs(text: &str) -> bool {
+fn opens_heredocs(text: &str, escape: char) -> bool {
     if !text.contains("<<") {
         return false;
     }
@@ -216,7 +257,7 @@ fn opens_heredocs(text: &str) -> bool {
     if keyword == "onbuild" {
         (keyword, rest) = first_word(&rest);
     }
-    let (_, arguments) = leading_flags(&rest);
+    let (_, arguments) = leading_flags(&rest, escape);
     matches!(keyword.as_str(), "run" | "copy" | "add")
         && matches!(json_form(&rest[arguments..]), JsonForm::Text)
 }

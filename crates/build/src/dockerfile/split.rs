@@ -57,33 +57,32 @@ pub(crate) fn words(text: &str, escape: char) -> Vec<String> {
     found
 }
 
-/// Splits on white space outside quotes without copying; an unclosed quote runs to the end.
+/// Splits on white space outside quotes without copying; an unclosed quote runs to the end, and white space behind `<<`
+/// splits nothing.
 pub(crate) fn raw_words(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut start: Option<usize> = None;
     let mut quote: Option<char> = None;
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        if escaped {
-            escaped = false;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        if quote.is_none() && c.is_whitespace() {
+            found.extend(start.take().map(|from| &text[from..at]));
             continue;
         }
+        start.get_or_insert(at);
         match (quote, c) {
-            (Some('\''), '\'') | (Some('"'), '"') => quote = None,
-            (Some('\''), _) => {}
-            (_, '\\') => {
-                start.get_or_insert(at);
-                escaped = true;
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None | Some('"'), '\\') => {
+                chars.next();
             }
-            (None, c) if c.is_whitespace() => found.extend(start.take().map(|from| &text[from..at])),
-            (None, '\'' | '"') => {
-                start.get_or_insert(at);
-                quote = Some(c);
+            (None, '<') if chars.next_if(|(_, next)| *next == '<').is_some() => {
+                while chars
+                    .next_if(|(_, next)| matches!(next, ' ' | '\t' | '\r'))
+                    .is_some()
+                {}
             }
-            (None, _) => {
-                start.get_or_insert(at);
-            }
-            (Some(_), _) => {}
+            _ => {}
         }
     }
     found.extend(start.map(|from| &text[from..]));
@@ -98,7 +97,7 @@ pub(crate) struct RawFlag {
 }
 
 /// Takes the leading `--…` words off; gives them and the offset where the arguments begin.
-pub(crate) fn leading_flags(text: &str) -> (Vec<RawFlag>, usize) {
+pub(crate) fn leading_flags(text: &str, escape: char) -> (Vec<RawFlag>, usize) {
     let mut flags = Vec::new();
     let mut chars = text.char_indices().peekable();
     loop {
@@ -123,7 +122,7 @@ pub(crate) fn leading_flags(text: &str) -> (Vec<RawFlag>, usize) {
                     quote = Some(c);
                     quoted = true;
                 }
-                (_, '\\') => word.extend(chars.next().map(|(_, next)| next)),
+                (_, c) if c == escape => word.extend(chars.next().map(|(_, next)| next)),
                 (_, c) => word.push(c),
             }
         }

@@ -4,9 +4,11 @@
 
 use super::error::{DockerfileError, Position, SourceText};
 use super::heredoc::Heredoc;
+use super::instruction::Written;
 use super::json::{JsonForm, json_form};
 use super::lines::LogicalLine;
 use super::split::{RawFlag, leading_flags, words};
+use super::suggest::did_you_mean;
 
 /// An instruction as syntax.
 #[derive(Debug, Clone)]
@@ -17,7 +19,10 @@ pub(crate) struct Node {
     pub(crate) heredocs: Vec<Heredoc>,
     /// The logical line from the keyword on, trimmed.
     pub(crate) text: String,
+    pub(crate) written: Written,
     pub(crate) position: Position,
+    /// The last physical line, that of a heredoc's terminator included.
+    pub(crate) end_line: u32,
     pub(crate) arguments_at: Position,
 }
 
@@ -80,15 +85,6 @@ impl Keyword {
             .copied()
             .find(|keyword| keyword.name().eq_ignore_ascii_case(word))
     }
-
-    /// The keyword a misspelt word probably means.
-    fn nearest(word: &str) -> Option<Self> {
-        let word = word.to_ascii_uppercase();
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|keyword| edit_distance_at_most_one(keyword.name(), &word))
-    }
 }
 
 /// Reads one logical line.
@@ -123,11 +119,9 @@ impl Parsing<'_> {
         let word_end = text.find(char::is_whitespace).unwrap_or(text.len());
         let word = &text[..word_end];
         let keyword = Keyword::parse(word).ok_or_else(|| {
-            let hint = Keyword::nearest(word).map(|near| format!(" (did you mean {}?)", near.name()));
-            self.error(
-                start,
-                format!("unknown instruction: {word}{}", hint.unwrap_or_default()),
-            )
+            let names = Keyword::ALL.iter().map(|keyword| keyword.name());
+            let hint = did_you_mean(&word.to_ascii_uppercase(), names);
+            self.error(start, format!("unknown instruction: {word}{hint}"))
         })?;
         if nested && matches!(keyword, Keyword::OnBuild | Keyword::From | Keyword::Maintainer) {
             return Err(self.error(
@@ -135,7 +129,7 @@ impl Parsing<'_> {
                 format!("{} isn't allowed as an ONBUILD trigger", keyword.name()),
             ));
         }
-        let (mut flags, rest) = leading_flags(&text[word_end..]);
+        let (mut flags, rest) = leading_flags(&text[word_end..], self.escape);
         for flag in &mut flags {
             flag.offset += start + word_end;
         }
@@ -149,7 +143,12 @@ impl Parsing<'_> {
             arguments,
             heredocs: Vec::new(),
             text: text.to_owned(),
+            written: Written {
+                keyword: word.to_owned(),
+                comments: self.line.comments.clone(),
+            },
             position: self.line.position(start),
+            end_line: self.line.end_line,
             arguments_at: self.line.position(arguments_start),
         })
     }
@@ -233,22 +232,4 @@ impl Parsing<'_> {
             })
             .collect()
     }
-}
-
-fn edit_distance_at_most_one(wanted: &str, given: &str) -> bool {
-    let (wanted, given) = (wanted.as_bytes(), given.as_bytes());
-    let same_front = wanted.iter().zip(given).take_while(|(a, b)| a == b).count();
-    let (left, right) = (&wanted[same_front..], &given[same_front..]);
-    let swapped = left.len() == right.len()
-        && left.len() >= 2
-        && (left[0], left[1]) == (right[1], right[0])
-        && left[2..] == right[2..];
-    swapped
-        || match (left, right) {
-            ([], [] | [_]) | ([_], []) => true,
-            ([_, a @ ..], [_, b @ ..]) if a == b => true,
-            ([_, a @ ..], b) if a == b => true,
-            (a, [_, b @ ..]) => a == b,
-            _ => false,
-        }
 }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::error::SourceText;
-use super::file::read_nodes;
-use super::syntax::{Arguments, Node};
-use super::{Expander, parse};
+use super::lines;
+use super::syntax::{self, Arguments, Node};
+use super::{ExpandError, Expander, parse};
 
 fn vectors(folder: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -35,7 +35,14 @@ fn quote(text: &str) -> String {
             '\t' => quoted.push_str("\\t"),
             '\u{8}' => quoted.push_str("\\b"),
             '\u{c}' => quoted.push_str("\\f"),
-            c if (c as u32) < 0x20 => write!(quoted, "\\x{:02x}", c as u32).expect("a string"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{b}' => quoted.push_str("\\v"),
+            c if (c as u32) < 0x20 || c == '\u{7f}' => {
+                write!(quoted, "\\x{:02x}", c as u32).expect("a string");
+            }
+            c if c.is_control() || (c.is_whitespace() && c != ' ') || c == '\u{feff}' => {
+                write!(quoted, "\\u{:04x}", c as u32).expect("a string");
+            }
             c => quoted.push(c),
         }
     }
@@ -49,6 +56,7 @@ fn dump(node: &Node) -> String {
         write!(text, " [{}]", flags.join(" ")).expect("a string");
     }
     match &node.arguments {
+        Arguments::Text(argument) if argument.is_empty() => {}
         Arguments::Text(argument) => write!(text, " {}", quote(argument)).expect("a string"),
         Arguments::Json(words) | Arguments::Words(words) => {
             words
@@ -68,7 +76,17 @@ fn dump(node: &Node) -> String {
                 .expect("a string");
             }
         }
-        Arguments::Health { kind, .. } => write!(text, " {}", quote(kind)).expect("a string"),
+        Arguments::Health { kind, command } => {
+            let command = match command.as_ref() {
+                Arguments::Json(words) => words.clone(),
+                Arguments::Text(command) => vec![command.clone()],
+                other => panic!("{other:?}"),
+            };
+            let words = std::iter::once(kind)
+                .chain(&command)
+                .filter(|word| !word.is_empty());
+            words.for_each(|word| write!(text, " {}", quote(word)).expect("a string"));
+        }
         Arguments::Nested(inner) => write!(text, " {}", dump(&inner.0)).expect("a string"),
     }
     text + ")"
@@ -87,8 +105,15 @@ fn syntax_trees_match_dockers() {
             name: "Dockerfile",
             lines: text.split_inclusive('\n').collect(),
         };
-        let (_, nodes) = read_nodes(&source).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
-        let dumped: Vec<_> = nodes.iter().map(dump).collect();
+        let (directives, found) =
+            lines::read(&source).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+        let dumped = found
+            .iter()
+            .map(|line| match syntax::node(&source, line, directives.escape) {
+                Ok(node) => dump(&node),
+                Err(error) => panic!("{}: {error}", case.display()),
+            });
+        let dumped: Vec<_> = dumped.collect();
         assert_eq!(dumped.join("\n"), wanted.trim_end(), "{}", case.display());
         ran += 1;
     }
@@ -176,7 +201,19 @@ fn words_split_as_dockers() {
 
 #[test]
 fn patterns_and_replacements() {
-    let variables = |name: &str| (name == "v").then(|| "foobarbaz".to_owned());
+    let variables = |name: &str| {
+        let value = match name {
+            "v" => "foobarbaz",
+            "path" => "/usr/lib/x.tar.gz",
+            "odd" => "()[]{}^$.*?|\\x",
+            "stars" => "a**b*",
+            "lines" => "a b\nc d",
+            "slash" => "/",
+            "empty" => "",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
     let expander = Expander::new('\\', &variables);
     let table = [
         ("${v#foo}", "barbaz"),
@@ -189,11 +226,177 @@ fn patterns_and_replacements() {
         ("${v//ba?/X}", "fooXX"),
         ("${v//o/}", "fbarbaz"),
         ("${w#x}", ""),
+        ("${path##*/}", "x.tar.gz"),
+        ("${path%%.*}", "/usr/lib/x"),
+        ("${path#*$slash}", "usr/lib/x.tar.gz"),
+        ("${v#}${v##}${v%}${v%%}", "foobarbazfoobarbazfoobarbazfoobarbaz"),
+        ("${v#*}", "foobarbaz"),
+        ("${v##*}", ""),
+        (r"${odd#()[]{\}^$.\*\?|\\}", "x"),
+        (r"${stars%%\*\**}", "a"),
+        (r"${stars%\*}", "a**b"),
+        ("${stars#\"a*\"}", "**b*"),
+        ("${stars#'a\\*'}", "*b*"),
+        ("${lines#*}|${lines##*}|${lines%?*}", "a b\nc d|\nc d|a b\nc "),
+        (r"${path/\//:}", ":usr/lib/x.tar.gz"),
+        (r"${path//\//\/}", r"\/usr\/lib\/x.tar.gz"),
+        ("${path//$slash/$v}", "foobarbazusrfoobarbazlibfoobarbazx.tar.gz"),
+        ("${v/$empty/>}", ">foobarbaz"),
+        ("${empty//$empty/>}", ">"),
+        ("${empty/*/x}${w//*/x}", "xx"),
+        ("${v//*/x}", "x"),
+        ("${v//$empty/-}", "-f-o-o-b-a-r-b-a-z-"),
+        ("${w/a/b}${w:+${v}}", ""),
+        ("a<<  b < c", "a<<  b < c"),
     ];
     for (word, wanted) in table {
         assert_eq!(expander.word(word).as_deref(), Ok(wanted), "{word}");
     }
-    assert!(expander.word("${v/ba").is_err());
+    for wrong in [
+        "${v/ba",
+        "${v//ba}",
+        "${v//}",
+        r"${v#\a}",
+        r"${v%a\\\}",
+        r"${v/\x/y}",
+        "${v:#f}",
+        "${v:/a/b}",
+        "${v=a}",
+        "${v:=a}",
+        "${v^}",
+        "${v@Q}",
+        "${#v}",
+        "${v[0]}",
+    ] {
+        assert!(expander.word(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn patterns_are_escaped_with_a_backslash_whatever_the_file_s_escape_is() {
+    let variables = |name: &str| (name == "v").then(|| "a*b`c".to_owned());
+    let expander = Expander::new('`', &variables);
+    assert_eq!(expander.word("${v#a\\*}").as_deref(), Ok("b`c"));
+    assert_eq!(expander.word("${v%`c}").as_deref(), Ok("a*b"));
+    assert_eq!(expander.word("`$v \\$v").as_deref(), Ok("$v \\a*b`c"));
+}
+
+#[test]
+fn words_keep_what_heredocs_need() {
+    let none = |_: &str| None;
+    let words = |text: &str| Expander::new('\\', &none).words(text).expect(text);
+    assert_eq!(words("cat <<  EOF  > x"), ["cat", "<<  EOF", ">", "x"]);
+    assert_eq!(words("a < b <c"), ["a", "<", "b", "<c"]);
+}
+
+#[test]
+fn bodies_of_heredocs() {
+    let variables = |name: &str| (name == "v").then(|| "value".to_owned());
+    let body = |text: &str| Expander::for_heredocs(&variables).body(text).expect(text);
+    assert_eq!(body("\"$v\" '${v}'\n"), "\"value\" 'value'\n");
+    assert_eq!(body("\\\n\\\\\n\\$v \\n\n"), "\n\\\n$v n\n");
+    assert_eq!(body("${w:-\"x\"}"), "\"x\"");
+}
+
+#[test]
+fn directives() {
+    let parsed = |text: &str| parse(text.as_bytes(), "Dockerfile").expect(text);
+    let told = |text: &str| {
+        let file = parsed(text);
+        let check = file.check.map(|check| (check.text, check.location.line));
+        (file.escape, file.syntax, check)
+    };
+    let (syntax, check) = (Some("a/b:c".to_owned()), |line| {
+        Some(("skip=all".to_owned(), line))
+    });
+    assert_eq!(
+        told("#EScape=`\n# syntax = a/b:c // why\n#\tcheck\t= skip=all // why\nFROM a\n"),
+        ('`', syntax.clone(), check(3))
+    );
+    assert_eq!(told("\u{feff}# check=skip=all\nFROM a\n"), ('\\', None, check(1)));
+    assert_eq!(
+        told("#!/bin/sh\n# syntax=a/b:c\n# check=skip=all\nFROM a\n"),
+        ('\\', syntax, check(3))
+    );
+    for none in [
+        "# a comment\n# escape=`\nFROM a\n",
+        "\n# syntax=a\nFROM a\n",
+        "# other=x\n# check=skip=all\nFROM a\n",
+        "#!/bin/sh\n# escape=`\nFROM a\n",
+        "#!/bin/sh\n\n# check=skip=all\nFROM a\n",
+        "FROM a\n# syntax=a\n",
+        "# check\nFROM a\n",
+    ] {
+        assert_eq!(told(none), ('\\', None, None), "{none}");
+    }
+    for (wrong, message) in [
+        ("# escape=x\nFROM a\n", "invalid escape `x`"),
+        ("# escape=`\n# escape=`\nFROM a\n", "only one escape"),
+        ("# syntax=a\n# syntax=b\nFROM a\n", "only one syntax"),
+        ("//syntax=foo\n//a=b\n", "the frontend `foo`"),
+        ("#!/bin/x\n// syntax = foo // why\n", "the frontend `foo`"),
+        ("{\"syntax\": \"foo\", \"bar\": [1]}", "the frontend `foo`"),
+        ("{\"syntax\": \"foo\"", "unknown instruction"),
+        ("//check=skip=all\n", "unknown instruction"),
+    ] {
+        let error = parse(wrong.as_bytes(), "Dockerfile").expect_err(wrong);
+        assert!(error.message.contains(message), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn lines_and_comments_of_instructions() {
+    let text =
+        "# one\n\n# two\nFROM a \\\n  AS b\n#\n# three\n  # four\nRUN x \\\n# no\n\n  y <<E\nz\nE\nRUN z\n";
+    let file = parse(text.as_bytes(), "Dockerfile").expect("a file");
+    let stage = &file.stages[0];
+    assert_eq!((stage.location.line, stage.location.end_line), (4, 5));
+    assert_eq!(stage.written.comments, ["one", "two"]);
+    let lines = |step: &super::Step| (step.location.line, step.location.end_line);
+    assert_eq!(
+        stage.steps.iter().map(lines).collect::<Vec<_>>(),
+        [(9, 14), (15, 15)]
+    );
+    assert_eq!(stage.steps[0].written.comments, ["three", "four"]);
+    assert_eq!(stage.steps[1].written.comments, [""; 0]);
+    assert_eq!(file.empty_continuations[0].line, 12);
+}
+
+#[test]
+fn json_or_text() {
+    use super::{CommandLine, Instruction};
+    let run = |text: &str| {
+        let file = parse(format!("FROM a\nRUN {text}\n").as_bytes(), "Dockerfile")?;
+        match &file.stages[0].steps[0].instruction {
+            Instruction::Run(run) => Ok::<_, super::DockerfileError>(run.command.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let exec = |words: &[&str]| CommandLine::Exec(words.iter().map(|&word| word.to_owned()).collect());
+    assert_eq!(run("[\"a\",\"b\"]"), Ok(exec(&["a", "b"])));
+    assert_eq!(run("[\t\"a\",\t\"b\"\t]\t"), Ok(exec(&["a", "b"])));
+    assert_eq!(run(r#"["♥ \" \\ \/ \n \u0041"]"#), Ok(exec(&["♥ \" \\ / \n A"])));
+    for text in [
+        "[ -f x ] && y",
+        "['a']",
+        "[\"a\",]",
+        "[\"a\" \"b\"]",
+        "[\"a\"",
+        "[\"a\"] x",
+        "{\"a\": 1}",
+    ] {
+        assert_eq!(run(text), Ok(CommandLine::Shell(text.to_owned())), "{text}");
+    }
+    for text in [
+        "[\"a\", 42]",
+        "[\"a\", {}]",
+        "[[\"a\"]]",
+        "[\"a\", true]",
+        "[null]",
+        "[1.5]",
+    ] {
+        assert!(run(text).is_err(), "{text}");
+    }
 }
 
 #[test]
@@ -203,6 +406,25 @@ fn expansion_is_bounded() {
     assert!(expander.word("$a$a$a$a").is_err());
     let deep = "${b:-".repeat(40) + &"}".repeat(40);
     assert!(Expander::new('\\', &|_: &str| None).word(&deep).is_err());
+}
+
+/// Each step is cheap; text × pattern, and for a replacement text × text × pattern, is not.
+#[test]
+fn matching_is_bounded() {
+    for (value, word) in [
+        ("a".repeat(1 << 19), "${a##*${a}b}"),
+        ("a".repeat(1 << 19), "${a%%${a}*}"),
+        ("a".repeat(16 << 10), "${a//*${a}b/x}"),
+        ("a".repeat(16 << 10), "${a//*b/x}"),
+    ] {
+        let variables = |_: &str| Some(value.clone());
+        let expander = Expander::new('\\', &variables);
+        assert_eq!(expander.word(word), Err(ExpandError::TooLarge), "{word}");
+        assert!(expander.cost() > 100_000, "{}", expander.cost());
+    }
+    let variables = |_: &str| Some("some/path/of/a/file.tar.gz".repeat(10));
+    let expander = Expander::new('\\', &variables);
+    assert!(expander.word("${a##*/} ${a%.*} ${a//\\//-}").is_ok());
 }
 
 #[test]
@@ -240,7 +462,7 @@ fn golden_folders() {
 
 fn describe(file: &super::Dockerfile) -> String {
     let mut text = String::new();
-    for (argument, location) in &file.arguments {
+    for (argument, location) in file.global_arguments() {
         writeln!(text, "{}: {argument:?}", location.line).expect("a string");
     }
     for stage in &file.stages {

@@ -3,8 +3,8 @@
 //! The rules are those of Docker's lexer rather than of a POSIX shell where the two differ; the vectors of that
 //! lexer are the test. Nothing is executed and nothing is globbed.
 
-use super::limits::{EXPANDED_BYTES, EXPANSION_DEPTH};
-use super::pattern::Pattern;
+use super::limits::{EXPANDED_BYTES, EXPANSION_DEPTH, EXPANSIONS_BYTES};
+use super::pattern::{Effort, Pattern};
 
 /// Why a word cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,15 +37,29 @@ pub enum ExpandError {
         /// The author's message.
         message: String,
     },
+    /// `${x#\\a}` and others in which a backslash stands before what needs none.
+    #[error("invalid pattern `{pattern}`: a backslash may stand before *, ?, /, }} and itself")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+    },
     /// Deeper or longer than the limits allow.
-    #[error("the expansion is nested too deeply or grows past {EXPANDED_BYTES} bytes")]
+    #[error(
+        "the expansion is nested too deeply, grows past {EXPANDED_BYTES} bytes, or matches too long a pattern with too long a value"
+    )]
     TooLarge,
+    /// More than all words of a build may give.
+    #[error(
+        "the variables of this build expand to more than {EXPANSIONS_BYTES} bytes in all: use shorter values"
+    )]
+    TooMuch,
 }
 
 /// Expands words against a set of variables.
 pub struct Expander<'a> {
     escape: char,
     variables: &'a dyn Fn(&str) -> Option<String>,
+    effort: Effort,
 }
 
 /// How quotes are taken.
@@ -60,7 +74,16 @@ enum Quotes {
 impl<'a> Expander<'a> {
     /// `escape` is the Dockerfile's escape character.
     pub fn new(escape: char, variables: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { escape, variables }
+        Self {
+            escape,
+            variables,
+            effort: Effort::default(),
+        }
+    }
+
+    /// For the bodies of heredocs, in which the escape is always a backslash.
+    pub fn for_heredocs(variables: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self::new('\\', variables)
     }
 
     /// Expands to one word: white space in values stays.
@@ -73,9 +96,15 @@ impl<'a> Expander<'a> {
         Ok(self.run(text, Quotes::Shell)?.finish())
     }
 
-    /// Expands the body of a heredoc: quotes are text, the escape works before `$`, itself and a line end.
+    /// Expands the body of a heredoc: quotes are text, and an escape vanishes before any character, a line end too.
     pub fn body(&self, text: &str) -> Result<String, ExpandError> {
         Ok(self.run(text, Quotes::Literal)?.text)
+    }
+
+    /// What patterns have cost so far, as if it were bytes: the time that it takes to copy so many is about the same.
+    pub(crate) fn cost(&self) -> usize {
+        const STEPS_OF_A_BYTE: usize = 64;
+        self.effort.steps() / STEPS_OF_A_BYTE
     }
 
     fn run(&self, text: &str, quotes: Quotes) -> Result<Output, ExpandError> {
@@ -162,6 +191,7 @@ impl Scan<'_, '_> {
                 '\'' if self.quotes == Quotes::Shell => output.raw(&self.single_quoted()?),
                 '"' if self.quotes == Quotes::Shell => output.raw(&self.double_quoted(keep_escapes)?),
                 c if c == self.expander.escape => self.escaped(keep_escapes, &mut output),
+                '<' => self.angles(&mut output),
                 c => {
                     self.at += 1;
                     output.splitting(c);
@@ -176,17 +206,27 @@ impl Scan<'_, '_> {
     }
 
     fn escaped(&mut self, keep: bool, output: &mut Output) {
-        let escape = self.expander.escape;
         self.at += 1;
-        let Some(c) = self.next() else { return };
-        let text_escape = self.quotes == Quotes::Literal && c != '$' && c != escape && c != '\n';
-        if keep || text_escape {
-            output.raw(escape.encode_utf8(&mut [0; 4]));
+        if keep {
+            output.raw(self.expander.escape.encode_utf8(&mut [0; 4]));
         }
-        if self.quotes == Quotes::Literal && c == '\n' {
+        let Some(c) = self.next() else { return };
+        output.raw(c.encode_utf8(&mut [0; 4]));
+    }
+
+    /// White space behind `<<` belongs to the word.
+    fn angles(&mut self, output: &mut Output) {
+        self.at += 1;
+        output.raw("<");
+        if self.peek() != Some('<') {
             return;
         }
-        output.raw(c.encode_utf8(&mut [0; 4]));
+        self.at += 1;
+        output.raw("<");
+        while let Some(c @ (' ' | '\t' | '\r')) = self.peek() {
+            self.at += 1;
+            output.raw(c.encode_utf8(&mut [0; 4]));
+        }
     }
 
     fn single_quoted(&mut self) -> Result<String, ExpandError> {
@@ -224,7 +264,12 @@ impl Scan<'_, '_> {
                             self.at += 1;
                             text.push(next);
                         }
-                        Some(_) => text.push(escape),
+                        Some(_) => {
+                            if keep_escapes {
+                                text.push(escape);
+                            }
+                            text.push(escape);
+                        }
                     }
                 }
                 c => {
@@ -256,7 +301,7 @@ impl Scan<'_, '_> {
         match self.next() {
             None => Err(ExpandError::UnclosedBrace),
             Some('}') => Ok(value.unwrap_or_default()),
-            Some('/') if !name.is_empty() => self.replacement(&value.unwrap_or_default()),
+            Some('/') => self.replacement(&value.unwrap_or_default()),
             Some(':') => {
                 let operator = self.next().ok_or(ExpandError::UnclosedBrace)?;
                 if !matches!(operator, '-' | '+' | '?') {
@@ -268,9 +313,7 @@ impl Scan<'_, '_> {
                 let value = value.filter(|value| !value.is_empty());
                 self.modified(&name, value, operator)
             }
-            Some(operator @ ('-' | '+' | '?' | '#' | '%')) if !name.is_empty() => {
-                self.modified(&name, value, operator)
-            }
+            Some(operator @ ('-' | '+' | '?' | '#' | '%')) => self.modified(&name, value, operator),
             Some(other) => Err(ExpandError::UnsupportedModifier {
                 name,
                 modifier: other.to_string(),
@@ -297,13 +340,13 @@ impl Scan<'_, '_> {
                     Some(rest) => (true, rest),
                     None => (false, word.as_str()),
                 };
-                let pattern = Pattern::new(word, self.expander.escape);
+                let pattern = Pattern::new(word, &self.expander.effort)?;
                 let value = value.unwrap_or_default();
-                Ok(if operator == '#' {
+                if operator == '#' {
                     pattern.trim_front(&value, longest)
                 } else {
                     pattern.trim_back(&value, longest)
-                })
+                }
             }
         }
     }
@@ -314,8 +357,9 @@ impl Scan<'_, '_> {
             self.at += 1;
         }
         let pattern = self.until(Some('/'), true)?.text;
-        let with = self.until(Some('}'), false)?.text;
-        Pattern::new(&pattern, self.expander.escape).replace(value, &with, everywhere)
+        // Escapes stay in what is put in, as they do in Docker.
+        let with = self.until(Some('}'), true)?.text;
+        Pattern::new(&pattern, &self.expander.effort)?.replace(value, &with, everywhere)
     }
 
     fn value(&self, name: &str) -> Option<String> {

@@ -5,6 +5,8 @@ use super::glob::{GlobError, Token, tokens};
 /// The ignore file is not the context; it stays small.
 const MAX_BYTES: usize = 1 << 20;
 const MAX_PATTERNS: usize = 10_000;
+/// Letters and wildcards of all patterns that have to be compiled: each takes about a kilobyte.
+const MAX_TOKENS: usize = 100_000;
 
 /// A list that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +42,9 @@ pub enum IgnoreError {
         source: Box<regex::Error>,
     },
     /// More than anybody writes by hand.
-    #[error("{file}: more than {MAX_PATTERNS} patterns or {MAX_BYTES} bytes")]
+    #[error(
+        "{file}: more than {MAX_PATTERNS} patterns, {MAX_BYTES} bytes, or {MAX_TOKENS} letters in patterns with wildcards"
+    )]
     TooMany {
         /// The file.
         file: String,
@@ -68,6 +72,10 @@ struct Pattern {
 #[derive(Debug, Clone, Default)]
 pub struct IgnoreList {
     patterns: Vec<Pattern>,
+    /// Whether a pattern is one for everything.
+    everything: bool,
+    /// Of those that were compiled.
+    tokens: usize,
 }
 
 /// What the list says about one path, to be carried to its children.
@@ -153,11 +161,20 @@ impl IgnoreList {
             line,
             source,
         })?;
+        if !is_simple(text) {
+            self.tokens += tokens.len();
+            if self.tokens > MAX_TOKENS {
+                return Err(IgnoreError::TooMany {
+                    file: file.to_owned(),
+                });
+            }
+        }
         let matcher = matcher(text, &tokens).map_err(|source| IgnoreError::TooLarge {
             file: file.to_owned(),
             line,
             source: Box::new(source),
         })?;
+        self.everything |= !exception && matches!(text, "*" | "**" | "**/*");
         let literal = text.split(['*', '?', '[', '\\']).next().unwrap_or("").to_owned();
         self.patterns.push(Pattern {
             exception,
@@ -170,6 +187,16 @@ impl IgnoreList {
     /// Whether there is nothing to ignore.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
+    }
+
+    /// Whether a pattern takes something in again.
+    pub fn has_exceptions(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.exception)
+    }
+
+    /// Whether it leaves nothing of the context: a pattern is for everything, and there are no exceptions.
+    pub fn leaves_nothing(&self) -> bool {
+        self.everything && !self.has_exceptions()
     }
 
     /// What the list says about the root of the context.
@@ -241,9 +268,18 @@ impl Matcher {
     }
 }
 
+fn special(text: &str) -> bool {
+    text.contains(['*', '?', '[', ']', '\\'])
+}
+
+/// Whether a pattern needs no compiler.
+fn is_simple(text: &str) -> bool {
+    let inner = text.strip_prefix("**").or_else(|| text.strip_suffix("**"));
+    !special(inner.unwrap_or(text))
+}
+
 /// The cheapest matcher that says what the pattern says.
 fn matcher(text: &str, tokens: &[Token]) -> Result<Matcher, regex::Error> {
-    let special = |text: &str| text.contains(['*', '?', '[', ']', '\\']);
     if !special(text) {
         return Ok(Matcher::Exact(text.to_owned()));
     }

@@ -1,10 +1,13 @@
 //! Build arguments: what `$X` is in a FROM line, in a stage and in a RUN.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shipway_oci::Platform;
 
-use crate::dockerfile::{ArgDeclaration, Dockerfile, DockerfileError, Expander};
+use crate::dockerfile::limits::EXPANSIONS_BYTES;
+use crate::dockerfile::{ArgDeclaration, Dockerfile, DockerfileError, ExpandError, Expander};
 
 /// Proxy settings are arguments that need no ARG, reach every RUN, and are part of no cache key unless declared.
 const PROXIES: [&str; 10] = [
@@ -36,6 +39,8 @@ pub(crate) struct GlobalArguments {
     given: BTreeMap<String, String>,
     platform: BTreeMap<String, String>,
     declared: BTreeMap<String, Option<String>>,
+    /// Bytes that expansions of this build have given so far.
+    expanded: Arc<AtomicUsize>,
 }
 
 impl GlobalArguments {
@@ -45,23 +50,32 @@ impl GlobalArguments {
         target: &Platform,
         target_stage: Option<&str>,
     ) -> Result<Self, DockerfileError> {
+        let given: BTreeMap<String, String> = given
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+            .collect();
+        let mut platform = platform_arguments(target, target_name(file, target_stage));
+        for (name, value) in &mut platform {
+            if let Some(given) = given.get(name) {
+                value.clone_from(given);
+            }
+        }
         let mut all = Self {
-            given: given
-                .iter()
-                .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
-                .collect(),
-            platform: platform_arguments(target, target_stage),
+            given,
+            platform,
             declared: BTreeMap::new(),
+            expanded: Arc::default(),
         };
-        for (ArgDeclaration { name, default }, location) in &file.arguments {
+        for (ArgDeclaration { name, default }, location) in file.global_arguments() {
             let value = match (all.given.get(name), default) {
                 (Some(value), _) => Some(value.clone()),
                 (None, Some(default)) => {
                     let lookup = |name: &str| all.lookup(name);
-                    let expanded = Expander::new(file.escape, &lookup)
+                    let expander = Expander::new(file.escape, &lookup);
+                    let expanded = expander
                         .word(default)
-                        .map_err(|error| location.error(&file.name, error.to_string()))?;
-                    Some(expanded)
+                        .and_then(|word| all.charge(word.len() + expander.cost()).map(|()| word));
+                    Some(expanded.map_err(|error| location.error(&file.name, error.to_string()))?)
                 }
                 (None, None) => None,
             };
@@ -70,12 +84,42 @@ impl GlobalArguments {
         Ok(all)
     }
 
+    /// Counts what an expansion gave, or what a stage takes over, against what all of a build may take.
+    ///
+    /// # Errors
+    /// [`ExpandError::TooMuch`] when that is used up.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), ExpandError> {
+        let before = self.expanded.fetch_add(bytes, Ordering::Relaxed);
+        match before.saturating_add(bytes) > EXPANSIONS_BYTES {
+            true => Err(ExpandError::TooMuch),
+            false => Ok(()),
+        }
+    }
+
     /// A variable in a FROM line.
     pub(crate) fn lookup(&self, name: &str) -> Option<String> {
         match self.declared.get(name) {
             Some(value) => value.clone().or_else(|| self.platform.get(name).cloned()),
             None => self.platform.get(name).cloned(),
         }
+    }
+
+    /// Whether an ARG in front of the first FROM declares it, with or without a value, or it is predefined.
+    pub(crate) fn is_declared(&self, name: &str) -> bool {
+        self.declared.contains_key(name) || self.platform.contains_key(name)
+    }
+
+    /// Whether every build has an argument of this name.
+    pub(crate) fn is_predefined(name: &str) -> bool {
+        platform_arguments(&Platform::default(), "").contains_key(name)
+    }
+
+    /// The names that a FROM may use: the predefined, then the declared.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.platform
+            .keys()
+            .chain(self.declared.keys())
+            .map(String::as_str)
     }
 
     /// Names that were given and that no ARG of the file declares.
@@ -95,6 +139,7 @@ impl GlobalArguments {
             .keys()
             .filter(|name| {
                 !is_proxy(name)
+                    && !self.platform.contains_key(*name)
                     && !is_for_the_builder(name)
                     && !self.declared.contains_key(*name)
                     && !declared_in_stages(name)
@@ -104,21 +149,28 @@ impl GlobalArguments {
     }
 }
 
-fn platform_arguments(target: &Platform, target_stage: Option<&str>) -> BTreeMap<String, String> {
+/// The stage that `TARGETSTAGE` names.
+fn target_name<'a>(file: &'a Dockerfile, asked_for: Option<&'a str>) -> &'a str {
+    let last = || file.stages.last()?.name.as_deref();
+    asked_for.or_else(last).unwrap_or("default")
+}
+
+fn platform_arguments(target: &Platform, target_stage: &str) -> BTreeMap<String, String> {
     let mut arguments = BTreeMap::new();
     for (prefix, platform) in [("TARGET", target), ("BUILD", &Platform::host())] {
         arguments.insert(format!("{prefix}PLATFORM"), platform.to_string());
         arguments.insert(format!("{prefix}OS"), platform.os.clone());
+        arguments.insert(
+            format!("{prefix}OSVERSION"),
+            platform.os_version.clone().unwrap_or_default(),
+        );
         arguments.insert(format!("{prefix}ARCH"), platform.architecture.clone());
         arguments.insert(
             format!("{prefix}VARIANT"),
             platform.variant.clone().unwrap_or_default(),
         );
     }
-    arguments.insert(
-        "TARGETSTAGE".to_owned(),
-        target_stage.unwrap_or("default").to_owned(),
-    );
+    arguments.insert("TARGETSTAGE".to_owned(), target_stage.to_owned());
     arguments
 }
 
@@ -140,6 +192,8 @@ pub(crate) struct Declarations(BTreeMap<String, Declaration>);
 pub(crate) struct Arguments<'a> {
     global: &'a GlobalArguments,
     declared: Declarations,
+    /// The names that the stage itself declares, each once.
+    order: Vec<String>,
 }
 
 impl<'a> Arguments<'a> {
@@ -151,6 +205,7 @@ impl<'a> Arguments<'a> {
         Self {
             global,
             declared: inherited,
+            order: Vec::new(),
         }
     }
 
@@ -174,6 +229,34 @@ impl<'a> Arguments<'a> {
             value,
         };
         self.declared.0.insert(name.to_owned(), declaration);
+        if !self.order.iter().any(|known| known == name) {
+            self.order.push(name.to_owned());
+        }
+    }
+
+    /// The names that the stage itself declares, in the order of their first ARG.
+    pub(crate) fn in_order(&self) -> &[String] {
+        &self.order
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.declared.0.len()
+    }
+
+    /// Bytes of all names and values.
+    pub(crate) fn size(&self) -> usize {
+        let sizes = self
+            .declared
+            .0
+            .iter()
+            .map(|(name, declaration)| name.len() + declaration.value.as_ref().map_or(0, String::len));
+        sizes.sum()
+    }
+
+    /// As [`GlobalArguments::charge`].
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), ExpandError> {
+        self.global.charge(bytes)
     }
 
     /// An ENV of that name.
@@ -187,6 +270,26 @@ impl<'a> Arguments<'a> {
     pub(crate) fn over_variable(&self, name: &str) -> Option<&str> {
         let declaration = self.declared.0.get(name)?;
         declaration.value.as_deref().filter(|_| declaration.over_variable)
+    }
+
+    /// Whether an ARG declares it, with or without a value.
+    pub(crate) fn is_declared(&self, name: &str) -> bool {
+        self.declared.0.contains_key(name)
+    }
+
+    /// The names of those that have a value.
+    pub(crate) fn with_values(&self) -> impl Iterator<Item = &str> {
+        let valued = self
+            .declared
+            .0
+            .iter()
+            .filter(|(_, declaration)| declaration.value.is_some());
+        valued.map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a value was given for it, so that its default counts for nothing.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.global.given.contains_key(name)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<String> {
@@ -206,14 +309,20 @@ impl<'a> Arguments<'a> {
             .collect()
     }
 
-    /// Proxy settings that no ARG declares: in the environment of a RUN, in no key.
+    /// Proxy settings that no ARG declares, in capitals and in small letters, because programs look for one or the other:
+    /// in the environment of a RUN, in no key.
     pub(crate) fn unkeyed(&self) -> BTreeMap<String, String> {
-        self.global
-            .given
-            .iter()
-            .filter(|(name, _)| is_proxy(name) && !self.declared.0.contains_key(*name))
+        let given = || self.global.given.iter().filter(|(name, _)| is_proxy(name));
+        let mut settings: BTreeMap<String, String> = given()
             .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+            .collect();
+        for (name, value) in given() {
+            for other in [name.to_ascii_uppercase(), name.to_ascii_lowercase()] {
+                settings.entry(other).or_insert_with(|| value.clone());
+            }
+        }
+        settings.retain(|name, _| !self.declared.0.contains_key(name));
+        settings
     }
 }
 
@@ -247,12 +356,85 @@ mod tests {
         assert_eq!(stage.get("Z").as_deref(), Some("z"));
         assert_eq!(stage.get("HTTP_PROXY").as_deref(), Some("p"));
         assert_eq!(stage.keyed().keys().collect::<Vec<_>>(), ["A", "TARGETOS", "Z"]);
-        assert_eq!(stage.unkeyed().keys().collect::<Vec<_>>(), ["HTTP_PROXY"]);
+        let proxies = [("HTTP_PROXY", "p"), ("http_proxy", "p")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(stage.unkeyed(), BTreeMap::from(proxies));
         assert_eq!(stage.over_variable("A"), Some("1"));
         stage.variable_set("A");
         assert_eq!(stage.over_variable("A"), None);
         let child = Arguments::new(&global, stage.declarations().clone());
         assert_eq!(child.get("Z").as_deref(), Some("z"));
         assert_eq!(child.over_variable("Z"), None);
+    }
+
+    #[test]
+    fn proxies_have_two_names() {
+        let file = parse(b"FROM x\n", "Dockerfile").expect("a file");
+        let given = [
+            ("http_proxy", "a"),
+            ("HTTP_PROXY", "b"),
+            ("no_proxy", "c"),
+            ("all_proxy", "d"),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+        let global = GlobalArguments::new(
+            &file,
+            &BTreeMap::from(given),
+            &Platform::new("linux", "arm64"),
+            None,
+        );
+        let global = global.expect("expandable");
+        let mut stage = Arguments::new(&global, Declarations::default());
+        stage.declare("all_proxy", None);
+        let unkeyed = stage.unkeyed();
+        let told: Vec<_> = unkeyed
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "ALL_PROXY=d",
+                "HTTP_PROXY=b",
+                "NO_PROXY=c",
+                "http_proxy=a",
+                "no_proxy=c"
+            ]
+        );
+    }
+
+    #[test]
+    fn predefined_arguments() {
+        let of = |text: &str, given: &[(&str, &str)], target: Option<&str>| {
+            let file = parse(text.as_bytes(), "Dockerfile").expect("a file");
+            let given = given
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
+            let platform: Platform = "linux/arm/v7".parse().expect("a platform");
+            GlobalArguments::new(&file, &given.collect(), &platform, target).expect("expandable")
+        };
+        let global = of("FROM x\nFROM y AS last\n", &[("TARGETOS", "plan9")], None);
+        for (name, value) in [
+            ("TARGETPLATFORM", "linux/arm/v7"),
+            ("TARGETOS", "plan9"),
+            ("TARGETARCH", "arm"),
+            ("TARGETVARIANT", "v7"),
+            ("TARGETOSVERSION", ""),
+            ("BUILDOSVERSION", ""),
+            ("TARGETSTAGE", "last"),
+        ] {
+            assert_eq!(global.lookup(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(global.lookup("BUILDPLATFORM"), Some(Platform::host().to_string()));
+        assert_eq!(
+            of("FROM x\n", &[], None).lookup("TARGETSTAGE").as_deref(),
+            Some("default")
+        );
+        let named = of("FROM x AS a\nFROM x\n", &[], Some("a"));
+        assert_eq!(named.lookup("TARGETSTAGE").as_deref(), Some("a"));
+        // A default of the file is worth more than what is predefined, one without a value is not.
+        let global = of("ARG TARGETARCH=own\nARG TARGETOS\nFROM x\n", &[], None);
+        assert_eq!(global.lookup("TARGETARCH").as_deref(), Some("own"));
+        assert_eq!(global.lookup("TARGETOS").as_deref(), Some("linux"));
     }
 }

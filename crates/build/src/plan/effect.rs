@@ -2,11 +2,16 @@
 //!
 //! Everything but RUN, COPY, ADD and the directory that WORKDIR makes is decided here, from text and configuration
 //! alone, so a build whose files come from the cache needs nothing else.
+//!
+//! A line of a few bytes may name values of megabytes, and there may be half a million of them: what a stage keeps is bounded by
+//! what a configuration may have, what all expansions of a build give by [`limits::EXPANSIONS_BYTES`].
 
-use shipway_oci::{ExecutionConfig, Healthcheck, ImageConfig};
+use shipway_container::{DEFAULT_PATH, Signal};
+use shipway_oci::{ExecutionConfig, Healthcheck, ImageConfig, MAX_CONFIG_BYTES};
 
 use super::arguments::Arguments;
-use crate::dockerfile::{CommandLine, DockerfileError, Expander, Instruction, Step};
+use super::port::PortSpec;
+use crate::dockerfile::{CommandLine, DockerfileError, ExpandError, Expander, Instruction, Step, limits};
 
 /// A configuration being changed by the steps of one stage.
 pub(crate) struct Effects<'a> {
@@ -16,16 +21,66 @@ pub(crate) struct Effects<'a> {
     pub(crate) arguments: Arguments<'a>,
     /// An ENTRYPOINT drops the base's CMD, but not the stage's own.
     cmd_set: bool,
+    /// About the bytes of the configuration, the base's included.
+    kept: usize,
 }
 
 impl<'a> Effects<'a> {
     pub(crate) fn new(file: &'a str, escape: char, config: ImageConfig, arguments: Arguments<'a>) -> Self {
+        let kept = config.to_json().map_or(0, |json| json.len());
         Self {
             file,
             escape,
             config,
             arguments,
             cmd_set: false,
+            kept,
+        }
+    }
+
+    /// Counts what the stage begins with: many stages may begin with one large image.
+    ///
+    /// # Errors
+    /// The message, when the stages of this build hold too much or this one begins with more than it may have.
+    pub(crate) fn begin(&self) -> Result<(), String> {
+        if self.config.config.env.len() > limits::VARIABLES {
+            return Err(format!("the base has more than {} variables", limits::VARIABLES));
+        }
+        if self.config.config.on_build.len() > limits::INSTRUCTIONS {
+            return Err(format!(
+                "the base has more than {} ONBUILD triggers",
+                limits::INSTRUCTIONS
+            ));
+        }
+        let begins_with = self.kept + self.arguments.size();
+        self.arguments
+            .charge(begins_with)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Makes room in the configuration for what its history says of a step.
+    ///
+    /// # Errors
+    /// When the image would have more configuration than an image may have.
+    pub(crate) fn keep(&mut self, step: &Step, text: &str) -> Result<(), DockerfileError> {
+        self.kept = self.with(step, text.len())?;
+        Ok(())
+    }
+
+    /// Whether there is room for so many bytes, in the history and in the place that they are for.
+    fn fits(&self, step: &Step, more: usize) -> Result<(), DockerfileError> {
+        self.with(step, more.saturating_mul(2)).map(drop)
+    }
+
+    fn with(&self, step: &Step, more: usize) -> Result<usize, DockerfileError> {
+        match self.kept.saturating_add(more) {
+            within if within <= MAX_CONFIG_BYTES => Ok(within),
+            _ => Err(self.error(
+                step,
+                format!(
+                    "with this instruction the image's configuration has more than {MAX_CONFIG_BYTES} bytes"
+                ),
+            )),
         }
     }
 
@@ -46,28 +101,71 @@ impl<'a> Effects<'a> {
         }
     }
 
+    /// The names of all variables: the environment's first, in its order.
+    pub(crate) fn variable_names(&self) -> Vec<String> {
+        let env = self.config.config.env.iter();
+        let names = env.map(|entry| entry.split('=').next().unwrap_or(entry).to_owned());
+        let arguments = self.arguments.with_values().map(str::to_owned);
+        names.chain(arguments).collect()
+    }
+
+    pub(crate) fn escape(&self) -> char {
+        self.escape
+    }
+
     /// Expands one word of a step.
     pub(crate) fn word(&self, step: &Step, text: &str) -> Result<String, DockerfileError> {
         let lookup = |name: &str| self.variable(name);
-        Expander::new(self.escape, &lookup)
-            .word(text)
-            .map_err(|error| self.error(step, error.to_string()))
+        let expander = Expander::new(self.escape, &lookup);
+        let word = expander.word(text);
+        self.charged(step, &expander, word, String::len)
+    }
+
+    fn charged<T>(
+        &self,
+        step: &Step,
+        expander: &Expander<'_>,
+        expanded: Result<T, ExpandError>,
+        length: impl Fn(&T) -> usize,
+    ) -> Result<T, DockerfileError> {
+        let charged = expanded.and_then(|expanded| {
+            let cost = length(&expanded).saturating_add(expander.cost());
+            self.arguments.charge(cost).map(|()| expanded)
+        });
+        charged.map_err(|error| self.error(step, error.to_string()))
     }
 
     /// Expands one word of a step to any number.
-    fn words(&self, step: &Step, text: &str) -> Result<Vec<String>, DockerfileError> {
+    pub(crate) fn words(&self, step: &Step, text: &str) -> Result<Vec<String>, DockerfileError> {
         let lookup = |name: &str| self.variable(name);
-        Expander::new(self.escape, &lookup)
-            .words(text)
-            .map_err(|error| self.error(step, error.to_string()))
+        let expander = Expander::new(self.escape, &lookup);
+        let words = expander.words(text);
+        self.charged(step, &expander, words, |words| {
+            words.iter().map(String::len).sum()
+        })
     }
 
     /// Expands the body of a heredoc.
     pub(crate) fn body(&self, step: &Step, text: &str) -> Result<String, DockerfileError> {
         let lookup = |name: &str| self.variable(name);
-        Expander::new(self.escape, &lookup)
-            .body(text)
-            .map_err(|error| self.error(step, error.to_string()))
+        let expander = Expander::for_heredocs(&lookup);
+        let body = expander.body(text);
+        self.charged(step, &expander, body, String::len)
+    }
+
+    /// What the history says of a RUN: the arguments of the stage with their values, as `|2 A=1 B=2`, then the command.
+    pub(crate) fn run_history(&self, argv: &[String]) -> String {
+        let arguments = self.arguments.in_order();
+        let mut words = vec!["RUN".to_owned()];
+        if !arguments.is_empty() {
+            words.push(format!("|{}", arguments.len()));
+        }
+        words.extend(arguments.iter().map(|name| {
+            let value = self.variable(name).unwrap_or_default();
+            format!("{name}={value}")
+        }));
+        words.extend(argv.iter().cloned());
+        words.join(" ")
     }
 
     /// The error of a step.
@@ -83,42 +181,57 @@ impl<'a> Effects<'a> {
     /// Applies a step. The text is what the image's history says of it; `None` for the steps that change files,
     /// whose history their maker writes.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<Option<String>, DockerfileError> {
+        let text = self.applied(step)?;
+        if let Some(text) = &text {
+            self.kept = self.with(step, 2 * text.len())?;
+        }
+        Ok(text)
+    }
+
+    fn applied(&mut self, step: &Step) -> Result<Option<String>, DockerfileError> {
         Ok(Some(match &step.instruction {
             Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(..) => return Ok(None),
             Instruction::Arg(declared) => {
                 let mut text = String::from("ARG");
                 for argument in declared {
-                    let default = argument
+                    // The default of an argument that was given may be what cannot be expanded.
+                    let used = argument
                         .default
                         .as_deref()
-                        .map(|text| self.word(step, text))
-                        .transpose()?;
+                        .filter(|_| !self.arguments.is_given(&argument.name));
+                    let default = used.map(|text| self.word(step, text)).transpose()?;
+                    self.arguments.declare(&argument.name, default);
                     text.push(' ');
                     text.push_str(&argument.name);
-                    if let Some(default) = &default {
+                    if let Some(value) = self.arguments.get(&argument.name) {
                         text.push('=');
-                        text.push_str(default);
+                        text.push_str(&value);
                     }
-                    self.arguments.declare(&argument.name, default);
+                    self.fits(step, text.len())?;
+                    self.countable(step, self.arguments.len())?;
                 }
                 text
             }
             Instruction::Env(pairs) => {
                 // All values of one ENV are expanded before any of them is set.
-                let mut text = String::from("ENV");
+                let (mut text, mut length) = (String::from("ENV"), 0);
                 let mut expanded = Vec::with_capacity(pairs.len());
                 for pair in pairs {
                     let name = self.word(step, &pair.name)?;
                     if name.is_empty() {
                         return Err(self.error(step, "ENV names can not be blank"));
                     }
-                    expanded.push((name, self.word(step, &pair.value)?));
+                    let value = self.word(step, &pair.value)?;
+                    length += name.len() + value.len();
+                    self.fits(step, length)?;
+                    expanded.push((name, value));
                 }
                 for (name, value) in expanded {
                     let entry = format!("{name}={value}");
                     text.push(' ');
                     text.push_str(&entry);
                     set_variable(&mut self.execution().env, &name, entry);
+                    self.countable(step, self.config.config.env.len())?;
                     self.arguments.variable_set(&name);
                 }
                 text
@@ -128,6 +241,7 @@ impl<'a> Effects<'a> {
                 for pair in pairs {
                     let (name, value) = (self.word(step, &pair.name)?, self.word(step, &pair.value)?);
                     text.push_str(&format!(" {name}={value}"));
+                    self.fits(step, text.len())?;
                     self.execution().labels.insert(name, value);
                 }
                 text
@@ -145,10 +259,13 @@ impl<'a> Effects<'a> {
                 text
             }
             Instruction::Volume(volumes) => {
-                let volumes = volumes
-                    .iter()
-                    .map(|text| self.word(step, text))
-                    .collect::<Result<Vec<_>, _>>()?;
+                let mut length = 0;
+                let volume = |text: &String| {
+                    let volume = self.word(step, text)?;
+                    length += volume.len();
+                    self.fits(step, length).map(|()| volume)
+                };
+                let volumes = volumes.iter().map(volume).collect::<Result<Vec<_>, _>>()?;
                 if volumes.iter().any(|volume| volume.trim().is_empty()) {
                     return Err(self.error(step, "VOLUME specified can not be an empty string"));
                 }
@@ -157,16 +274,12 @@ impl<'a> Effects<'a> {
                 text
             }
             Instruction::Expose(ports) => {
-                let mut all = Vec::new();
+                let (mut all, mut length) = (Vec::new(), 0);
                 for word in ports {
                     for port in self.words(step, word)? {
-                        let found = exposed(&port).ok_or_else(|| {
-                            self.error(
-                                step,
-                                format!("invalid port `{port}`: write 80, 80/udp or 8000-8010/tcp"),
-                            )
-                        })?;
-                        all.extend(found);
+                        let spec = PortSpec::parse(&port).map_err(|message| self.error(step, message))?;
+                        all.extend(spec.each().inspect(|port| length += port.len()));
+                        self.fits(step, length)?;
                     }
                 }
                 let text = format!("EXPOSE [{}]", all.join(" "));
@@ -175,19 +288,9 @@ impl<'a> Effects<'a> {
             }
             Instruction::StopSignal(signal) => {
                 let signal = self.word(step, signal)?;
-                let number = signal
-                    .parse::<u32>()
-                    .is_ok_and(|number| (1..=64).contains(&number));
-                let name = signal
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || c == '+' || c == '-');
-                if !number && (!name || signal.is_empty() || signal.starts_with(|c: char| c.is_ascii_digit()))
-                {
-                    return Err(self.error(
-                        step,
-                        format!("invalid signal `{signal}`: write SIGTERM, TERM or 15"),
-                    ));
-                }
+                signal
+                    .parse::<Signal>()
+                    .map_err(|error| self.error(step, error.to_string()))?;
                 let text = format!("STOPSIGNAL {signal}");
                 self.execution().stop_signal = Some(signal);
                 text
@@ -195,7 +298,7 @@ impl<'a> Effects<'a> {
             Instruction::Cmd(command) => {
                 let argv = self.argv(command);
                 let text = format!("CMD {}", json(&argv));
-                self.execution().cmd = Some(argv);
+                self.execution().cmd = Some(argv).filter(|argv| !argv.is_empty());
                 self.cmd_set = true;
                 text
             }
@@ -204,7 +307,7 @@ impl<'a> Effects<'a> {
                 let text = format!("ENTRYPOINT {}", json(&argv));
                 let cmd_set = self.cmd_set;
                 let execution = self.execution();
-                execution.entrypoint = Some(argv);
+                execution.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
                 if !cmd_set {
                     execution.cmd = None;
                 }
@@ -239,10 +342,20 @@ impl<'a> Effects<'a> {
         }))
     }
 
+    /// Looking for one of them goes through all.
+    fn countable(&self, step: &Step, count: usize) -> Result<(), DockerfileError> {
+        match count > limits::VARIABLES {
+            true => Err(self.error(
+                step,
+                format!("more than {} variables in one stage", limits::VARIABLES),
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn argv(&self, command: &CommandLine) -> Vec<String> {
         match command {
             CommandLine::Exec(argv) => argv.clone(),
-            CommandLine::Shell(text) if text.is_empty() => Vec::new(),
             CommandLine::Shell(text) => {
                 let shell = self.config.config.shell.clone().filter(|shell| !shell.is_empty());
                 let mut argv = shell.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
@@ -266,16 +379,11 @@ fn set_variable(env: &mut Vec<String>, name: &str, entry: String) {
     }
 }
 
-/// `80`, `80/udp`, `8000-8010`, as the configuration lists them.
-fn exposed(port: &str) -> Option<Vec<String>> {
-    let (range, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return None;
+/// Every image has a `PATH`, so that `ENV PATH=/own:$PATH` adds to the usual one and does not replace it.
+pub(crate) fn give_path(env: &mut Vec<String>) {
+    if !env.iter().any(|entry| entry.starts_with("PATH=")) {
+        env.push(format!("PATH={DEFAULT_PATH}"));
     }
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then(|| (first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
 /// `path` seen from `base`, cleaned; absolute when `base` is.
@@ -298,5 +406,7 @@ pub(crate) fn join_path(base: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
+#[cfg(test)]
+mod bounds;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@
 //!   directory, network, mounts, the text of a heredoc script.
 //! - COPY, ADD: destination and whether it is a directory in any case, `--chown`, `--chmod`, and for every file its name at
 //!   the destination, kind, mode (as git keeps it) and content hash or link target; for another stage or image its chain id and the paths; for a URL the
-//!   content's hash.
+//!   content's hash; for a repository its commit, which stands for its files and for the commits of its submodules. With
+//!   `--link` not the file system that it starts from.
 //! - WORKDIR: the directory and the user whom it is made for.
 //!
 //! In no key: names and tags of images, labels and other configuration that a step cannot see, paths on this machine,
@@ -23,6 +24,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use shipway_oci::{Digest, Platform};
 
@@ -32,7 +34,7 @@ use super::transfer::{Destination, Item, ItemKind};
 const VERSION: &[u8] = b"shipway build 3";
 
 /// The name of a step's result.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct CacheKey([u8; 32]);
 
 impl CacheKey {
@@ -44,6 +46,30 @@ impl CacheKey {
 impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for CacheKey {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut key = [0; 32];
+        let digits = text.as_bytes();
+        if digits.len() != 2 * key.len() {
+            return Err(());
+        }
+        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+            // One way to write each key, so that no two texts are one.
+            if pair
+                .iter()
+                .any(|digit| !matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+            {
+                return Err(());
+            }
+            let pair = std::str::from_utf8(pair).map_err(|_| ())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| ())?;
+        }
+        Ok(Self(key))
     }
 }
 
@@ -133,9 +159,18 @@ pub(crate) fn run_key(inputs: &RunInputs<'_>) -> CacheKey {
     key.finish()
 }
 
+/// What a COPY or ADD puts its files on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground<'a> {
+    /// A file system, which is looked at: where links lead, whether a path is a directory.
+    Root(Option<&'a Digest>),
+    /// Nothing: its layer can be laid over anything (`--link`).
+    Nothing,
+}
+
 /// What a COPY or ADD depends on.
 pub(crate) struct CopyInputs<'a> {
-    pub(crate) parent: Option<&'a Digest>,
+    pub(crate) ground: Ground<'a>,
     pub(crate) platform: &'a Platform,
     pub(crate) epoch: i64,
     /// What the sources make of it: one that is a directory holds `name`, where another may become the file itself.
@@ -158,6 +193,15 @@ pub(crate) enum CopySource<'a> {
     Archive { hash: [u8; 32] },
     /// Bytes that came from a URL or from the Dockerfile, and the name they get.
     Bytes { name: &'a str, hash: [u8; 32] },
+    /// A repository, by the commit that stands for its files.
+    Git {
+        /// The commit, and with a `.git` the reference by which it was found.
+        commit: &'a str,
+        folder: &'a str,
+        keep_git_dir: bool,
+        submodules: bool,
+        exclude: &'a [String],
+    },
     /// Paths of another stage or image.
     Root {
         chain: Option<&'a Digest>,
@@ -168,10 +212,15 @@ pub(crate) enum CopySource<'a> {
 }
 
 pub(crate) fn copy_key(inputs: &CopyInputs<'_>) -> CacheKey {
-    let mut key = Framed::new("copy", inputs.parent, inputs.platform, inputs.epoch);
+    let (step, parent) = match inputs.ground {
+        Ground::Root(parent) => ("copy", parent),
+        Ground::Nothing => ("linked copy", None),
+    };
+    let mut key = Framed::new(step, parent, inputs.platform, inputs.epoch);
     let (kind, path) = match inputs.destination {
         Destination::Directory(path) => ("directory", path),
         Destination::FileOrDirectory(path) => ("file or directory", path),
+        Destination::ExistingDirectory(path) => ("existing directory", path),
     };
     key.field(kind, path.as_bytes());
     key.field("destination", inputs.destination_text.as_bytes());
@@ -199,6 +248,19 @@ pub(crate) fn copy_key(inputs: &CopyInputs<'_>) -> CacheKey {
             CopySource::Bytes { name, hash } => {
                 key.field("name", name.as_bytes());
                 key.field("bytes", hash);
+            }
+            CopySource::Git {
+                commit,
+                folder,
+                keep_git_dir,
+                submodules,
+                exclude,
+            } => {
+                key.field("commit", commit.as_bytes());
+                key.field("folder", folder.as_bytes());
+                key.field("git directory", &[u8::from(*keep_git_dir)]);
+                key.field("submodules", &[u8::from(*submodules)]);
+                key.list("exclude", exclude.iter().map(String::as_bytes));
             }
             CopySource::Root {
                 chain,

@@ -27,7 +27,7 @@ pub(crate) fn invocation(run: &RunCommand, shell: Option<&[String]>) -> Invocati
     let only = Heredoc::parse(text.trim()).is_some();
     let text = match run.heredocs.as_slice() {
         [] => text.clone(),
-        [heredoc] if only && heredoc.content.starts_with("#!") => {
+        [heredoc] if only && heredoc.body().starts_with("#!") => {
             let path = format!("/dev/pipes/{}", heredoc.name);
             return Invocation {
                 argv: vec![path.clone()],
@@ -72,6 +72,11 @@ mod tests {
         assert_eq!(
             run("python <<-EOF\n\ta\n\tEOF", None).argv,
             ["/bin/sh", "-c", "python <<-EOF\n\ta\nEOF"]
+        );
+        let indented = run("<<-X\n\t#!/bin/awk -f\n\tX", None);
+        assert_eq!(
+            indented.script,
+            Some(("/dev/pipes/X".to_owned(), "#!/bin/awk -f\n".to_owned()))
         );
         let script = run("<<run.py\n#!/usr/bin/python\nx\nrun.py", None);
         assert_eq!(script.argv, ["/dev/pipes/run.py"]);

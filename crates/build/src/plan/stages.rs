@@ -2,17 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use super::arguments::GlobalArguments;
-use crate::dockerfile::{Dockerfile, DockerfileError, Expander, Instruction, Stage};
+use super::names::{Meaning, Names, sources};
+use crate::dockerfile::{Dockerfile, DockerfileError, Expander, Stage, Step, did_you_mean};
+use crate::named::ContextName;
 
 /// What a stage begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Base {
     Scratch,
-    /// An earlier stage, by its index in the file.
+    /// Another stage, by its index in the file.
     Stage(usize),
     /// An image, as written, variables expanded.
     Image(String),
+    /// What the caller gave in the place of the image.
+    Context(ContextName),
+    /// What the caller gave in the place of the whole stage: its steps are passed over.
+    Instead(ContextName),
 }
 
 /// A stage that will be built.
@@ -41,50 +46,115 @@ pub(crate) struct Plan {
 pub(crate) enum Wanted<'a> {
     Last,
     Named(&'a str),
+    /// All of them; the last one is the target.
+    Every,
 }
 
 impl Plan {
-    /// Whether there are steps that change files.
-    pub(crate) fn changes_files(&self, file: &Dockerfile) -> bool {
-        let mut steps = self
-            .stages
-            .iter()
-            .flat_map(|stage| &file.stages[stage.index].steps);
-        steps.any(|step| {
-            matches!(
-                step.instruction,
-                Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(..) | Instruction::Workdir(_)
-            )
+    /// Whether there are steps that need a file system to work in.
+    pub(crate) fn needs_trees(&self, file: &Dockerfile) -> bool {
+        self.stages.iter().any(|stage| {
+            let steps = &file.stages[stage.index].steps;
+            let mut changing = (0..steps.len()).filter(|step| steps[*step].instruction.makes_files());
+            changing.any(|step| !self.needs_no_tree(file, stage, step))
         })
     }
 
-    pub(crate) fn new(
-        file: &Dockerfile,
-        arguments: &GlobalArguments,
-        wanted: &Wanted<'_>,
-    ) -> Result<Self, DockerfileError> {
-        let target = match wanted {
-            Wanted::Last => file.stages.len() - 1,
+    /// Whether a step of a stage can be made without its files ever lying in a file system: they are put on nothing, and nobody looks at
+    /// them behind it. What it takes may need one all the same.
+    pub(crate) fn needs_no_tree(&self, file: &Dockerfile, stage: &PlannedStage, step: usize) -> bool {
+        let is_needed = |other: &PlannedStage| other.needs.contains(&stage.index);
+        let (before, from) = file.stages[stage.index].steps.split_at(step);
+        let Some((this, behind)) = from.split_first() else {
+            return false;
+        };
+        let is_linked = |step: &Step| step.instruction.copies_context().is_some_and(|copy| copy.link);
+        let is_on_nothing =
+            stage.base == Base::Scratch && !before.iter().any(|step| step.instruction.makes_files());
+        this.instruction.copies_context().is_some()
+            && (is_linked(this) || is_on_nothing)
+            && behind
+                .iter()
+                .all(|step| !step.instruction.makes_files() || is_linked(step))
+            && !self.stages.iter().any(is_needed)
+    }
+
+    pub(crate) fn new(names: Names<'_>, wanted: &Wanted<'_>) -> Result<Self, DockerfileError> {
+        let file = names.file;
+        let asked = match wanted {
+            Wanted::Last | Wanted::Every => file.stages.len() - 1,
             Wanted::Named(name) => find_target(file, name)?,
         };
-        let mut planning = Planning {
-            file,
-            arguments,
-            done: Vec::new(),
-            finished: BTreeSet::new(),
-            open: BTreeSet::new(),
+        let target = match names.of_stage(asked) {
+            Ok(Meaning::Stage(other)) => other,
+            // A context in the place of the whole stage is made an image of by the stage itself.
+            Ok(_) => asked,
+            Err(message) => return Err(file.stages[asked].location.error(&file.name, message)),
         };
+        let mut planning = Planning::new(names);
+        if matches!(wanted, Wanted::Every) {
+            (0..file.stages.len()).try_for_each(|index| planning.visit(index))?;
+        }
         planning.visit(target)?;
-        let stages = planning.done;
-        let total = stages
-            .iter()
-            .map(|stage| 1 + file.stages[stage.index].steps.len())
-            .sum();
         Ok(Self {
-            stages,
+            total: planning.done.iter().map(|stage| stage.steps(file)).sum(),
+            stages: planning.done,
             target,
-            total,
         })
+    }
+
+    /// Adds the stages that the triggers of a planned stage's base take files from, and gives those that are new, in order.
+    /// What is known only when the base is there.
+    pub(crate) fn grow(
+        &mut self,
+        names: Names<'_>,
+        index: usize,
+        needed: &BTreeSet<usize>,
+    ) -> Result<Vec<PlannedStage>, DockerfileError> {
+        let mut planning = Planning::new(names);
+        planning.finished = self.stages.iter().map(|stage| stage.index).collect();
+        for needed in needed {
+            planning.visit(*needed)?;
+        }
+        let new = planning.done;
+        self.total += new.iter().map(|stage| stage.steps(names.file)).sum::<usize>();
+        self.stages.extend(new.iter().cloned());
+        if let Some(stage) = self.stages.iter_mut().find(|stage| stage.index == index) {
+            stage.needs.extend(needed);
+        }
+        if self.needs_itself(index) {
+            let location = &names.file.stages[index].location;
+            let message = "the ONBUILD triggers of its base need a stage that needs this one";
+            return Err(location.error(&names.file.name, message));
+        }
+        Ok(new)
+    }
+
+    fn needs_itself(&self, index: usize) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![index];
+        while let Some(next) = open.pop() {
+            let planned = self.stages.iter().find(|stage| stage.index == next);
+            for needed in planned.iter().flat_map(|stage| &stage.needs) {
+                if *needed == index {
+                    return true;
+                }
+                if seen.insert(*needed) {
+                    open.push(*needed);
+                }
+            }
+        }
+        false
+    }
+}
+
+impl PlannedStage {
+    /// How many instructions it runs, FROM included.
+    pub(crate) fn steps(&self, file: &Dockerfile) -> usize {
+        match self.base {
+            Base::Instead(_) => 1,
+            _ => 1 + file.stages[self.index].steps.len(),
+        }
     }
 }
 
@@ -107,14 +177,15 @@ fn find_target(file: &Dockerfile, name: &str) -> Result<usize, DockerfileError> 
         let known = if names.is_empty() {
             "no stage has a name".to_owned()
         } else {
-            names.join(", ")
+            format!("stages: {}", names.join(", "))
         };
+        let hint = did_you_mean(&name.to_ascii_lowercase(), names.iter().copied());
         let last = file.stages.last();
         DockerfileError {
             file: file.name.clone(),
             line: last.map_or(1, |stage| stage.location.line),
             column: 1,
-            message: format!("target stage `{name}` could not be found (stages: {known})"),
+            message: format!("target stage `{name}` could not be found{hint} ({known})"),
             source_line: last
                 .map(|stage| stage.location.source_line.clone())
                 .unwrap_or_default(),
@@ -122,42 +193,32 @@ fn find_target(file: &Dockerfile, name: &str) -> Result<usize, DockerfileError> 
     })
 }
 
-/// The stage that `--from=` or `from=` names: a name, the last stage that has it, or a number of an earlier stage.
-pub(crate) fn from_stage(file: &Dockerfile, current: usize, name: &str) -> Result<Option<usize>, String> {
-    let lower = name.to_ascii_lowercase();
-    if let Some(index) = file
-        .stages
-        .iter()
-        .rposition(|stage| stage.name.as_deref() == Some(&lower))
-    {
-        return Ok(Some(index));
-    }
-    match name.parse::<usize>() {
-        Ok(index) if index < current => Ok(Some(index)),
-        Ok(index) => Err(format!(
-            "invalid from value {index}: only stages before this one have been built"
-        )),
-        Err(_) => Ok(None),
-    }
-}
-
 struct Planning<'a> {
-    file: &'a Dockerfile,
-    arguments: &'a GlobalArguments,
+    names: Names<'a>,
     done: Vec<PlannedStage>,
     finished: BTreeSet<usize>,
     open: BTreeSet<usize>,
 }
 
-impl Planning<'_> {
+impl<'a> Planning<'a> {
+    fn new(names: Names<'a>) -> Self {
+        Self {
+            names,
+            done: Vec::new(),
+            finished: BTreeSet::new(),
+            open: BTreeSet::new(),
+        }
+    }
+
     fn visit(&mut self, index: usize) -> Result<(), DockerfileError> {
         if self.finished.contains(&index) {
             return Ok(());
         }
-        let stage = &self.file.stages[index];
+        let file = self.names.file;
+        let stage = &file.stages[index];
         if !self.open.insert(index) {
             return Err(stage.location.error(
-                &self.file.name,
+                &file.name,
                 "this stage needs itself, directly or by way of others",
             ));
         }
@@ -166,9 +227,11 @@ impl Planning<'_> {
             self.visit(base)?;
             planned.needs.insert(base);
         }
-        for needed in self.sources(index, stage)? {
-            self.visit(needed)?;
-            planned.needs.insert(needed);
+        if !matches!(planned.base, Base::Instead(_)) {
+            for needed in self.sources(index, stage)? {
+                self.visit(needed)?;
+                planned.needs.insert(needed);
+            }
         }
         self.finished.insert(index);
         self.done.push(planned);
@@ -176,35 +239,39 @@ impl Planning<'_> {
     }
 
     fn plan(&self, index: usize, stage: &Stage) -> Result<PlannedStage, DockerfileError> {
-        let lookup = |name: &str| self.arguments.lookup(name);
+        let file = self.names.file;
+        let failed = |message: String| stage.location.error(&file.name, message);
+        let lookup = |name: &str| self.names.arguments.lookup(name);
         let expand = |text: &str| {
-            Expander::new(self.file.escape, &lookup)
+            Expander::new(file.escape, &lookup)
                 .word(text)
-                .map_err(|error| stage.location.error(&self.file.name, error.to_string()))
+                .map_err(|error| failed(error.to_string()))
         };
-        let base = expand(&stage.base)?;
-        if base.is_empty() {
-            let message = format!(
-                "base name ({}) should not be blank: give the ARG in it a value",
-                stage.base
-            );
-            return Err(stage.location.error(&self.file.name, message));
+        let base = match self.names.of_stage(index).map_err(failed)? {
+            Meaning::Context(name) => Base::Instead(name),
+            _ => {
+                let name = expand(&stage.base)?;
+                if name.is_empty() {
+                    return Err(failed(format!(
+                        "base name ({}) should not be blank: give the ARG in it a value",
+                        stage.base
+                    )));
+                }
+                match self.names.base(index, &name).map_err(failed)? {
+                    Meaning::Stage(earlier) => Base::Stage(earlier),
+                    Meaning::Context(name) => Base::Context(name),
+                    Meaning::Image(name) if name == "scratch" => Base::Scratch,
+                    Meaning::Image(name) => Base::Image(name),
+                }
+            }
+        };
+        let platform = stage.platform.as_deref().map(expand).transpose()?;
+        if let (Some(""), Some(written)) = (platform.as_deref(), &stage.platform) {
+            let name = written.trim_start_matches(['$', '{']).trim_end_matches('}');
+            let hint = did_you_mean(name, self.names.arguments.names());
+            let message = format!("--platform={written} is empty: give the ARG in it a value{hint}");
+            return Err(failed(message));
         }
-        let lower = base.to_ascii_lowercase();
-        let earlier = self.file.stages[..index]
-            .iter()
-            .rposition(|stage| stage.name.as_deref() == Some(&lower));
-        let base = match earlier {
-            Some(earlier) => Base::Stage(earlier),
-            None if base == "scratch" => Base::Scratch,
-            None => Base::Image(base),
-        };
-        let platform = stage
-            .platform
-            .as_deref()
-            .map(expand)
-            .transpose()?
-            .filter(|platform| !platform.is_empty());
         Ok(PlannedStage {
             index,
             base,
@@ -214,27 +281,22 @@ impl Planning<'_> {
     }
 
     fn sources(&self, index: usize, stage: &Stage) -> Result<Vec<usize>, DockerfileError> {
+        let file = self.names.file;
         let mut needed = Vec::new();
         for step in &stage.steps {
-            let names: Vec<&str> = match &step.instruction {
-                Instruction::Copy(transfer) => transfer.from.as_deref().into_iter().collect(),
-                Instruction::Run(run) => run
-                    .mounts
-                    .iter()
-                    .filter_map(|mount| mount.from.as_deref())
-                    .collect(),
-                _ => continue,
-            };
-            for name in names {
+            for name in sources(step) {
                 if name.contains('$') {
                     let message = format!(
                         "--from={name}: variables are not supported here, define a stage with FROM and name that"
                     );
-                    return Err(step.location.error(&self.file.name, message));
+                    return Err(step.location.error(&file.name, message));
                 }
-                let found = from_stage(self.file, index, name)
-                    .map_err(|message| step.location.error(&self.file.name, message))?;
-                needed.extend(found);
+                let found = self.names.source(index, name);
+                if let Meaning::Stage(found) =
+                    found.map_err(|message| step.location.error(&file.name, message))?
+                {
+                    needed.push(found);
+                }
             }
         }
         Ok(needed)
@@ -242,79 +304,4 @@ impl Planning<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use shipway_oci::Platform;
-
-    use super::*;
-    use crate::dockerfile::parse;
-
-    fn plan(text: &str, target: Option<&str>) -> Result<Vec<(usize, Base)>, String> {
-        let file = parse(text.as_bytes(), "Dockerfile").expect("a file");
-        let arguments = GlobalArguments::new(&file, &BTreeMap::new(), &Platform::new("linux", "amd64"), None)
-            .expect("expandable");
-        let wanted = target.map_or(Wanted::Last, Wanted::Named);
-        let plan = Plan::new(&file, &arguments, &wanted).map_err(|error| error.message)?;
-        Ok(plan
-            .stages
-            .into_iter()
-            .map(|stage| (stage.index, stage.base))
-            .collect())
-    }
-
-    #[test]
-    fn only_needed_stages_in_order() {
-        let text = "ARG V=3\nFROM a:$V AS one\nFROM b AS unused\nFROM scratch AS three\nCOPY --from=later /x /y\n\
-                    FROM ONE AS later\nFROM three\nRUN --mount=from=0,target=/m true\nCOPY --from=0 /a /b\n\
-                    COPY --from=nginx /c /d";
-        let image = |name: &str| Base::Image(name.to_owned());
-        assert_eq!(
-            plan(text, None).expect("a plan"),
-            [
-                (0, image("a:3")),
-                (3, Base::Stage(0)),
-                (2, Base::Scratch),
-                (4, Base::Stage(2))
-            ]
-        );
-        assert_eq!(plan(text, Some("Unused")).expect("a plan"), [(1, image("b"))]);
-        assert_eq!(plan(text, Some("0")).expect("a plan"), [(0, image("a:3"))]);
-        assert!(
-            plan(text, Some("nope"))
-                .expect_err("unknown")
-                .contains("one, unused, three, later")
-        );
-    }
-
-    #[test]
-    fn of_stages_with_one_name_a_base_is_the_one_before_and_a_source_the_last() {
-        let text = "FROM a AS x\nFROM x AS x\nFROM scratch\nCOPY --from=x /a /a";
-        let stages = plan(text, None).expect("a plan");
-        assert_eq!(
-            stages,
-            [
-                (0, Base::Image("a".to_owned())),
-                (1, Base::Stage(0)),
-                (2, Base::Scratch)
-            ]
-        );
-    }
-
-    #[test]
-    fn circles_and_blank_bases_are_refused() {
-        let circle = "FROM a AS x\nCOPY --from=y /a /a\nFROM b AS y\nCOPY --from=x /a /a\n";
-        assert!(plan(circle, None).expect_err("a circle").contains("needs itself"));
-        assert!(
-            plan("FROM a\nCOPY --from=0 /a /a", None)
-                .expect_err("itself")
-                .contains("invalid from value")
-        );
-        assert!(
-            plan("ARG V=b\nFROM b AS b\nFROM a\nARG V\nCOPY --from=$V /a /a", None)
-                .expect_err("a variable")
-                .contains("define a stage")
-        );
-        assert!(plan("ARG V\nFROM $V", None).expect_err("blank").contains("blank"));
-    }
-}
+mod tests;

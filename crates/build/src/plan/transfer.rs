@@ -71,6 +71,8 @@ pub(crate) struct Placement {
     pub(crate) matches: usize,
     /// Whether one of them is a folder, so that the destination must be one.
     pub(crate) folder: bool,
+    /// Whether the first of them is.
+    pub(crate) begins_with_folder: bool,
 }
 
 /// Where the items go.
@@ -78,19 +80,68 @@ pub(crate) struct Placement {
 pub(crate) enum Destination {
     /// Below this directory.
     Directory(String),
-    /// One file: below this path if the root has a directory there, else under this very name.
+    /// Files: below this path if the root has a directory there, else each under this very name, so that the last one stays.
     FileOrDirectory(String),
+    /// Below this path, where the root must have a directory: otherwise a file comes first, and no folder goes into a file.
+    ExistingDirectory(String),
+}
+
+/// What is copied to one destination, in its order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Sources {
+    #[default]
+    None,
+    Files,
+    /// A folder comes first, which makes the destination a directory for all that follows.
+    Folder,
+    /// A file comes first, and a folder later.
+    FileThenFolder,
+}
+
+impl Sources {
+    /// With one more behind them.
+    pub(crate) fn and(self, folder: bool) -> Self {
+        match (self, folder) {
+            (Self::None, true) | (Self::Folder, _) => Self::Folder,
+            (Self::None | Self::Files, false) => Self::Files,
+            (Self::Files, true) | (Self::FileThenFolder, _) => Self::FileThenFolder,
+        }
+    }
+
+    /// With what a source named behind them.
+    pub(crate) fn and_all(self, placement: &Placement) -> Self {
+        match placement.matches {
+            0 => self,
+            _ if placement.folder && !placement.begins_with_folder => self.and(false).and(true),
+            _ => self.and(placement.begins_with_folder),
+        }
+    }
 }
 
 impl Destination {
     /// `path` is absolute and keeps its trailing slash.
-    pub(crate) fn of(path: &str, matches: usize, folder: bool) -> Self {
+    pub(crate) fn of(path: &str, sources: Sources) -> Self {
         let trimmed = path.trim_end_matches('/');
         let named = if trimmed.is_empty() { "/" } else { trimmed }.to_owned();
-        if folder || matches != 1 || path.ends_with('/') || path.ends_with("/.") {
-            Self::Directory(named)
-        } else {
-            Self::FileOrDirectory(named)
+        match sources {
+            _ if path.ends_with('/') || path.ends_with("/.") => Self::Directory(named),
+            Sources::Folder | Sources::None => Self::Directory(named),
+            Sources::FileThenFolder => Self::ExistingDirectory(named),
+            Sources::Files => Self::FileOrDirectory(named),
+        }
+    }
+
+    /// The directory, and the name in it if the destination is one, where nothing is at its path; the path, where a directory has to be
+    /// there.
+    pub(crate) fn on_nothing(&self) -> Result<(PathBuf, Option<PathBuf>), &str> {
+        match self {
+            Self::Directory(path) => Ok((PathBuf::from(path), None)),
+            Self::FileOrDirectory(path) => {
+                let path = Path::new(path);
+                let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+                Ok((folder, path.file_name().map(PathBuf::from)))
+            }
+            Self::ExistingDirectory(path) => Err(path),
         }
     }
 }
@@ -132,6 +183,7 @@ pub(crate) fn select(
             add_parents(tree, &name, &prefix, &mut found);
         }
         placement.matches += 1;
+        let is_first = placement.matches == 1;
         match tree.get(&resolved) {
             Some(entry) if entry.kind != EntryKind::Directory => {
                 let base = name.file_name().unwrap_or(OsStr::new(""));
@@ -143,11 +195,13 @@ pub(crate) fn select(
             // The root of the context has no entry of its own.
             _ => {
                 placement.folder = true;
+                placement.begins_with_folder |= is_first;
                 add_folder(tree, &resolved, &prefix, exclude, &mut found);
             }
         }
     }
     placement.folder |= parents;
+    placement.begins_with_folder |= parents;
     placement.items = found.into_values().collect();
     Ok(placement)
 }
@@ -225,18 +279,39 @@ fn add_parents(tree: &Tree, name: &Path, prefix: &Path, found: &mut BTreeMap<Pat
 }
 
 /// Every path that a pattern names, folder by folder, so that `a/*` does not look at all of the context.
+///
+/// A pattern may have any number of parts: what they found so far is never more than there is in the context, and the search
+/// ends when that is nothing.
 fn matching(tree: &Tree, pattern: &str) -> Result<Vec<PathBuf>, SelectError> {
+    let resolved = |path: &Path| {
+        tree.resolve(path).map_err(|source| SelectError::Context {
+            path: path.display().to_string(),
+            source,
+        })
+    };
     let mut found = vec![PathBuf::new()];
     let mut parts = pattern.split('/').peekable();
     while let Some(part) = parts.next() {
+        if found.is_empty() {
+            break;
+        }
         if part == "**" {
+            // As many times as it stands there, it means the same.
+            while parts.next_if_eq(&"**").is_some() {}
             // Any number of folders, none included; links are not entered.
             let mut all = Vec::new();
+            let mut walked: Option<&Path> = None;
+            found.sort();
             for path in &found {
+                all.push(path.clone());
+                if walked.is_some_and(|walked| path.starts_with(walked)) {
+                    continue;
+                }
+                walked = Some(path);
                 let folders = tree
                     .below(path)
                     .filter(|(_, entry)| entry.kind == EntryKind::Directory);
-                all.extend(std::iter::once(path.clone()).chain(folders.map(|(folder, _)| folder.to_owned())));
+                all.extend(folders.map(|(folder, _)| folder.to_owned()));
             }
             all.sort();
             all.dedup();
@@ -247,17 +322,20 @@ fn matching(tree: &Tree, pattern: &str) -> Result<Vec<PathBuf>, SelectError> {
             continue;
         }
         if !Glob::is_pattern(part) {
-            found.iter_mut().for_each(|path| path.push(part));
+            let mut there = Vec::with_capacity(found.len());
+            for mut path in found {
+                path.push(part);
+                if resolved(&path)?.is_some() {
+                    there.push(path);
+                }
+            }
+            found = there;
             continue;
         }
         let glob = Glob::parse(part).map_err(|source| SelectError::Pattern { source })?;
         let mut next = Vec::new();
         for path in &found {
-            let failed = |source| SelectError::Context {
-                path: path.display().to_string(),
-                source,
-            };
-            let Some(folder) = tree.resolve(path).map_err(failed)? else {
+            let Some(folder) = resolved(path)? else {
                 continue;
             };
             // A link that a pattern found is taken, but not entered.
@@ -278,11 +356,7 @@ fn matching(tree: &Tree, pattern: &str) -> Result<Vec<PathBuf>, SelectError> {
     }
     let mut there = Vec::new();
     for path in found {
-        let failed = |source| SelectError::Context {
-            path: path.display().to_string(),
-            source,
-        };
-        if tree.resolve(&path).map_err(failed)?.is_some() {
+        if resolved(&path)?.is_some() {
             there.push(path);
         }
     }

@@ -9,11 +9,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shipway_oci::Descriptor;
+use shipway_store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use crate::cache::{Elsewhere, KnownBlob};
+use crate::compression::Room;
 use crate::error::{BuildError, StepError};
-use crate::gzip::Room;
 
 /// Layers of one builder that may be under way. Each reader and each writer holds at most one block that it does
 /// not work on, so this stays below half of the blocks that [`Room`] has.
@@ -46,28 +48,50 @@ impl Limits {
 }
 
 /// The blob of a layer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum LayerBlob {
     /// In the store.
     There(Box<Descriptor>),
     /// On its way there.
     Coming(watch::Receiver<Option<Descriptor>>),
+    /// Where an import has it; brought into the store when it is needed.
+    Elsewhere(Arc<Elsewhere>, Store),
 }
 
 impl LayerBlob {
     /// What stands for a layer that this build did not make itself: its diffID is somebody's word until it was looked at.
-    pub(crate) fn claimed(&self) -> Option<&Descriptor> {
+    pub(crate) async fn claimed(&self) -> Result<Option<Descriptor>, StepError> {
         match self {
-            Self::There(descriptor) => Some(descriptor),
-            Self::Coming(_) => None,
+            Self::There(_) | Self::Elsewhere(..) => self.descriptor().await.map(Some),
+            Self::Coming(_) => Ok(None),
         }
     }
 
-    /// Its descriptor, once it is in the store. When it fails to get there, what waits for it was interrupted; the
+    /// The import that it is of, if it is of one.
+    pub(crate) fn elsewhere(&self) -> Option<&Elsewhere> {
+        match self {
+            Self::Elsewhere(elsewhere, _) => Some(elsewhere),
+            Self::There(_) | Self::Coming(_) => None,
+        }
+    }
+
+    /// What an export needs to know of it: it is left where it is.
+    pub(crate) async fn known(&self) -> Result<KnownBlob, StepError> {
+        match self {
+            Self::Elsewhere(elsewhere, _) => Ok(KnownBlob::Elsewhere(Arc::clone(elsewhere))),
+            Self::There(_) | Self::Coming(_) => self
+                .descriptor()
+                .await
+                .map(|blob| KnownBlob::Here(Box::new(blob))),
+        }
+    }
+
+    /// Its descriptor, once it is in the store, where an import's is brought for it. When it fails to get there, what waits for it was interrupted; the
     /// cause is told by [`Behind::settle`].
     pub(crate) async fn descriptor(&self) -> Result<Descriptor, StepError> {
         match self {
             Self::There(descriptor) => Ok((**descriptor).clone()),
+            Self::Elsewhere(elsewhere, store) => elsewhere.bring(store).await,
             Self::Coming(coming) => {
                 let mut coming = coming.clone();
                 let there = coming.wait_for(Option::is_some).await;
@@ -76,6 +100,16 @@ impl LayerBlob {
                     .and_then(|there| there.clone())
                     .ok_or(StepError::Interrupted)
             }
+        }
+    }
+}
+
+impl std::fmt::Debug for LayerBlob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::There(descriptor) => f.debug_tuple("There").field(descriptor).finish(),
+            Self::Coming(_) => f.write_str("Coming"),
+            Self::Elsewhere(elsewhere, _) => f.debug_tuple("Elsewhere").field(elsewhere).finish(),
         }
     }
 }

@@ -1,38 +1,47 @@
 //! A whole build: Dockerfile, ignore file, plan, stages, image.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
-use shipway_container::{DEFAULT_PATH, Egress, Images, PullOptions, PullPolicy, PullSource, Runtime};
+use shipway_container::{Image, Images, PullOptions, PullPolicy, PullSource, Runtime};
 use shipway_oci::{ImageConfig, Platform, Reference, with_causes};
-use shipway_registry::{Client, EgressPolicy};
-use shipway_store::Store;
+use shipway_registry::Client;
+use shipway_store::{Scope, Store};
 
 use super::behind::{Behind, Limits};
-use super::cache::Cache;
+use super::cache::{Cache, Lookup};
+use super::check::Bases;
 use super::commit::Committer;
+use super::contexts::Loaded;
+use super::recorded::Recorded;
+use super::remote;
 use super::site::Site;
-use super::stage::{Snapshot, Stage};
-use crate::context::{ContextError, View};
-use crate::dockerfile::{Dockerfile, limits, parse};
+use super::source::read;
+use super::stage::Snapshot;
+use super::turn::UnderWay;
+use crate::attest::{Attesting, Invocation, Recorder};
+use crate::cache::{CacheSteps, INLINE_KEY, Imports, inline};
+use crate::compression::Compressor;
+use crate::context::View;
+use crate::dockerfile::Dockerfile;
 use crate::error::{BuildError, StepError};
-use crate::events::{BuildEvents, Step};
-use crate::export::{FIXED_EPOCH, export, timestamp};
-use crate::gzip::Compressor;
+use crate::events::BuildEvents;
+use crate::export::{
+    Composition, ExportError, FIXED_EPOCH, ImageOptions, Layers, PlatformImage, check, compose, timestamp,
+};
+use crate::git::Fetcher;
 use crate::ignore::IgnoreList;
-use crate::plan::{Base, GlobalArguments, Plan, PlannedStage, Wanted};
-use crate::request::{BuildRequest, Built, DockerfileSource};
+use crate::plan::{GlobalArguments, Names, Plan, Wanted};
+use crate::request::{BuildRequest, Built, SOURCE_DATE_EPOCH, TIME_OF_THE_CONTEXT};
 
 /// Builds images. Clones are the same.
 #[derive(Clone)]
 pub struct Builder {
-    runtime: Runtime,
-    store: Store,
-    client: Client,
+    pub(super) runtime: Runtime,
+    pub(super) store: Store,
+    pub(super) client: Client,
     compressor: Compressor,
     limits: Limits,
 }
@@ -42,11 +51,16 @@ pub(super) struct Build<'a> {
     pub(super) request: &'a BuildRequest,
     pub(super) file: Arc<Dockerfile>,
     pub(super) global: GlobalArguments,
-    pub(super) total: usize,
+    /// Instructions of the stages that are built; the triggers of a base may bring more.
+    total: AtomicUsize,
     pub(super) view: Arc<View>,
-    pub(super) site: Site,
+    /// What is left out of the view.
+    pub(super) ignore: IgnoreList,
+    pub(super) checked: Bases,
+    pub(super) site: &'a Site,
     pub(super) committer: Committer,
     pub(super) cache: Cache,
+    pub(super) recorder: Arc<Recorder>,
     client: Client,
     /// Where fetched files wait.
     pub(super) spool: PathBuf,
@@ -55,10 +69,20 @@ pub(super) struct Build<'a> {
     pub(super) events: &'a dyn BuildEvents,
     /// What is still done for steps that are over.
     pub(super) behind: Behind,
+    /// What the steps gave.
+    pub(super) recorded: Recorded,
     images: Images,
-    platform: Platform,
+    /// Of stages that say nothing else.
+    pub(super) platform: Platform,
+    pub(super) contexts: Loaded,
+    /// Stages that are built.
     finished: Mutex<BTreeMap<usize, Arc<Snapshot>>>,
-    warnings: Mutex<Vec<String>>,
+    /// The bases of stages that wait for what the triggers of their base need.
+    pub(super) bases: Mutex<BTreeMap<usize, Snapshot>>,
+    /// Of all platforms.
+    warnings: &'a Mutex<Vec<String>>,
+    /// Whether others are built beside it.
+    pub(super) is_one_of_several: bool,
 }
 
 impl Builder {
@@ -94,168 +118,275 @@ impl Builder {
     /// # Errors
     /// When the Dockerfile, the context or a step is at fault; what earlier steps made stays in the cache.
     pub async fn build(&self, request: BuildRequest, events: &dyn BuildEvents) -> Result<Built, BuildError> {
-        // On the heap: the state of a build is too large for the futures of its callers.
-        Box::pin(self.solve(request, events)).await
+        let request = dated(self.fetched(request).await?)?;
+        let imports = self.imports(&request).await;
+        let mut given_up = Vec::new();
+        loop {
+            let notes = imports.notes().iter().chain(&given_up);
+            let notes = notes.cloned().collect();
+            // On the heap: the state of a build is too large for the futures of its callers.
+            match Box::pin(self.solve(request.clone(), &imports, notes, events)).await {
+                Err(error) => match imports.give_up() {
+                    failed if failed.is_empty() => return Err(error),
+                    // Each is given up twice at most: for what it has, and for what it only knows.
+                    failed => given_up.extend(failed),
+                },
+                built => return built,
+            }
+        }
     }
 
-    async fn solve(&self, request: BuildRequest, events: &dyn BuildEvents) -> Result<Built, BuildError> {
-        let reading = request.clone();
-        let (file, view) = tokio::task::spawn_blocking(move || read(&reading))
-            .await
-            .map_err(|_| BuildError::Interrupted)??;
-        let platform = request.platform.clone().unwrap_or_else(Platform::host);
-        let global = GlobalArguments::new(&file, &request.build_args, &platform, request.target.as_deref())?;
-        let wanted = request.target.as_deref().map_or(Wanted::Last, Wanted::Named);
-        let plan = Plan::new(&file, &global, &wanted)?;
-        let given_epoch = request.source_date_epoch.or_else(|| epoch_argument(&request));
-        let epoch = given_epoch.unwrap_or(FIXED_EPOCH);
+    async fn solve(
+        &self,
+        request: BuildRequest,
+        imports: &Arc<Imports>,
+        notes: Vec<String>,
+        events: &dyn BuildEvents,
+    ) -> Result<Built, BuildError> {
+        let (platforms, invocation) = (platforms(&request), Invocation::begin());
+        let attested = request.sbom || request.provenance.is_some();
+        check(&platforms.iter().collect::<Vec<_>>(), attested, &request.image).map_err(exporting)?;
+        let (reading, store) = (request.clone(), self.store.clone());
+        let memory = self.runtime.data().join("context-hashes");
+        let reading = tokio::task::spawn_blocking(move || {
+            // Before anything is asked for, and until the image is named.
+            let hold = store.hold().map_err(|source| BuildError::Store { source })?;
+            read(&reading, &memory).map(|(file, source, view)| (file, source, view, hold))
+        });
+        let (file, source, view, hold) = reading.await.map_err(|_| BuildError::Interrupted)??;
+        events.dockerfile(&file.name, &String::from_utf8_lossy(&source.bytes));
+        let (file, view) = (Arc::new(file), Arc::new(view));
+        let epoch = request.source_date_epoch.unwrap_or(FIXED_EPOCH);
         let site = Site::new(self.runtime.clone(), request.pod.clone(), request.egress.clone());
         let store = self.store.metered(site.written());
         let cache = Cache {
             store: store.clone(),
             scope: request.cache_scope.clone(),
-            read: !request.no_cache,
-        };
-        let build = Build {
-            total: plan.total,
-            view: Arc::new(view),
-            site,
-            committer: Committer {
-                store: store.clone(),
-                compressor: self.compressor,
-                cache: cache.clone(),
-                limits: self.limits.clone(),
-                epoch,
+            lookup: match request.no_cache {
+                false => Lookup::All,
+                true => Lookup::Own(Arc::default()),
             },
-            cache,
-            images: Images::new(store.clone(), self.client.clone()),
-            client: self.client.clone(),
-            spool: self.runtime.data().to_owned(),
-            created: timestamp(
-                request
-                    .source_date_epoch
-                    .or(request.created)
-                    .unwrap_or(FIXED_EPOCH),
-            ),
-            events,
-            behind: Behind::default(),
-            platform,
-            finished: Mutex::default(),
-            warnings: Mutex::default(),
-            request: &request,
-            global,
-            file: Arc::new(file),
+            imports: Arc::clone(imports),
+            under_way: UnderWay::default(),
+            earlier: Arc::default(),
         };
-        let ahead = async {
-            if request.no_cache && plan.changes_files(&build.file) {
-                build.site.start_ahead().await;
-            }
-        };
-        let (result, ()) = tokio::join!(build.run(&plan), ahead);
-        let put = async {
-            // Whatever became of the steps: what is under way is kept for later builds, and its failure may be what
-            // interrupted a step.
-            let settled = build.behind.settle().await;
-            let image = match result {
-                Err(error) if !error.is_interruption() => return Err(error),
-                result => settled.and(result)?,
+        let warnings = Mutex::default();
+        let begin = |platform: &Platform| -> Result<(Build<'_>, Plan), BuildError> {
+            let target = request.target.as_deref();
+            let global = GlobalArguments::new(&file, &request.build_args, platform, target)?;
+            let names = Names {
+                file: &file,
+                arguments: &global,
+                contexts: &request.contexts,
+                platform,
             };
-            let layers = image.descriptors().await.map_err(|_| BuildError::Interrupted)?;
+            let plan = Plan::new(names, &target.map_or(Wanted::Last, Wanted::Named))?;
+            let recorder = Arc::new(Recorder::new(&request, &invocation));
+            let build = Build {
+                total: AtomicUsize::new(plan.total),
+                view: Arc::clone(&view),
+                ignore: source.ignore.clone(),
+                checked: Bases::default(),
+                site: &site,
+                committer: Committer {
+                    store: store.clone(),
+                    compressor: self.compressor,
+                    compression: request.image.compression.of_steps(),
+                    cache: cache.clone(),
+                    limits: self.limits.clone(),
+                    recorder: Arc::clone(&recorder),
+                    epoch,
+                },
+                cache: cache.clone(),
+                recorder,
+                images: Images::new(store.clone(), self.client.clone()),
+                client: self.client.clone(),
+                spool: self.runtime.data().to_owned(),
+                created: timestamp(
+                    request
+                        .source_date_epoch
+                        .or(request.created)
+                        .unwrap_or(FIXED_EPOCH),
+                ),
+                events,
+                behind: Behind::default(),
+                recorded: Recorded::default(),
+                platform: platform.clone(),
+                contexts: Loaded::default(),
+                finished: Mutex::default(),
+                bases: Mutex::default(),
+                warnings: &warnings,
+                is_one_of_several: platforms.len() > 1,
+                request: &request,
+                global,
+                file: Arc::clone(&file),
+            };
+            Ok((build, plan))
+        };
+        let solving = async {
+            let (mut images, mut steps) = (Vec::with_capacity(platforms.len()), CacheSteps::default());
+            let mut last = None;
+            for platform in &platforms {
+                // What does not depend on the platform, the next one finds.
+                if let Some((build, result)) = last.take() {
+                    let build: Build<'_> = build;
+                    let (image, taken) = build.settled(result, &source.bytes).await?;
+                    images.push(image);
+                    steps = steps.and(taken);
+                }
+                let (build, plan) = begin(platform)?;
+                build.check_first(&plan).await?;
+                let needs_trees = plan.needs_trees(&file);
+                if images.is_empty() {
+                    notes.iter().for_each(|note| build.warn(note));
+                    build.tell_what_is_unusual();
+                }
+                let ahead = async {
+                    if request.no_cache && needs_trees {
+                        site.start_ahead().await;
+                    }
+                };
+                let work = async { tokio::join!(build.run(plan), ahead).0 };
+                let result = tokio::select! {
+                    biased;
+                    () = request.cancellation.cancelled() => Err(BuildError::Canceled),
+                    result = work => result,
+                };
+                // The findings for one platform are those for all, but for what its bases say.
+                let findings = build.report().findings;
+                if images.is_empty() && !findings.is_empty() {
+                    events.findings(&file.name, &findings);
+                }
+                last = Some((build, result));
+            }
+            Ok::<_, BuildError>((images, steps, last))
+        };
+        let done = solving.await;
+        let remembering = {
+            let view = Arc::clone(&view);
+            tokio::task::spawn_blocking(move || view.remember())
+        };
+        let put = async {
+            let (mut images, mut steps, last) = done?;
+            if let Some((build, result)) = last {
+                let (image, taken) = build.settled(result, &source.bytes).await?;
+                images.push(image);
+                steps = steps.and(taken);
+            }
             let (scope, tags) = (request.scope.clone(), request.tags.clone());
-            tokio::task::spawn_blocking(move || export(&store, &scope, &tags, &image.config, layers))
+            let (options, keep) = (request.image.clone(), request.keep_image);
+            let layers = self.layers(&store, &request.cache_scope);
+            let export = move || {
+                let composition = compose(&layers, &images, &options, &tags)?;
+                if keep {
+                    composition.put(&store, &scope, &tags)?;
+                }
+                Ok((composition, images, steps))
+            };
+            tokio::task::spawn_blocking(export)
                 .await
                 .map_err(|_| BuildError::Interrupted)?
-                .map_err(|source| BuildError::Export {
-                    source: Box::new(source),
-                })
+                .map_err(exporting)
         };
-        let (exported, ()) = tokio::join!(put, build.site.close());
-        let exported = match build.site.excess() {
+        // A lost thread has remembered nothing, which is no matter.
+        let (exported, (), _) = tokio::join!(put, site.close(), remembering);
+        let (composition, images, steps) = match site.excess() {
             // Whatever failed then failed for it.
             Some(source) => exported.map_err(|_| BuildError::Excess { source })?,
             None => exported?,
         };
-        let warnings = std::mem::take(&mut *build.warnings.lock().unwrap_or_else(PoisonError::into_inner));
+        let warnings = std::mem::take(&mut *warnings.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Built {
-            manifest: exported.manifest,
-            id: exported.id,
+            manifest: composition.root.digest.clone(),
+            id: composition.id.clone(),
+            composition,
+            images,
+            cache_scope: request.cache_scope.clone(),
+            _hold: Arc::new(hold),
             warnings,
+            steps,
         })
     }
-}
 
-/// `--build-arg SOURCE_DATE_EPOCH=…`, which is how BuildKit's clients give it.
-fn epoch_argument(request: &BuildRequest) -> Option<i64> {
-    request
-        .build_args
-        .get("SOURCE_DATE_EPOCH")?
-        .as_ref()?
-        .parse()
-        .ok()
-}
+    /// Writes the documents of what was built in another way. Blocks.
+    ///
+    /// # Errors
+    /// When the options contradict each other, or the store fails.
+    pub fn compose(
+        &self,
+        built: &Built,
+        options: &ImageOptions,
+        names: &[Reference],
+    ) -> Result<Composition, ExportError> {
+        compose(
+            &self.layers(&self.store, &built.cache_scope),
+            &built.images,
+            options,
+            names,
+        )
+    }
 
-/// The Dockerfile, and the context without what its ignore file names. Blocks.
-fn read(request: &BuildRequest) -> Result<(Dockerfile, View), BuildError> {
-    let context = |source| BuildError::Context { source };
-    let most = limits::FILE_BYTES as u64;
-    let (bytes, name, beside) = match &request.dockerfile {
-        DockerfileSource::Bytes { bytes, name, .. } => (bytes.clone(), name.clone(), None),
-        DockerfileSource::Path(path) => {
-            let bytes = request.context.read(path, most).map_err(context)?;
-            let bytes = bytes.ok_or_else(|| BuildError::NoDockerfile { path: path.clone() })?;
-            (bytes, path.display().to_string(), Some(path.clone()))
+    fn layers(&self, store: &Store, scope: &Scope) -> Layers {
+        Layers {
+            store: store.clone(),
+            scope: scope.clone(),
+            compressor: self.compressor,
         }
-    };
-    let file = parse(&bytes, &name)?;
-    let ignore = ignore_list(request, beside.as_deref())?;
-    let view = request.context.view(&ignore, request.modes).map_err(context)?;
-    Ok((file, view))
+    }
 }
 
-/// `X.dockerignore` beside the Dockerfile X goes before `.dockerignore`.
-fn ignore_list(request: &BuildRequest, dockerfile: Option<&Path>) -> Result<IgnoreList, BuildError> {
-    const MOST: u64 = 1 << 20;
-    if let DockerfileSource::Bytes {
-        name,
-        ignore: Some(bytes),
-        ..
-    } = &request.dockerfile
+/// Those asked for, each once, or this machine's.
+pub(super) fn platforms(request: &BuildRequest) -> Vec<Platform> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for platform in &request.platforms {
+        if !platforms.iter().any(|other| other.matches(platform)) {
+            platforms.push(platform.clone());
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
+    platforms
+}
+
+fn exporting(source: ExportError) -> BuildError {
+    BuildError::Export {
+        source: Box::new(source),
+    }
+}
+
+/// The request with the `SOURCE_DATE_EPOCH` of its build arguments, which is how BuildKit's clients give it. The word `context` was
+/// understood when that was fetched; a directory has no time of its own.
+fn dated(mut request: BuildRequest) -> Result<BuildRequest, BuildError> {
+    if let Some(text) = request.argument(SOURCE_DATE_EPOCH)
+        && !matches!(text, "" | TIME_OF_THE_CONTEXT)
     {
-        return IgnoreList::parse(bytes, &format!("{name}.dockerignore"))
-            .map_err(|source| BuildError::Ignore { source });
+        let seconds = text.parse::<i64>();
+        let text = text.to_owned();
+        request.source_date_epoch = Some(seconds.map_err(|source| BuildError::Epoch { text, source })?);
     }
-    let own = dockerfile.map(|path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".dockerignore");
-        PathBuf::from(name)
-    });
-    for path in own.into_iter().chain([PathBuf::from(".dockerignore")]) {
-        let found = request
-            .context
-            .read(&path, MOST)
-            .map_err(|source: ContextError| BuildError::Context { source })?;
-        if let Some(bytes) = found {
-            return IgnoreList::parse(&bytes, &path.display().to_string())
-                .map_err(|source| BuildError::Ignore { source });
-        }
-    }
-    Ok(IgnoreList::default())
+    Ok(request)
 }
 
 impl Build<'_> {
     pub(super) fn warn(&self, message: &str) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each platform would say it again.
+        if self.is_one_of_several && warnings.iter().any(|warning| warning == message) {
+            return;
+        }
         self.events.warning(message);
-        self.warnings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message.to_owned());
+        warnings.push(message.to_owned());
     }
 
     /// The way to what ADD names: no further than a RUN would come.
     pub(super) fn fetcher(&self) -> Result<Client, StepError> {
-        let steps = self.site.egress()?;
-        let policy = Both(Arc::clone(self.client.egress()), steps);
-        Ok(self.client.with_egress(Arc::new(policy)))
+        remote::way(&self.client, self.site)
+    }
+
+    /// The way to repositories.
+    pub(super) fn git(&self) -> Result<Fetcher, StepError> {
+        remote::git(&self.client, self.site, &self.spool, self.request)
     }
 
     /// A stage that is built already.
@@ -267,9 +398,82 @@ impl Build<'_> {
             .cloned()
     }
 
-    async fn run(&self, plan: &Plan) -> Result<Snapshot, BuildError> {
+    /// The platform, where the build is for several.
+    pub(super) fn platform_name(&self) -> Option<String> {
+        self.is_one_of_several.then(|| self.platform.to_string())
+    }
+
+    /// What names stand for.
+    pub(super) fn names(&self) -> Names<'_> {
+        Names {
+            file: &self.file,
+            arguments: &self.global,
+            contexts: &self.request.contexts,
+            platform: &self.platform,
+        }
+    }
+
+    /// Instructions of all stages that are built, as far as is known.
+    pub(super) fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_total(&self, total: usize) {
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    pub(super) fn finish(&self, index: usize, snapshot: Snapshot) {
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        finished.insert(index, Arc::new(snapshot));
+    }
+
+    /// The image that the steps gave, once all of it is in the store, and what an export of the cache is made of.
+    /// `dockerfile` is what was read.
+    async fn settled(
+        &self,
+        result: Result<Snapshot, BuildError>,
+        dockerfile: &[u8],
+    ) -> Result<(PlatformImage, CacheSteps), BuildError> {
+        if let Err(BuildError::Canceled) = result {
+            return Err(BuildError::Canceled);
+        }
+        // Whatever became of the steps: what is under way is kept for later builds, and its failure may be what
+        // interrupted a step.
+        let settled = self.behind.settle().await;
+        let image = match result {
+            Err(error) if !error.is_interruption() => return Err(error),
+            result => settled.and(result)?,
+        };
+        let layers = image.descriptors().await.map_err(|_| BuildError::Interrupted)?;
+        let own = self.recorded.diff_ids().into_values().flatten().collect();
+        let steps = self.recorded.steps(&image.config.rootfs.diff_ids).await;
+        let steps = steps.map_err(|_| BuildError::Interrupted)?;
+        let attesting = Attesting::new(&self.recorder, self.request, &self.file.name, dockerfile);
+        let store = self.committer.store.clone();
+        let attested = move || {
+            Ok(PlatformImage {
+                platform: image.config.platform(),
+                own,
+                attestations: attesting.over(&store, &image.config, &layers)?,
+                config: image.config,
+                layers,
+            })
+        };
+        tokio::task::spawn_blocking(attested)
+            .await
+            .map_err(|_| BuildError::Interrupted)?
+            .map(|image| (image, steps))
+            .map_err(exporting)
+    }
+
+    /// What is to be told of a build whatever the platform.
+    fn tell_what_is_unusual(&self) {
         for message in self.view.skipped() {
             self.warn(message);
+        }
+        if let Some(syntax) = &self.file.syntax {
+            let message = format!("`# syntax={syntax}` is not fetched: the syntax is the built-in one");
+            self.events.note(&message);
         }
         let unused = self.global.unused(&self.file);
         if !unused.is_empty() {
@@ -278,8 +482,12 @@ impl Build<'_> {
                 unused.join(", ")
             ));
         }
+    }
+
+    async fn run(&self, plan: Plan) -> Result<Snapshot, BuildError> {
+        let target = plan.target;
         self.stages(plan).await?;
-        let target = self.finished(plan.target).ok_or(BuildError::Interrupted)?;
+        let target = self.finished(target).ok_or(BuildError::Interrupted)?;
         let mut image = (*target).clone();
         image.config.created = Some(self.created.clone());
         let labels = self
@@ -288,85 +496,17 @@ impl Build<'_> {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()));
         image.config.config.labels.extend(labels);
+        // That of the base is of other steps.
+        image.config.other.remove(INLINE_KEY);
+        if let Some(cache) = self
+            .request
+            .wants_inline_cache()
+            .then(|| inline(&self.recorded.diff_ids()))
+            .flatten()
+        {
+            image.config.other.insert(INLINE_KEY.to_owned(), cache);
+        }
         Ok(image)
-    }
-
-    /// Builds the stages, each as soon as those it needs are done. The first failure drops the others.
-    async fn stages(&self, plan: &Plan) -> Result<(), BuildError> {
-        let mut number = 1;
-        let mut waiting = VecDeque::new();
-        for planned in &plan.stages {
-            waiting.push_back((planned, number));
-            number += 1 + self.file.stages[planned.index].steps.len();
-        }
-        let mut running = FuturesUnordered::new();
-        loop {
-            let ready = |(planned, _): &(&PlannedStage, usize)| {
-                planned
-                    .needs
-                    .iter()
-                    .all(|needed| self.finished(*needed).is_some())
-            };
-            while running.len() < self.request.parallel_stages.max(1) {
-                let Some(next) = waiting.iter().position(ready).and_then(|at| waiting.remove(at)) else {
-                    break;
-                };
-                let (planned, number) = next;
-                running.push(Box::pin(async move {
-                    (planned.index, self.stage(planned, number).await)
-                }));
-            }
-            // The plan has no circles, so that something runs for as long as something waits.
-            let Some((index, snapshot)) = running.next().await else {
-                return Ok(());
-            };
-            let snapshot = Arc::new(snapshot?);
-            self.finished
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(index, snapshot);
-        }
-    }
-
-    async fn stage(&self, planned: &PlannedStage, first: usize) -> Result<Snapshot, BuildError> {
-        let source = &self.file.stages[planned.index];
-        let name = source.name.clone().unwrap_or_else(|| planned.index.to_string());
-        let info = Step {
-            index: first,
-            total: self.total,
-            text: &source.text,
-            stage: &name,
-            line: source.location.line,
-        };
-        let failed = |error: StepError| BuildError::Step {
-            file: self.file.name.clone(),
-            line: source.location.line,
-            text: source.text.clone(),
-            source: Box::new(error),
-        };
-        self.events.step_started(&info);
-        let platform = match &planned.platform {
-            Some(text) => text.parse::<Platform>().map_err(|source| {
-                failed(StepError::Platform {
-                    text: text.clone(),
-                    source,
-                })
-            })?,
-            None => self.platform.clone(),
-        };
-        let mut base = match &planned.base {
-            Base::Scratch => nothing(&platform),
-            Base::Stage(index) => (*self.finished(*index).ok_or(BuildError::Interrupted)?).clone(),
-            Base::Image(text) => self.image(text, &platform).await.map_err(failed)?,
-        };
-        give_path(&mut base.config.config.env);
-        let mut stage = Stage::new(self, planned.index, name.clone(), &base, platform);
-        self.events.step_finished(&info, &stage.id());
-        stage.run_triggers(first, source.location.line).await?;
-        for (number, step) in (first + 1..).zip(&source.steps) {
-            stage.run_step(number, step).await?;
-        }
-        Ok(stage.snapshot())
     }
 
     /// An image by its name or id, pulled when it is not here.
@@ -377,7 +517,8 @@ impl Build<'_> {
             let image = found
                 .map_err(|source| StepError::Images { source })?
                 .ok_or_else(|| StepError::NoImage { id: text.to_owned() })?;
-            return Ok(Snapshot::of(image.config, image.layers));
+            self.recorder.image(None, &image);
+            return self.snapshot(image).await;
         }
         let reference = Reference::parse(text).map_err(|source| StepError::Reference {
             text: text.to_owned(),
@@ -407,31 +548,30 @@ impl Build<'_> {
                 .unwrap_or_default();
             self.warn(&format!("the imported {} is used{why}", reference.familiar()));
         }
-        Ok(Snapshot::of(pulled.image.config, pulled.image.layers))
+        self.recorder.image(Some(&reference), &pulled.image);
+        self.snapshot(pulled.image).await
+    }
+
+    /// What begins with an image. Its layers are asked for, so that the build holds them whatever becomes of the image's names.
+    async fn snapshot(&self, image: Image) -> Result<Snapshot, StepError> {
+        let (store, layers) = (self.cache.store.clone(), image.layers.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut layers = layers.iter();
+            layers.try_for_each(|layer| store.blob(&layer.digest).map(drop))
+        });
+        asked
+            .await
+            .map_err(|_| StepError::Interrupted)?
+            .map_err(|source| StepError::Store { source })?;
+        Ok(Snapshot::of(image.config, image.layers))
     }
 }
 
 /// What `FROM scratch` begins with.
-fn nothing(platform: &Platform) -> Snapshot {
+pub(super) fn nothing(platform: &Platform) -> Snapshot {
     let mut config = ImageConfig::new(platform);
     config.config.working_dir = "/".to_owned();
     Snapshot::of(config, Vec::new())
-}
-
-/// Every image has a `PATH`, so that `ENV PATH=/own:$PATH` adds to the usual one and does not replace it.
-fn give_path(env: &mut Vec<String>) {
-    if !env.iter().any(|entry| entry.starts_with("PATH=")) {
-        env.push(format!("PATH={DEFAULT_PATH}"));
-    }
-}
-
-/// What the builder's own client may reach, of what steps may.
-struct Both(Arc<dyn EgressPolicy>, Egress);
-
-impl EgressPolicy for Both {
-    fn permits(&self, address: SocketAddr) -> bool {
-        self.0.permits(address) && self.1.permits(address)
-    }
 }
 
 impl std::fmt::Debug for Builder {

@@ -1,8 +1,10 @@
 //! From an upper directory to a layer in the store, in one pass and bounded memory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use shipway_oci::{Digest, media_type};
+use shipway_attest::LayerScanner;
+use shipway_oci::{Descriptor, Digest};
 use shipway_sandbox::{DiffRequest, DiskUsage, Keeper, KeeperError};
 use shipway_store::Store;
 
@@ -11,10 +13,11 @@ use tokio::task::JoinHandle;
 
 use super::behind::{LayerBlob, Limits};
 use super::cache::Cache;
+use super::straight::Straight;
 use super::stream::{file, through_pipe};
+use crate::attest::{Recorder, Tapped};
+use crate::compression::{CompressError, Compressed, Compression, Compressor, Reader, ahead};
 use crate::error::StepError;
-use crate::export::descriptor;
-use crate::gzip::{Compressor, GzipError, ahead};
 use crate::plan::CacheKey;
 
 /// A layer that a step made.
@@ -38,28 +41,95 @@ impl From<std::io::Error> for StepError {
     }
 }
 
+/// Where a step's changes are.
+pub(super) struct Changes {
+    /// Their upper directory.
+    pub(super) upper: PathBuf,
+    /// The layers that it lies over, bottom first.
+    pub(super) below: Vec<PathBuf>,
+    /// Mount points that only the container needed.
+    pub(super) made: Vec<PathBuf>,
+}
+
 /// What makes layers.
 #[derive(Clone)]
 pub(super) struct Committer {
     pub(super) store: Store,
     pub(super) compressor: Compressor,
+    pub(super) compression: Compression,
     pub(super) cache: Cache,
     pub(super) limits: Limits,
+    pub(super) recorder: Arc<Recorder>,
     /// No file is later than this.
     pub(super) epoch: i64,
 }
 
 impl Committer {
-    /// Reads the changes under `upper` as a layer, which a thread behind this one keeps under `key`; `None` when there
-    /// are none. `made` are mount points that only the container needed. Blocks until all is read; `upper` is not
-    /// needed afterwards.
+    /// Reads changes as a layer, which a thread behind this one keeps under `key`; `None` when there are none. Blocks until all is
+    /// read; the upper directory is not needed afterwards.
     pub(super) fn commit(
         &self,
         keeper: &Keeper,
-        upper: &Path,
-        made: &[PathBuf],
+        changes: &Changes,
         key: &CacheKey,
         permit: OwnedSemaphorePermit,
+    ) -> Result<Option<Committed>, StepError> {
+        let request = |output| DiffRequest {
+            upper: changes.upper.clone(),
+            below: changes.below.clone(),
+            output,
+            clamp_mtime: Some(self.epoch),
+            omit: changes.made.clone(),
+        };
+        self.layer(key, permit, |reader, scanner| {
+            let (report, compressed) = through_pipe(
+                |output| {
+                    keeper.diff(request(output)).map_err(|source| StepError::Keeper {
+                        action: "read what the step changed",
+                        source,
+                    })
+                },
+                |input| {
+                    reader
+                        .read(&mut Tapped::new(file(input), scanner))
+                        .map_err(|source| StepError::Compress { source })
+                },
+            )?;
+            let holds = DiskUsage {
+                bytes: report.bytes,
+                files: report.entries,
+            };
+            Ok((holds, compressed))
+        })
+    }
+
+    /// The same for files that lie in no directory.
+    pub(super) fn write(
+        &self,
+        straight: &Straight,
+        key: &CacheKey,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Committed, StepError> {
+        let committed = self.layer(key, permit, |reader, scanner| {
+            let mut tar = straight.tar(self.epoch);
+            let read = reader.read(&mut Tapped::new(&mut tar, scanner));
+            let compressed = read.map_err(|source| match (source, tar.failure()) {
+                (CompressError::Read { .. }, Some(cause)) => cause,
+                (source, _) => StepError::Compress { source },
+            })?;
+            // Nothing is unpacked that would take room; that there is something is what counts.
+            let holds = DiskUsage { bytes: 0, files: 1 };
+            Ok((holds, compressed))
+        });
+        committed?.ok_or(StepError::Interrupted)
+    }
+
+    /// Makes a layer of what `read` gives to its reader; nothing of no files.
+    fn layer(
+        &self,
+        key: &CacheKey,
+        permit: OwnedSemaphorePermit,
+        read: impl FnOnce(&Reader, Option<&mut LayerScanner>) -> Result<(DiskUsage, Compressed), StepError>,
     ) -> Result<Option<Committed>, StepError> {
         let mut blob = self
             .store
@@ -68,16 +138,17 @@ impl Committer {
         let (reader, writer) = ahead(&self.limits.room);
         let (diff_id, known_diff_id) = std::sync::mpsc::channel::<Digest>();
         let (there, coming) = watch::channel(None);
-        let (compressor, cache, key) = (self.compressor, self.cache.clone(), *key);
+        let (compressor, compression) = (self.compressor, self.compression);
+        let (cache, key) = (self.cache.clone(), *key);
         let store = self.store.clone();
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             writer
-                .write(compressor, &mut blob)
-                .map_err(|source| StepError::Gzip { source })?;
+                .write(compressor, compression, &mut blob)
+                .map_err(|source| StepError::Compress { source })?;
             let diff_id = known_diff_id.recv().map_err(|_| StepError::Interrupted)?;
             let info = blob.commit(None).map_err(|source| StepError::Commit { source })?;
-            let descriptor = descriptor(media_type::OCI_LAYER_GZIP, info.digest, info.size);
+            let descriptor = Descriptor::new(compression.media_type(), info.digest, info.size);
             store
                 .keep_diff_id(&descriptor.digest, &diff_id)
                 .map_err(|source| StepError::Store { source })?;
@@ -85,29 +156,12 @@ impl Committer {
             there.send_replace(Some(descriptor));
             Ok(())
         });
-        let request = |output| DiffRequest {
-            upper: upper.to_owned(),
-            output,
-            clamp_mtime: Some(self.epoch),
-            omit: made.to_vec(),
-        };
-        let read = through_pipe(
-            |output| {
-                keeper.diff(request(output)).map_err(|source| StepError::Keeper {
-                    action: "read what the step changed",
-                    source,
-                })
-            },
-            |input| {
-                reader
-                    .read(&mut file(input))
-                    .map_err(|source| StepError::Gzip { source })
-            },
-        );
-        let (report, compressed) = match read {
+        let mut scanner = self.recorder.scanner();
+        let read = read(&reader, scanner.as_mut());
+        let (holds, compressed) = match read {
             // The other side is gone, and knows why.
-            Err(StepError::Gzip {
-                source: GzipError::ThreadLost,
+            Err(StepError::Compress {
+                source: CompressError::ThreadLost,
             }) => {
                 let cause = tokio::runtime::Handle::current().block_on(work);
                 return Err(cause
@@ -117,8 +171,11 @@ impl Committer {
             }
             read => read?,
         };
-        if report.entries == 0 {
+        if holds.files == 0 {
             return Ok(None);
+        }
+        if let Some(scanner) = scanner {
+            self.recorder.scanned(&compressed.diff_id, scanner.finish());
         }
         // Nothing is kept before both are said: a reader that failed above ended the other side without them.
         let _ = diff_id.send(compressed.diff_id.clone());
@@ -128,10 +185,7 @@ impl Committer {
                 diff_id: compressed.diff_id,
                 blob: LayerBlob::Coming(coming),
             },
-            holds: DiskUsage {
-                bytes: report.bytes,
-                files: report.entries,
-            },
+            holds,
             work,
         }))
     }

@@ -7,32 +7,43 @@ use std::sync::Arc;
 use shipway_oci::Digest;
 use shipway_sandbox::{Conflict, RootSpec};
 
+use super::add_git::Repository;
 use super::commit::Committed;
+use super::contexts::Material;
 use super::fetch::{FetchedFile, fetch, is_url};
 use super::local_archive::is_archive;
 use super::mode::ModeChange;
 use super::place::Target;
 use super::root_copy::RootCopy;
 use super::site::blocking;
-use super::stage::{Snapshot, Stage, Wrote};
+use super::stage::{Files, Form, Snapshot, Stage, Wrote};
+use super::straight::{NeedsLook, Straight};
 use crate::context::View;
-use crate::dockerfile::{AddOptions, Source, Step, Transfer};
+use crate::dockerfile::{self, AddOptions, Instruction, Source, Step, Transfer};
 use crate::error::{BuildError, StepError};
 use crate::events;
+use crate::git::{GitAddress, without_login};
 use crate::ignore::IgnoreList;
+use crate::named::ContextName;
 use crate::plan::{
-    CacheKey, CopyInputs, CopySource, Destination, Item, ItemKind, Placement, SelectError, copy_key,
-    join_path, select,
+    CacheKey, CopyInputs, CopySource, Destination, Ground, Inputs, Item, ItemKind, Placement, SelectError,
+    Sources, copy_key, join_path, select,
 };
 
 /// One source, looked up.
 enum Taken {
-    /// Files of the context and the hashes of those that are regular.
-    Files { items: Vec<Item>, hashes: Vec<[u8; 32]> },
+    /// Files of a context and the hashes of those that are regular.
+    Files {
+        view: Arc<View>,
+        items: Vec<Item>,
+        hashes: Vec<[u8; 32]>,
+    },
     /// A local archive to be extracted.
     Archive { from: PathBuf, hash: [u8; 32] },
     /// A fetched file.
     Fetched { file: FetchedFile, unpack: bool },
+    /// A repository.
+    Git(Repository),
     /// A heredoc.
     Inline {
         name: String,
@@ -58,6 +69,7 @@ struct Wanted {
     chmod: String,
     exclude: Vec<String>,
     parents: bool,
+    form: Form,
 }
 
 impl Stage<'_> {
@@ -68,16 +80,63 @@ impl Stage<'_> {
         transfer: &Transfer,
         add: Option<&AddOptions>,
     ) -> Result<(), BuildError> {
-        let wanted = self.wanted(step, transfer, add).await?;
-        let key = {
+        self.effects.keep(step, &step.text)?;
+        let from = match &transfer.from {
+            Some(name) => {
+                let material = self.source(name).await;
+                Some((
+                    name.clone(),
+                    material.map_err(|source| self.failed(step, source))?,
+                ))
+            }
+            None => None,
+        };
+        let wanted = self.wanted(step, transfer, add, from).await?;
+        self.transfer(info, step, wanted).await
+    }
+
+    /// Takes all files of a named context, which a stage begins with.
+    pub(super) async fn take_all(
+        &mut self,
+        info: &events::Step<'_>,
+        stage: &dockerfile::Stage,
+        name: &ContextName,
+        view: Arc<View>,
+    ) -> Result<(), BuildError> {
+        let transfer = Transfer {
+            sources: vec![Source::Path("/".to_owned())],
+            destination: "/".to_owned(),
+            ..Transfer::default()
+        };
+        let step = Step {
+            text: format!("COPY --from={name} / /"),
+            instruction: Instruction::Copy(transfer.clone()),
+            written: stage.written.clone(),
+            location: stage.location.clone(),
+        };
+        let from = (name.to_string(), Material::Files(view));
+        let wanted = self.wanted(&step, &transfer, None, Some(from)).await?;
+        self.transfer(info, &step, wanted).await
+    }
+
+    async fn transfer(
+        &mut self,
+        info: &events::Step<'_>,
+        step: &Step,
+        wanted: Wanted,
+    ) -> Result<(), BuildError> {
+        let (key, inputs) = {
             let parent = self.snapshot().chain();
             let sources: Vec<CopySource<'_>> = wanted
                 .sources
                 .iter()
                 .map(|taken| taken.key(&wanted.exclude, wanted.parents))
                 .collect();
-            copy_key(&CopyInputs {
-                parent: parent.as_ref(),
+            let inputs = CopyInputs {
+                ground: match wanted.form {
+                    Form::Over => Ground::Root(parent.as_ref()),
+                    Form::Apart => Ground::Nothing,
+                },
                 platform: &self.platform,
                 epoch: self.build.committer.epoch,
                 destination: &wanted.destination,
@@ -85,15 +144,18 @@ impl Stage<'_> {
                 chown: &wanted.chown,
                 chmod: &wanted.chmod,
                 sources: &sources,
-            })
+            };
+            let key = copy_key(&inputs);
+            (key, Inputs::of_copy(&inputs, &step.text, self.base_input()))
         };
-        let layer = match self.find(info, step, &key).await? {
+        let layer = match self.find(info, step, &key, inputs).await? {
             Some(known) => known,
             None => {
-                let layer = self
-                    .place(wanted, &key)
-                    .await
-                    .map_err(|source| self.failed(step, source))?;
+                let layer = match self.straight(&wanted) {
+                    Some(straight) => self.write(straight, &key).await,
+                    None => self.place(wanted, &key).await,
+                };
+                let layer = layer.map_err(|source| self.failed(step, source))?;
                 self.keep(step, &key, layer)
             }
         };
@@ -106,6 +168,7 @@ impl Stage<'_> {
         step: &Step,
         transfer: &Transfer,
         add: Option<&AddOptions>,
+        from: Option<(String, Material)>,
     ) -> Result<Wanted, BuildError> {
         let word = |text: &str| self.effects.word(step, text);
         let optional = |text: &Option<String>| text.as_deref().map_or(Ok(String::new()), word);
@@ -131,19 +194,14 @@ impl Stage<'_> {
             let message = "--checksum can be given for one source only";
             return Err(self.effects.error(step, message.to_owned()).into());
         }
-        let from = match &transfer.from {
-            Some(name) => {
-                let snapshot = self
-                    .source(name)
-                    .await
-                    .map_err(|source| self.failed(step, source))?;
-                Some((name.clone(), snapshot))
-            }
-            None => None,
+        let (root, view) = match from {
+            Some((label, Material::Root(root))) => (Some((label, root)), None),
+            Some((label, Material::Files(view))) => (None, Some((label, view))),
+            None => (None, None),
         };
         let mut sources = Vec::new();
         let mut root_paths = Vec::new();
-        let (mut matches, mut folder, mut archives) = (0, false, false);
+        let mut kinds = Sources::None;
         for source in &transfer.sources {
             match source {
                 Source::Inline(heredoc) => {
@@ -153,7 +211,7 @@ impl Stage<'_> {
                     } else {
                         body
                     };
-                    matches += 1;
+                    kinds = kinds.and(false);
                     let hash = *blake3::hash(body.as_bytes()).as_bytes();
                     sources.push(Taken::Inline {
                         name: heredoc.name.clone(),
@@ -163,14 +221,23 @@ impl Stage<'_> {
                 }
                 Source::Path(text) => {
                     let path = word(text)?;
-                    if from.is_some() {
+                    if root.is_some() {
                         root_paths.push(path);
+                    } else if let Some((options, address)) = add.zip(GitAddress::parse(&path)) {
+                        let address = address.map_err(|source| {
+                            let text = without_login(&path);
+                            self.failed(step, StepError::GitAddress { text, source })
+                        })?;
+                        let keep = options.keep_git_dir;
+                        let found = self.find_repository(address, checksum.as_deref(), keep).await;
+                        let found = found.map_err(|source| self.failed(step, source))?;
+                        kinds = kinds.and(true);
+                        sources.push(Taken::Git(found));
                     } else if let Some(options) = add.filter(|_| is_url(&path)) {
                         let fetched = self.fetched(&path, checksum.as_deref(), directory).await;
                         let file = fetched.map_err(|source| self.failed(step, source))?;
                         let unpack = options.unpack == Some(true);
-                        matches += 1;
-                        archives |= unpack;
+                        kinds = kinds.and(unpack);
                         sources.push(Taken::Fetched { file, unpack });
                     } else if checksum.is_some() {
                         let message =
@@ -178,19 +245,24 @@ impl Stage<'_> {
                         return Err(self.effects.error(step, message).into());
                     } else {
                         let extract = add.is_some_and(|options| options.unpack != Some(false));
-                        let taken = self.local(path, &exclude, transfer.parents, extract).await;
-                        let (placement, taken) = taken.map_err(|source| self.failed(step, source))?;
-                        matches += placement.matches;
-                        folder |= placement.folder;
-                        archives |= taken.iter().any(|taken| matches!(taken, Taken::Archive { .. }));
+                        let files = view.as_ref().map_or(&self.build.view, |(_, view)| view);
+                        let files = Arc::clone(files);
+                        let taken = self.local(files, path, &exclude, transfer.parents, extract).await;
+                        let (placement, taken) = taken.map_err(|source| {
+                            let label = view.as_ref().map(|(label, _)| label.clone());
+                            self.failed(step, source.in_context(label))
+                        })?;
+                        let archives = taken.iter().any(|taken| matches!(taken, Taken::Archive { .. }));
+                        kinds = match archives {
+                            true => kinds.and(true),
+                            false => kinds.and_all(&placement),
+                        };
                         sources.extend(taken);
                     }
                 }
             }
         }
-        if let Some((label, from)) = from {
-            // How many files a path of a root names is known only when the root is looked at.
-            matches += root_paths.len();
+        if let Some((label, from)) = root {
             let chain = from.chain();
             sources.push(Taken::Root {
                 from,
@@ -198,21 +270,20 @@ impl Stage<'_> {
                 paths: root_paths,
                 label,
             });
-        } else if matches == 0 {
+            // What a path of a root names is known only when the root is looked at.
+            kinds = kinds.and(false);
+        } else if kinds == Sources::None {
             return Err(self.failed(step, SelectError::Nothing.into()));
-        }
-        if matches > 1 && !directory && destination_text != "/" {
-            let source = StepError::DestinationNotDirectory { destination };
-            return Err(self.failed(step, source));
         }
         Ok(Wanted {
             sources,
-            destination: Destination::of(&destination_text, matches, folder || archives),
+            destination: Destination::of(&destination_text, kinds),
             destination_text,
             chown,
             chmod,
             exclude,
             parents: transfer.parents,
+            form: if transfer.link { Form::Apart } else { Form::Over },
         })
     }
 
@@ -230,6 +301,7 @@ impl Stage<'_> {
             self.build.site.written(),
         )
         .await?;
+        self.build.recorder.fetched(url, &file.digest);
         if directory && file.name.is_empty() {
             let what = format!("ADD {url}: an address that ends with no file name, into a directory");
             return Err(StepError::Unsupported { what });
@@ -237,15 +309,15 @@ impl Stage<'_> {
         Ok(file)
     }
 
-    /// Looks a source up in the context and hashes what it names.
+    /// Looks a source up in a context and hashes what it names.
     async fn local(
         &self,
+        view: Arc<View>,
         source: String,
         exclude: &[String],
         parents: bool,
         extract: bool,
     ) -> Result<(Placement, Vec<Taken>), StepError> {
-        let view = Arc::clone(&self.build.view);
         let exclude = exclude_list(exclude)?;
         blocking(move || {
             let mut placement = select(view.tree(), &source, &exclude, parents)?;
@@ -269,6 +341,7 @@ impl Stage<'_> {
             if !placement.items.is_empty() || taken.is_empty() {
                 let hashes = hashes(&view, &placement.items)?;
                 taken.push(Taken::Files {
+                    view: Arc::clone(&view),
                     items: placement.items.clone(),
                     hashes,
                 });
@@ -276,6 +349,37 @@ impl Stage<'_> {
             Ok((placement, taken))
         })
         .await
+    }
+
+    /// The files of the layer, where they need not lie anywhere else and nothing has to be looked at.
+    fn straight(&self, wanted: &Wanted) -> Option<Straight> {
+        let is_on_nothing = wanted.form == Form::Apart || self.layers.is_empty();
+        // A pod that was given is there for containers of the image, too, which want its files.
+        if self.files == Files::InTree || !is_on_nothing || self.build.site.is_given() {
+            return None;
+        }
+        let chmod = match wanted.chmod.as_str() {
+            "" => None,
+            chmod => Some(ModeChange::parse(chmod).ok()?),
+        };
+        let target = Target::on_nothing(&wanted.destination, &wanted.chown, chmod)?;
+        let mut straight = Straight::default();
+        for taken in &wanted.sources {
+            match taken {
+                Taken::Files { view, items, .. } => straight.items(&target, view, items),
+                Taken::Inline { name, bytes, .. } => straight.bytes(&target, name, 0o644, bytes.clone()),
+                _ => Err(NeedsLook),
+            }
+            .ok()?;
+        }
+        (!straight.is_empty()).then_some(straight)
+    }
+
+    /// Makes a layer of files that lie nowhere else.
+    async fn write(&self, straight: Straight, key: &CacheKey) -> Result<Option<Committed>, StepError> {
+        let (committer, key) = (self.build.committer.clone(), *key);
+        let permit = committer.limits.begin_layer().await?;
+        blocking(move || committer.write(&straight, &key, permit).map(Some)).await
     }
 
     /// Carries it out on a fresh upper directory.
@@ -287,8 +391,19 @@ impl Stage<'_> {
                 source_layers = layers.iter().map(|layer| layer.as_path().to_owned()).collect();
             }
         }
+        let mut sources = Vec::with_capacity(wanted.sources.len());
+        for taken in wanted.sources {
+            sources.push(match taken {
+                Taken::Git(repository) => {
+                    let (view, items) = self.fetch_repository(repository, &wanted.exclude).await?;
+                    let hashes = Vec::new();
+                    Taken::Files { view, items, hashes }
+                }
+                taken => taken,
+            });
+        }
         let view = Arc::clone(&self.build.view);
-        self.in_upper(key, move |placing| {
+        self.in_upper(key, wanted.form, move |placing| {
             let chmod = if wanted.chmod.is_empty() {
                 None
             } else {
@@ -299,10 +414,10 @@ impl Stage<'_> {
                 layers: source_layers,
                 upper: None,
             };
-            for taken in wanted.sources {
+            for taken in sources {
                 let target = placing.target(&wanted.destination, &wanted.chown, chmod.clone())?;
                 match taken {
-                    Taken::Files { items, .. } => placing.items(&target, &view, &items)?,
+                    Taken::Files { view, items, .. } => placing.items(&target, &view, &items)?,
                     Taken::Archive { from, .. } => {
                         let target = Target {
                             conflict: Conflict::Replace,
@@ -310,6 +425,8 @@ impl Stage<'_> {
                         };
                         placing.archive(&target, &view, &from)?;
                     }
+                    // Fetched above.
+                    Taken::Git(_) => return Err(StepError::Interrupted),
                     Taken::Inline { name, bytes, .. } => {
                         let size = bytes.len() as u64;
                         placing.bytes(&target, &name, 0o644, &mut Cursor::new(bytes), size)?;
@@ -331,7 +448,6 @@ impl Stage<'_> {
                             placing,
                             root: &root,
                             label: &label,
-                            destination: &wanted.destination,
                             destination_text: &wanted.destination_text,
                             chown: &wanted.chown,
                             chmod: chmod.as_ref(),
@@ -351,13 +467,14 @@ impl Stage<'_> {
 impl Taken {
     fn key<'a>(&'a self, exclude: &'a [String], parents: bool) -> CopySource<'a> {
         match self {
-            Self::Files { items, hashes } => CopySource::Files { items, hashes },
+            Self::Files { items, hashes, .. } => CopySource::Files { items, hashes },
             Self::Archive { hash, .. } => CopySource::Archive { hash: *hash },
             Self::Fetched { file, unpack: true } => CopySource::Archive { hash: file.hash },
             Self::Fetched { file, unpack: false } => CopySource::Bytes {
                 name: &file.name,
                 hash: file.hash,
             },
+            Self::Git(repository) => repository.key(exclude),
             Self::Inline { name, hash, .. } => CopySource::Bytes { name, hash: *hash },
             Self::Root { chain, paths, .. } => CopySource::Root {
                 chain: chain.as_ref(),

@@ -15,6 +15,8 @@ pub(super) struct FetchedFile {
     pub(super) file: MeteredFile,
     pub(super) size: u64,
     pub(super) hash: [u8; 32],
+    /// By the algorithm that the author chose, else SHA-256.
+    pub(super) digest: Digest,
     /// The last part of the address, for a destination that is a directory.
     pub(super) name: String,
 }
@@ -36,15 +38,6 @@ pub(super) async fn fetch(
     spool: &Path,
     written: &Meter,
 ) -> Result<FetchedFile, StepError> {
-    if url
-        .split(['?', '#'])
-        .next()
-        .is_some_and(|address| address.ends_with(".git"))
-    {
-        return Err(StepError::Unsupported {
-            what: format!("ADD of a git repository ({url})"),
-        });
-    }
     let failed = |source| StepError::Fetch {
         url: url.to_owned(),
         source,
@@ -86,6 +79,7 @@ pub(super) async fn fetch(
         file,
         size,
         hash: *content.finalize().as_bytes(),
+        digest: actual,
         name: file_name(url),
     })
 }

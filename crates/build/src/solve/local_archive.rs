@@ -38,7 +38,7 @@ pub(super) fn is_archive(view: &View, path: &Path) -> Result<bool, StepError> {
 }
 
 /// A tar's first block carries a checksum over itself.
-fn is_tar_header(block: &[u8]) -> bool {
+pub(super) fn is_tar_header(block: &[u8]) -> bool {
     if block.len() < 512 || block[0] == 0 {
         return false;
     }

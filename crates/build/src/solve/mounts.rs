@@ -1,69 +1,71 @@
 //! `RUN --mount`: what the process sees beside the stage's files, and what of it is in the key.
+//!
+//! A mount is first [`asked for`](Stage::mounts): its variables are expanded, its source is looked up, and what the result of
+//! the step depends on goes into the key. Only a step that the cache does not know has its mounts [`made`](Stage::make_mounts).
+//! Each kind has a file of its own.
 
-use std::collections::BTreeSet;
-use std::fs::File;
+mod bind;
+mod cache;
+mod restore;
+mod secret;
+mod ssh;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use shipway_container::Pod;
-use shipway_sandbox::{
-    ArchiveRequest, ArchiveRoot, Conflict, FileKind, Keeper, KeeperError, Mount, MountSource, RootSpec,
-};
+use shipway_sandbox::{GeneratedFile, Keeper, KeeperError, Mount, MountSource, RootSpec};
 
-use super::copy::{exclude_list, hashes};
-use super::place::Placing;
-use super::roots::Roots;
-use super::stage::{Snapshot, Stage};
-use crate::context::View;
-use crate::dockerfile::{MountKind, MountText, RunMount, Sharing, Step};
+use self::bind::Bound;
+use self::cache::{CacheMount, WantedCache};
+use self::ssh::{AgentMount, Forwarding};
+use super::stage::Stage;
+use crate::dockerfile::{MountKind, MountText, RunMount, Step};
 use crate::error::{BuildError, StepError};
-use crate::plan::{CopyInputs, CopySource, Destination, Item, copy_key, join_path, select};
-use crate::request::SecretBytes;
+use crate::mounted::Turn;
+use crate::plan::join_path;
 
-/// A mount with its variables expanded and its source looked up.
-pub(super) struct Prepared {
+/// A mount whose source is known and not made yet.
+struct Prepared {
     target: String,
     read_only: bool,
     source: Source,
 }
 
 enum Source {
-    Temporary {
-        size: Option<u64>,
-        mode: u32,
-    },
-    Cache {
-        directory: String,
-        mode: u32,
-        owner: (u32, u32),
-    },
-    Secret {
-        bytes: SecretBytes,
-        mode: u32,
-        owner: (u32, u32),
-    },
-    Files {
-        items: Vec<Item>,
-        view: Arc<View>,
-        file: Option<PathBuf>,
-    },
-    Root {
-        from: Arc<Snapshot>,
-        path: String,
-        label: String,
-    },
+    Temporary { size: Option<u64> },
+    Cache(CacheMount),
+    Bound(Bound),
 }
 
-/// All mounts of a RUN.
+/// All mounts that a RUN asks for.
 #[derive(Default)]
 pub(super) struct Mounts {
     prepared: Vec<Prepared>,
-    /// For the key.
+    /// What the step's result depends on, for the key.
     pub(super) canonical: Vec<String>,
-    /// `NAME=value` of secrets that become variables; in no key.
+    /// Secrets that are files.
+    files: Vec<GeneratedFile>,
+    /// `NAME=value` of secrets that are variables.
+    secret_env: Vec<String>,
+    agents: Vec<AgentMount>,
+    /// How many agents were asked for, those that nobody gave included: they are numbered.
+    agents_asked: usize,
+    /// How each cache is to be held, by its name.
+    caches: BTreeMap<String, WantedCache>,
+}
+
+/// The mounts of a RUN as its container gets them.
+pub(super) struct MadeMounts {
+    pub(super) mounts: Vec<Mount>,
+    pub(super) files: Vec<GeneratedFile>,
+    /// `NAME=value` that the image's own variables go before.
+    pub(super) env: Vec<String>,
+    /// `NAME=value` that goes before all others.
     pub(super) secret_env: Vec<String>,
-    /// Cache mounts that only one RUN at a time may use.
-    exclusive: BTreeSet<String>,
+    /// Held until the process has ended.
+    _forwarding: Vec<Forwarding>,
+    _turns: Vec<Turn>,
 }
 
 impl Stage<'_> {
@@ -74,219 +76,94 @@ impl Stage<'_> {
             let word = |text: &str| self.effects.word(step, text).map_err(|error| error.message);
             let refused = |message| BuildError::from(self.effects.error(step, message));
             let mount = mount.expanded(word).map_err(refused)?;
-            let absolute = join_path(&self.effects.working_directory(), &mount.target);
-            if absolute == "/" && !matches!(mount.kind, MountKind::Secret | MountKind::Ssh) {
+            let target = join_path(&self.effects.working_directory(), &mount.target);
+            if target == "/" && !matches!(mount.kind, MountKind::Secret | MountKind::Ssh) {
                 let message = "--mount: nothing can be mounted over `/`, write target=…";
                 return Err(refused(message.to_owned()));
             }
-            let prepared = self.mount(mount, absolute, &mut mounts).await;
-            mounts
-                .prepared
-                .extend(prepared.map_err(|source| self.failed(step, source))?);
+            self.mount(mount, target, &mut mounts)
+                .await
+                .map_err(|source| self.failed(step, source))?;
         }
         Ok(mounts)
     }
 
-    async fn mount(
-        &self,
-        mount: RunMount,
-        target: String,
-        mounts: &mut Mounts,
-    ) -> Result<Option<Prepared>, StepError> {
-        let owner = (mount.uid, mount.gid);
-        let (source, id) = (mount.source, mount.id);
-        let (read_only, source, canonical) = match mount.kind {
+    async fn mount(&self, mount: RunMount, target: String, mounts: &mut Mounts) -> Result<(), StepError> {
+        let read_only = mount.read_only;
+        let (read_only, source) = match mount.kind {
+            MountKind::Secret => return self.secret(mount, target, mounts),
+            MountKind::Ssh => return self.ssh(mount, target, mounts),
             MountKind::Tmpfs => {
-                let canonical = format!("{:?}", ("tmpfs", &target, mount.size, mount.mode));
-                (
-                    false,
-                    Source::Temporary {
-                        size: mount.size,
-                        mode: mount.mode.unwrap_or(0o1777),
-                    },
-                    canonical,
-                )
+                let canonical = format!("{:?}", ("tmpfs", &target, mount.size));
+                mounts.canonical.push(canonical);
+                (read_only.unwrap_or(false), Source::Temporary { size: mount.size })
             }
             MountKind::Cache => {
-                if mount.from.is_some() || source.is_some() {
-                    return Err(StepError::Unsupported {
-                        what: "--mount=type=cache with from= or source=".into(),
-                    });
-                }
-                let id = id.unwrap_or_else(|| target.clone());
-                // A cache belongs to the scope of the build cache: another project never sees it.
-                let name = blake3::hash(format!("{}\0{id}", self.build.cache.scope).as_bytes())
-                    .to_hex()
-                    .to_string();
-                let canonical = format!(
-                    "{:?}",
-                    ("cache", &target, &id, mount.mode, owner, mount.read_only)
-                );
-                // A private cache would be a second one while the first is in use; waiting for it is as safe.
-                if mount.sharing != Sharing::Shared {
-                    mounts.exclusive.insert(name.clone());
-                }
-                let mode = mount.mode.unwrap_or(0o755);
-                (
-                    mount.read_only.unwrap_or(false),
-                    Source::Cache {
-                        directory: name,
-                        mode,
-                        owner,
-                    },
-                    canonical,
-                )
+                let cache = self.cache_mount(mount, &target, mounts).await?;
+                (read_only.unwrap_or(false), Source::Cache(cache))
             }
-            MountKind::Secret => {
-                let id = id
-                    .or(source)
-                    .unwrap_or_else(|| mount.target.rsplit('/').next().unwrap_or_default().to_owned());
-                let canonical = format!("{:?}", ("secret", &target, &id, &mount.env, mount.mode, owner));
-                mounts.canonical.push(canonical);
-                let Some(bytes) = self.build.request.secrets.get(&id) else {
-                    return if mount.required {
-                        Err(StepError::NoSecret { id })
-                    } else {
-                        Ok(None)
-                    };
-                };
-                if let Some(name) = &mount.env {
-                    mounts
-                        .secret_env
-                        .push(format!("{name}={}", String::from_utf8_lossy(bytes.expose())));
-                    if mount.target.is_empty() {
-                        return Ok(None);
-                    }
-                }
-                let target = if mount.target.is_empty() {
-                    // Of an id that is a path the last part names the file.
-                    format!("/run/secrets/{}", id.rsplit('/').next().unwrap_or(&id))
-                } else {
-                    target
-                };
-                let source = Source::Secret {
-                    bytes: bytes.clone(),
-                    mode: mount.mode.unwrap_or(0o400),
-                    owner,
-                };
-                return Ok(Some(Prepared {
-                    target,
-                    read_only: true,
-                    source,
-                }));
-            }
-            MountKind::Ssh if mount.required => {
-                return Err(StepError::Unsupported {
-                    what: "--mount=type=ssh".into(),
-                });
-            }
-            MountKind::Ssh => return Ok(None),
             MountKind::Bind => {
-                let read_only = mount.read_only.unwrap_or(true);
-                let path = source.unwrap_or_else(|| "/".to_owned());
-                match &mount.from {
-                    Some(name) => {
-                        let from = self.source(name).await?;
-                        let canonical = format!("{:?}", ("bind", &target, from.chain(), &path, read_only));
-                        (
-                            read_only,
-                            Source::Root {
-                                from,
-                                path,
-                                label: name.clone(),
-                            },
-                            canonical,
-                        )
-                    }
-                    None => {
-                        let view = Arc::clone(&self.build.view);
-                        let platform = self.platform.clone();
-                        let (source, content) = super::site::blocking(move || {
-                            let placement = select(view.tree(), &path, &exclude_list(&[])?, false)?;
-                            let file = (!placement.folder)
-                                .then(|| placement.items.first().map(|item| item.to.clone()))
-                                .flatten();
-                            let hashes = hashes(&view, &placement.items)?;
-                            // A file is mounted itself, a folder with what is in it.
-                            let whole = Destination::of("/source", placement.matches, placement.folder);
-                            let content = copy_key(&CopyInputs {
-                                parent: None,
-                                platform: &platform,
-                                epoch: 0,
-                                destination: &whole,
-                                destination_text: "",
-                                chown: "",
-                                chmod: "",
-                                sources: &[CopySource::Files {
-                                    items: &placement.items,
-                                    hashes: &hashes,
-                                }],
-                            });
-                            Ok((
-                                Source::Files {
-                                    items: placement.items,
-                                    view,
-                                    file,
-                                },
-                                content,
-                            ))
-                        })
-                        .await?;
-                        (read_only, source, format!("bind {target} {content} {read_only}"))
-                    }
-                }
+                let read_only = read_only.unwrap_or(true);
+                let (bound, identity) = self.bound(mount.from, mount.source).await?;
+                mounts
+                    .canonical
+                    .push(format!("bind {target} {identity} {read_only}"));
+                (read_only, Source::Bound(bound))
             }
         };
-        mounts.canonical.push(canonical);
-        Ok(Some(Prepared {
+        mounts.prepared.push(Prepared {
             target,
             read_only,
             source,
-        }))
+        });
+        Ok(())
     }
 
-    /// Waits until no other RUN, of this process or another, uses the exclusive caches. Sorted, so that two RUNs that
-    /// want the same two cannot wait for each other.
-    pub(super) async fn lock_caches(&self, mounts: &Mounts) -> Result<Vec<File>, StepError> {
-        let (names, data) = (mounts.exclusive.clone(), self.build.spool.clone());
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        super::site::blocking(move || {
-            let folder = data.join("cache-locks");
-            std::fs::create_dir_all(&folder)?;
-            let mut held = Vec::new();
-            for name in names {
-                let file = File::create(folder.join(name))?;
-                file.lock()?;
-                held.push(file);
-            }
-            Ok(held)
-        })
-        .await
-    }
-
-    /// Makes the sources of the mounts in a directory of the step.
+    /// Makes the mounts of a step in a directory of its own. Waits for caches that others have.
     pub(super) async fn make_mounts(
         &self,
         pod: &Pod,
         mounts: Mounts,
         scratch: &Path,
-    ) -> Result<Vec<Mount>, StepError> {
+    ) -> Result<MadeMounts, StepError> {
+        for (number, prepared) in mounts.prepared.iter().enumerate() {
+            if let Source::Cache(cache) = &prepared.source {
+                let place = scratch.join(format!("restored-{number}"));
+                self.restore_cache(pod, cache, &place).await;
+            }
+        }
+        let turns = self.take_turns(mounts.caches).await?;
         let mut made = Vec::new();
         for (number, prepared) in mounts.prepared.into_iter().enumerate() {
-            let layers = match &prepared.source {
-                Source::Root { from, .. } => self.build.site.layers(from).await?,
-                _ => Vec::new(),
+            let bound = match &prepared.source {
+                Source::Bound(bound) => Some(bound),
+                Source::Cache(cache) => cache.seed.as_ref(),
+                Source::Temporary { .. } => None,
             };
-            let root = RootSpec {
-                layers: layers.iter().map(|layer| layer.as_path().to_owned()).collect(),
-                upper: None,
+            let root = self.root_of(bound).await?;
+            let making = Making {
+                keeper: pod.keeper(),
+                place: scratch.join(format!("mount-{number}")),
+                root,
+                epoch: self.build.committer.epoch,
             };
-            let (keeper, place) = (pod.keeper(), scratch.join(format!("mount-{number}")));
-            let epoch = self.build.committer.epoch;
+            let turn = match &prepared.source {
+                Source::Cache(cache) => turns.iter().find(|turn| turn.cache == cache.name),
+                _ => None,
+            };
+            let directory = turn.map(|turn| turn.directory.clone());
+            if let Source::Cache(cache) = &prepared.source {
+                self.remember_mount(cache, directory.as_deref());
+            }
             let mount = super::site::blocking(move || {
-                let source = prepared.source.make(&keeper, &place, root, epoch)?;
+                let source = match prepared.source {
+                    Source::Temporary { size } => MountSource::Temporary { size, mode: 0o1777 },
+                    Source::Cache(cache) => {
+                        let directory = directory.unwrap_or_else(|| cache.name.clone());
+                        cache.make(&making, &directory)?
+                    }
+                    Source::Bound(bound) => bound.make(&making)?,
+                };
                 Ok(Mount {
                     target: prepared.target.into(),
                     source,
@@ -295,100 +172,60 @@ impl Stage<'_> {
             });
             made.push(mount.await?);
         }
-        Ok(made)
-    }
-}
-
-impl Source {
-    fn make(
-        self,
-        keeper: &Keeper,
-        place: &Path,
-        root: RootSpec,
-        epoch: i64,
-    ) -> Result<MountSource, StepError> {
-        let failed = |source| StepError::Keeper {
-            action: "prepare a mount of the step",
-            source,
-        };
-        match self {
-            Self::Temporary { size, mode } => Ok(MountSource::Temporary { size, mode }),
-            Self::Secret { bytes, mode, owner } => {
-                keeper
-                    .write_file(place, bytes.expose(), mode, owner)
-                    .map_err(failed)?;
-                Ok(MountSource::Keeper(place.to_owned()))
+        let mut env = Vec::new();
+        let mut forwarding = Vec::new();
+        for (number, agent) in mounts.agents.into_iter().enumerate() {
+            if number == 0 {
+                env.push(format!("SSH_AUTH_SOCK={}", agent.target));
             }
-            Self::Cache {
-                directory,
-                mode,
-                owner,
-            } => {
-                let path = Path::new("caches").join(directory);
-                ensure_directory(keeper, Path::new("caches"), 0o755, (0, 0)).map_err(failed)?;
-                ensure_directory(keeper, &path, mode, owner).map_err(failed)?;
-                Ok(MountSource::Keeper(path))
-            }
-            Self::Files { items, view, file } => {
-                keeper.make_directory(place, 0o755, (0, 0)).map_err(failed)?;
-                let placing = placing(keeper, place, epoch);
-                let target = placing.target(&Destination::Directory("/".into()), "", None)?;
-                placing.items(&target, &view, &items)?;
-                let tree = place.join("fs");
-                Ok(MountSource::Keeper(
-                    file.map_or(tree.clone(), |file| tree.join(file)),
-                ))
-            }
-            Self::Root { path, label, .. } => {
-                keeper.make_directory(place, 0o755, (0, 0)).map_err(failed)?;
-                let placing = placing(keeper, place, epoch);
-                let roots = Roots {
-                    keeper,
-                    root: root.clone(),
-                };
-                let asked = PathBuf::from(join_path("/", &path));
-                let is_root = asked == Path::new("/");
-                let (real, directory) = match roots.follow(&asked)? {
-                    Some((real, status)) => (real, status.kind == FileKind::Directory),
-                    None if is_root => (asked, true),
-                    None => return Err(StepError::MissingInRoot { path, from: label }),
-                };
-                let relative_to = if directory {
-                    real.clone()
-                } else {
-                    real.parent().unwrap_or(Path::new("/")).into()
-                };
-                let mut target = placing.target(&Destination::Directory("/".into()), "", None)?;
-                target.conflict = Conflict::Replace;
-                placing.apply(&target, |output| {
-                    let mut request =
-                        ArchiveRequest::new(ArchiveRoot::Root(root.clone()), vec![real.clone()], output);
-                    request.relative_to = relative_to.clone();
-                    keeper.archive(request).map(drop).map_err(failed)
-                })?;
-                let tree = place.join("fs");
-                let name = real.file_name().filter(|_| !directory);
-                Ok(MountSource::Keeper(
-                    name.map_or(tree.clone(), |name| tree.join(name)),
-                ))
-            }
+            let (mount, served) = agent.make(pod, &scratch.join(format!("agent-{number}"))).await?;
+            made.push(mount);
+            forwarding.push(served);
         }
+        Ok(MadeMounts {
+            mounts: made,
+            files: mounts.files,
+            env,
+            secret_env: mounts.secret_env,
+            _forwarding: forwarding,
+            _turns: turns,
+        })
+    }
+
+    async fn root_of(&self, bound: Option<&Bound>) -> Result<RootSpec, StepError> {
+        let layers = match bound {
+            Some(Bound::Root(files)) => self.build.site.layers(&files.from).await?,
+            Some(Bound::Files { .. }) | None => Vec::new(),
+        };
+        Ok(RootSpec {
+            layers: layers.iter().map(|layer| layer.as_path().to_owned()).collect(),
+            upper: None,
+        })
     }
 }
 
-fn placing(keeper: &Keeper, place: &Path, epoch: i64) -> Placing {
-    Placing {
-        keeper: keeper.clone(),
-        layers: Vec::new(),
-        upper: place.to_owned(),
-        epoch,
+/// Where and with what one mount is made.
+struct Making {
+    keeper: Keeper,
+    /// A path of the step's directory with nothing there.
+    place: PathBuf,
+    /// The files that it takes from, if it takes from a stage or an image.
+    root: RootSpec,
+    epoch: i64,
+}
+
+fn failed(source: KeeperError) -> StepError {
+    StepError::Keeper {
+        action: "prepare a mount of the step",
+        source,
     }
 }
 
-fn ensure_directory(keeper: &Keeper, path: &Path, mode: u32, owner: (u32, u32)) -> Result<(), KeeperError> {
+/// A directory that may be there already.
+fn ensure_directory(keeper: &Keeper, path: &Path, mode: u32, owner: (u32, u32)) -> Result<(), StepError> {
     const EEXIST: i32 = rustix::io::Errno::EXIST.raw_os_error();
     match keeper.make_directory(path, mode, owner) {
         Err(KeeperError::System { cause, .. }) if cause.errno() == EEXIST => Ok(()),
-        made => made,
+        made => made.map_err(failed),
     }
 }

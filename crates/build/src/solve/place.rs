@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use shipway_sandbox::{ApplyRequest, Conflict, Keeper, RootSpec};
+use shipway_sandbox::{ApplyRequest, ArchiveRoot, Conflict, Keeper, RootSpec};
 
 use super::mode::ModeChange;
-use super::roots::Roots;
+use super::roots::{Roots, numbers};
 use super::stage::Wrote;
 use super::stream::{Hashing, file, finish, tar_writer, through_pipe};
-use crate::context::{ContextError, View, decompressed};
+use crate::context::{View, decompressed};
 use crate::error::StepError;
 use crate::headers::BoundedHeaders;
 use crate::plan::{Destination, Item, ItemKind};
@@ -20,11 +20,19 @@ use crate::plan::{Destination, Item, ItemKind};
 /// An upper directory over layers.
 pub(super) struct Placing {
     pub(super) keeper: Keeper,
-    /// Bottom first, relative to the keepers' directory.
+    /// Bottom first, relative to the keepers' directory. None where nothing below is to be looked at.
     pub(super) layers: Vec<PathBuf>,
-    pub(super) upper: PathBuf,
+    pub(super) upper: Upper,
     /// The time of what is made.
     pub(super) epoch: i64,
+}
+
+/// Where changes go: a directory with `fs` in it.
+pub(super) enum Upper {
+    /// Over the layers.
+    Over(PathBuf),
+    /// Beside everything: `fs` is there, and holds nothing that says what lies below it.
+    Apart(PathBuf),
 }
 
 /// Where and as whose entries are made.
@@ -40,12 +48,32 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// What needs no look below, because nothing is there. `None` for an owner by name, and where there has to be a directory.
+    pub(super) fn on_nothing(
+        destination: &Destination,
+        chown: &str,
+        mode: Option<ModeChange>,
+    ) -> Option<Self> {
+        let owner = match chown {
+            "" => None,
+            chown => Some(numbers(chown)?),
+        };
+        let (directory, name) = destination.on_nothing().ok()?;
+        Some(Self {
+            directory,
+            name,
+            owner,
+            mode,
+            conflict: Conflict::Refuse,
+        })
+    }
+
     /// The name of an entry in the tar.
     pub(super) fn entry(&self, own: &Path) -> PathBuf {
         self.name.as_deref().unwrap_or(own).to_owned()
     }
 
-    fn mode(&self, mode: u32, directory: bool) -> u32 {
+    pub(super) fn mode(&self, mode: u32, directory: bool) -> u32 {
         self.mode
             .as_ref()
             .map_or(mode, |change| change.apply(mode, directory))
@@ -53,10 +81,13 @@ impl Target {
 }
 
 impl Placing {
-    fn root(&self) -> RootSpec {
-        RootSpec {
-            layers: self.layers.clone(),
-            upper: Some(self.upper.clone()),
+    fn root(&self) -> ArchiveRoot {
+        match &self.upper {
+            Upper::Over(upper) => ArchiveRoot::Root(RootSpec {
+                layers: self.layers.clone(),
+                upper: Some(upper.clone()),
+            }),
+            Upper::Apart(upper) => ArchiveRoot::Directory(upper.join("fs")),
         }
     }
 
@@ -95,22 +126,25 @@ impl Placing {
         mode: Option<ModeChange>,
     ) -> Result<Target, StepError> {
         let below = self.below();
-        let owner = if chown.is_empty() {
-            None
-        } else {
-            Some(below.owner(chown)?)
+        let owner = match &self.upper {
+            _ if chown.is_empty() => None,
+            Upper::Apart(_) if chown.contains(|letter: char| letter != ':' && !letter.is_ascii_digit()) => {
+                return Err(StepError::LinkOwner {
+                    owner: chown.to_owned(),
+                });
+            }
+            _ => Some(below.owner(chown)?),
         };
         let (directory, name) = match destination {
-            Destination::Directory(path) => (PathBuf::from(path), None),
-            Destination::FileOrDirectory(path) => {
-                let path = PathBuf::from(path);
-                if !self.layers.is_empty() && below.is_directory(&path)? {
-                    (path, None)
-                } else {
-                    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-                    (folder, path.file_name().map(PathBuf::from))
-                }
+            Destination::FileOrDirectory(path) | Destination::ExistingDirectory(path)
+                if !self.layers.is_empty() && below.is_directory(Path::new(path))? =>
+            {
+                (PathBuf::from(path), None)
             }
+            destination => destination.on_nothing().map_err(|destination| {
+                let destination = destination.to_owned();
+                StepError::DestinationNotDirectory { destination }
+            })?,
         };
         let directory = if self.layers.is_empty() {
             directory
@@ -201,13 +235,13 @@ impl Placing {
                 let written = tar.append_data(&mut header, path, &mut content);
                 match written {
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                        return Err(context(ContextError::Changed { path: from.clone() }));
+                        return Err(context(view.changed(from)));
                     }
                     written => written?,
                 }
                 // The key was made of this hash; another content under it would poison the cache.
                 if *content.hasher.finalize().as_bytes() != view.content_hash(from).map_err(context)? {
-                    return Err(context(ContextError::Changed { path: from.clone() }));
+                    return Err(context(view.changed(from)));
                 }
             }
         }
@@ -246,9 +280,7 @@ impl Placing {
             self.extract(target, &mut raw, end)?;
             io::copy(&mut raw, &mut io::sink())?;
             if *raw.hasher.finalize().as_bytes() != view.content_hash(from).map_err(context)? {
-                return Err(context(ContextError::Changed {
-                    path: from.to_owned(),
-                }));
+                return Err(context(view.changed(from)));
             }
             Ok(())
         })

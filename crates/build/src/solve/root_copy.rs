@@ -12,14 +12,14 @@ use super::roots::Roots;
 use super::stream::{file, finish, tar_writer, through_pipe};
 use crate::error::StepError;
 use crate::ignore::{Glob, IgnoreList};
-use crate::plan::{Destination, join_path};
+use crate::plan::{Destination, Sources, join_path};
 
 /// COPY --from, once the root can be looked at.
 pub(super) struct RootCopy<'a> {
     pub(super) placing: &'a Placing,
     pub(super) root: &'a RootSpec,
     pub(super) label: &'a str,
-    pub(super) destination: &'a Destination,
+    /// Absolute, with its trailing slash if it had one.
     pub(super) destination_text: &'a str,
     pub(super) chown: &'a str,
     pub(super) chmod: Option<&'a ModeChange>,
@@ -60,19 +60,11 @@ impl RootCopy<'_> {
                 from: self.label.to_owned(),
             });
         }
-        let folder = self.parents
-            || found
-                .iter()
-                .any(|(_, _, status)| status.kind == FileKind::Directory);
-        if found.len() > 1 && !self.destination_text.ends_with('/') {
-            return Err(StepError::DestinationNotDirectory {
-                destination: self.destination_text.to_owned(),
-            });
-        }
-        let destination = match self.destination {
-            Destination::FileOrDirectory(path) if folder => Destination::Directory(path.clone()),
-            other => other.clone(),
-        };
+        let kinds = found
+            .iter()
+            .map(|(_, _, status)| self.parents || status.kind == FileKind::Directory)
+            .fold(Sources::None, Sources::and);
+        let destination = Destination::of(self.destination_text, kinds);
         for (asked, real, status) in found {
             let target = self
                 .placing

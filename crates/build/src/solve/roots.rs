@@ -101,14 +101,9 @@ impl Roots<'_> {
         if text.is_empty() {
             return Ok((0, 0));
         }
-        let (user, group) = text
-            .split_once(':')
-            .map_or((text, None), |(user, group)| (user, Some(group)));
-        let numbers = (user.parse::<u32>(), group.map(str::parse::<u32>));
-        match numbers {
-            (Ok(user), None) => Ok((user, user)),
-            (Ok(user), Some(Ok(group))) => Ok((user, group)),
-            _ => self
+        match numbers(text) {
+            Some(owner) => Ok(owner),
+            None => self
                 .keeper
                 .resolve_user(&self.root, text)
                 .map_err(|source| StepError::Keeper {
@@ -117,6 +112,12 @@ impl Roots<'_> {
                 }),
         }
     }
+}
+
+/// The owner that `uid[:gid]` says without a look; the group of a user without one has the same number.
+pub(super) fn numbers(owner: &str) -> Option<(u32, u32)> {
+    let (user, group) = owner.split_once(':').unwrap_or((owner, owner));
+    Some((user.parse().ok()?, group.parse().ok()?))
 }
 
 /// `target` seen from `folder`; dots are resolved by text, as the keeper has resolved links before.

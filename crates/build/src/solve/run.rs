@@ -1,22 +1,26 @@
 //! RUN: a process over the present state, and the layer of what it changed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use shipway_container::{AttachFrom, Container, ContainerOptions, Network, OutputStream, Pod, Root};
-use shipway_sandbox::{ExitStatus, Mount, MountSource};
+use shipway_sandbox::{ExitStatus, Isolation, Mount, MountSource, what_lets_programs_run};
 
-use super::commit::{Committed, remove_mount_points};
+use super::commit::{Changes, Committed, remove_mount_points};
+use super::emulation;
 use super::mounts::Mounts;
 use super::site::{Scratch, blocking};
 use super::stage::Stage;
 use crate::dockerfile::{RunCommand, Security, Step, StepNetwork};
 use crate::error::{BuildError, StepError};
 use crate::events;
-use crate::plan::{CacheKey, Invocation, RunInputs, invocation, run_key};
+use crate::plan::{CacheKey, Inputs, Invocation, RunInputs, invocation, run_key};
 use crate::request::RunNetwork;
 
 /// The host name of every RUN: one that is the same for everybody, since programs write it into files; BuildKit's.
 const HOSTNAME: &str = "buildkitsandbox";
+
+const SHARED_MEMORY: &str = "/dev/shm";
 
 /// How a RUN ended, if it did not end well.
 enum Ended {
@@ -31,16 +35,18 @@ impl Stage<'_> {
         step: &Step,
         run: &RunCommand,
     ) -> Result<(), BuildError> {
-        if run.security == Security::Insecure {
-            let what = "RUN --security=insecure".to_owned();
-            return Err(self.failed(step, StepError::Unsupported { what }));
-        }
+        self.permitted(run).map_err(|source| self.failed(step, source))?;
         let Invocation { argv, script } = invocation(run, self.effects.config.config.shell.as_deref());
         let env = self.environment();
         let network = self.network(run.network);
-        let mounts = self.mounts(step, &run.mounts).await?;
+        if network != Network::None {
+            self.build.recorder.network();
+        }
+        let mut mounts = self.mounts(step, &run.mounts).await?;
+        let surroundings = self.surroundings();
+        mounts.canonical.extend(surroundings);
         let parent = self.snapshot().chain();
-        let key = run_key(&RunInputs {
+        let inputs = RunInputs {
             parent: parent.as_ref(),
             platform: &self.platform,
             epoch: self.build.committer.epoch,
@@ -51,11 +57,20 @@ impl Stage<'_> {
             cwd: &self.effects.working_directory(),
             network: if network == Network::None { "none" } else { "pod" },
             mounts: &mounts.canonical,
-        });
-        let created_by = format!("RUN {}", argv.join(" "));
-        if let Some(known) = self.find(info, step, &key).await? {
+        };
+        let key = run_key(&inputs);
+        let inputs = Inputs::of_run(&inputs, self.base_input(), |name| self.is_argument(name));
+        let created_by = self.effects.run_history(&argv);
+        let command = argv.join(" ");
+        self.effects.keep(step, &created_by)?;
+        if let Some(known) = self.find(info, step, &key, inputs).await? {
             self.record(created_by, known);
             return Ok(());
+        }
+        // Not earlier: what somebody else has run can be had here too.
+        if self.build.site.isolation() == Isolation::Bare {
+            let remedy = what_lets_programs_run();
+            return Err(self.failed(step, StepError::NoRun { remedy }));
         }
         let process = Process {
             argv,
@@ -77,7 +92,7 @@ impl Stage<'_> {
                 exit_code,
                 file: self.build.file.name.clone(),
                 line: step.location.line,
-                command: created_by.trim_start_matches("RUN ").to_owned(),
+                command,
             }),
         }
     }
@@ -94,6 +109,38 @@ impl Stage<'_> {
             }
         }
         env
+    }
+
+    /// Whether a variable of a RUN has the value of a build argument.
+    fn is_argument(&self, name: &str) -> bool {
+        let arguments = &self.effects.arguments;
+        let variables = &self.effects.config.config.env;
+        let is_variable = |entry: &String| entry.split_once('=').is_some_and(|(found, _)| found == name);
+        arguments.over_variable(name).is_some() || !variables.iter().any(is_variable)
+    }
+
+    /// What the caller puts around every RUN, as keys have it.
+    fn surroundings(&self) -> Vec<String> {
+        let request = self.build.request;
+        let hosts = request.extra_hosts.iter();
+        let hosts = hosts.map(|(name, address)| format!("host {name} {address}"));
+        hosts
+            .chain(request.shm_size.map(|size| format!("shm {size}")))
+            .chain(request.limits.iter().map(|limit| format!("limit {limit}")))
+            .collect()
+    }
+
+    /// What goes beyond the usual is asked for twice: by the Dockerfile, and by whoever builds it.
+    fn permitted(&self, run: &RunCommand) -> Result<(), StepError> {
+        let allowed = &self.build.request.entitlements;
+        let refused = |entitlement| Err(StepError::NotAllowed { entitlement });
+        if run.network == StepNetwork::Host && !allowed.network_host {
+            return refused("network.host");
+        }
+        if run.security == Security::Insecure && !allowed.security_insecure {
+            return refused("security.insecure");
+        }
+        Ok(())
     }
 
     fn network(&self, wanted: StepNetwork) -> Network {
@@ -116,6 +163,10 @@ impl Stage<'_> {
         key: &CacheKey,
     ) -> Result<Ended, StepError> {
         let pod = self.build.site.pod().await?.clone();
+        if emulation::is_needed(&self.platform) {
+            let (keeper, platform) = (pod.keeper(), self.platform.clone());
+            blocking(move || emulation::enable(&keeper, &platform)).await?;
+        }
         let layers = self.build.site.layers(&self.snapshot()).await?;
         let making = pod.clone();
         let scratch = blocking(move || {
@@ -125,12 +176,11 @@ impl Stage<'_> {
             })
         })
         .await?;
-        let mut env: Vec<String> = self.effects.arguments.unkeyed().iter().map(assignment).collect();
-        env.extend(process.env.iter().map(assignment));
-        env.extend(mounts.secret_env.iter().cloned());
-        // Held until the process has ended.
-        let _locks = self.lock_caches(&mounts).await?;
         let mut made = self.make_mounts(&pod, mounts, &scratch.path).await?;
+        let mut env: Vec<String> = self.effects.arguments.unkeyed().iter().map(assignment).collect();
+        env.append(&mut made.env);
+        env.extend(process.env.iter().map(assignment));
+        env.append(&mut made.secret_env);
         if let Some((path, text)) = process.script {
             let (keeper, place) = (pod.keeper(), scratch.path.join("script"));
             let source = place.clone();
@@ -143,23 +193,41 @@ impl Stage<'_> {
                     })
             })
             .await?;
-            made.push(Mount {
+            made.mounts.push(Mount {
                 target: path.into(),
                 source: MountSource::Keeper(source),
                 read_only: true,
             });
         }
-        // Secrets and copies do not outlive the step.
-        let unused = made.is_empty();
+        // Copies do not outlive the step.
+        let unused = made.mounts.is_empty();
         let mut options = ContainerOptions::new(Root::Layers(layers));
         options.entrypoint = Some(process.argv);
         options.env = env;
         options.cwd = Some(self.effects.working_directory().into());
         options.user = Some(self.effects.config.config.user.clone());
-        options.mounts = made;
+        options.mounts = std::mem::take(&mut made.mounts);
+        options.files = std::mem::take(&mut made.files);
         options.hostname = Some(HOSTNAME.to_owned());
+        options.extra_hosts.clone_from(&self.build.request.extra_hosts);
+        options.limits.clone_from(&self.build.request.limits);
+        // Who mounts something there has a reason.
+        let shared = |mount: &Mount| mount.target == Path::new(SHARED_MEMORY);
+        if let Some(size) = self.build.request.shm_size
+            && !options.mounts.iter().any(shared)
+        {
+            options.mounts.push(Mount {
+                target: SHARED_MEMORY.into(),
+                source: MountSource::Temporary {
+                    size: Some(size),
+                    mode: 0o1777,
+                },
+                read_only: false,
+            });
+        }
         options.network = process.network;
         let ended = self.run_container(&pod, info, options, key).await;
+        drop(made);
         if unused {
             self.build.site.discard(scratch).await?;
         } else {
@@ -227,15 +295,22 @@ impl Stage<'_> {
         container: &Container,
         key: &CacheKey,
     ) -> Result<Option<Committed>, StepError> {
-        let (keeper, upper, made) = (pod.keeper(), container.upper().to_owned(), container.made());
+        let keeper = pod.keeper();
+        let changes = Changes {
+            upper: container.upper().to_owned(),
+            below: container.layers().to_vec(),
+            made: container.made(),
+        };
         let (committer, key) = (self.build.committer.clone(), *key);
         let permit = committer.limits.begin_layer().await?;
         let layer = blocking(move || {
-            let layer = committer.commit(&keeper, &upper, &made, &key, permit)?;
+            let layer = committer.commit(&keeper, &changes, &key, permit)?;
             if layer.is_some() {
-                remove_mount_points(&keeper, &upper, &made).map_err(|source| StepError::Keeper {
-                    action: "tidy up behind the step",
-                    source,
+                remove_mount_points(&keeper, &changes.upper, &changes.made).map_err(|source| {
+                    StepError::Keeper {
+                        action: "tidy up behind the step",
+                        source,
+                    }
                 })?;
             }
             Ok(layer)

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use shipway_container::{Egress, Excess, ExcessSignal, LayerPath, Pod, PodOptions, Runtime};
+use shipway_container::{Egress, Excess, ExcessSignal, LayerError, LayerPath, Pod, PodOptions, Runtime};
 use shipway_oci::chain_ids;
-use shipway_sandbox::{Keeper, KeeperError};
+use shipway_sandbox::{Isolation, Keeper, KeeperError};
 use shipway_store::Meter;
 use tokio::sync::OnceCell;
 
+use super::behind::LayerBlob;
 use super::stage::Snapshot;
 use crate::error::StepError;
 
@@ -50,6 +51,11 @@ impl Site {
         }
     }
 
+    /// How steps are kept apart.
+    pub(crate) fn isolation(&self) -> Isolation {
+        self.runtime.isolation()
+    }
+
     /// What steps may reach.
     pub(crate) fn egress(&self) -> Result<Egress, StepError> {
         match (&self.given, &self.egress) {
@@ -88,19 +94,21 @@ impl Site {
             .map(|chain| pod.find_layer(chain))
             .collect();
         if let Some(unpacked) = unpacked {
-            let claims = diff_ids
-                .iter()
-                .zip(&state.layers)
-                .filter_map(|(diff_id, layer)| Some((diff_id.clone(), layer.claimed()?.clone())));
-            pod.prove_layers(claims.collect())
+            let mut claims = Vec::new();
+            for (diff_id, layer) in diff_ids.iter().zip(&state.layers) {
+                if let Some(claimed) = layer.claimed().await? {
+                    claims.push((diff_id.clone(), claimed));
+                }
+            }
+            pod.prove_layers(claims)
                 .await
-                .map_err(|source| StepError::Layers { source })?;
+                .map_err(|source| blamed(state, source))?;
             return Ok(unpacked);
         }
         let blobs = state.descriptors().await?;
         pod.ensure_chain(diff_ids, &blobs)
             .await
-            .map_err(|source| StepError::Layers { source })
+            .map_err(|source| blamed(state, source))
     }
 
     /// Whether the pod is the caller's.
@@ -133,6 +141,17 @@ impl Site {
             pod.close().await;
         }
     }
+}
+
+/// A layer that is not what was claimed, or cannot be unpacked, is the fault of the import that it came from, if it came from one.
+fn blamed(state: &Snapshot, source: LayerError) -> StepError {
+    if let Some(blob) = source.layer() {
+        let imported = state.layers.iter().filter_map(LayerBlob::elsewhere);
+        for layer in imported.filter(|layer| layer.blob.as_ref().is_some_and(|of| of.digest == *blob)) {
+            layer.is_false(&source);
+        }
+    }
+    StepError::Layers { source }
 }
 
 /// Runs something that blocks on the keeper.

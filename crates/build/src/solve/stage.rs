@@ -1,18 +1,19 @@
 //! One stage: from its base through its instructions.
 
-use std::sync::Arc;
-
 use shipway_container::LayerPath;
 use shipway_oci::{Descriptor, Digest, History, ImageConfig, Platform, chain_ids};
 
 use super::behind::LayerBlob;
 use super::builder::Build;
-use super::commit::{Committed, NewLayer};
+use super::commit::{Changes, Committed, NewLayer};
+use super::contexts::Material;
+use super::place::Upper;
 use super::site::{Scratch, blocking};
+use super::turn::{self, Taken};
 use crate::dockerfile::{Instruction, Step, parse_trigger};
 use crate::error::{BuildError, StepError};
-use crate::events;
-use crate::plan::{Arguments, CacheKey, Declarations, Effects, workdir_key};
+use crate::events::{self, Position};
+use crate::plan::{Arguments, BaseInput, CacheKey, Declarations, Effects, Inputs, workdir_key};
 
 /// A file system and how to run it: what a stage starts from and ends as.
 #[derive(Debug, Clone)]
@@ -58,6 +59,24 @@ pub(super) enum Wrote {
     Nothing,
 }
 
+/// What a step's files are put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The present state.
+    Over,
+    /// Nothing, so that the layer fits over anything.
+    Apart,
+}
+
+/// Where the files of a step have to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    /// In a file system: something may look at them there.
+    InTree,
+    /// In their layer, and nowhere else if that can be.
+    InLayer,
+}
+
 /// A stage being built.
 pub(super) struct Stage<'a> {
     pub(super) build: &'a Build<'a>,
@@ -67,6 +86,13 @@ pub(super) struct Stage<'a> {
     pub(super) platform: Platform,
     pub(super) effects: Effects<'a>,
     pub(super) layers: Vec<LayerBlob>,
+    /// What it is based on, by name and by content.
+    pub(super) base: String,
+    base_chain: Option<Digest>,
+    /// The place of the last step that has begun, among those that are counted.
+    pub(super) position: Position,
+    /// What the plan says of the step under way.
+    pub(super) files: Files,
 }
 
 impl<'a> Stage<'a> {
@@ -91,6 +117,17 @@ impl<'a> Stage<'a> {
             platform,
             effects,
             layers: base.layers.clone(),
+            base: String::new(),
+            base_chain: base.chain(),
+            position: Position { number: 0, total: 0 },
+            files: Files::InTree,
+        }
+    }
+
+    pub(super) fn base_input(&self) -> BaseInput<'_> {
+        BaseInput {
+            name: &self.base,
+            chain: self.base_chain.as_ref(),
         }
     }
 
@@ -105,41 +142,78 @@ impl<'a> Stage<'a> {
     /// Runs the triggers that the base's author left.
     pub(super) async fn run_triggers(&mut self, number: usize, line: u32) -> Result<(), BuildError> {
         let triggers = std::mem::take(&mut self.effects.config.config.on_build);
-        for text in triggers {
+        for (trigger, text) in (1..).zip(triggers) {
             let mut step = parse_trigger(
                 &text,
                 &format!("{} (ONBUILD trigger of the base)", self.build.file.name),
             )?;
             step.location.line = line;
-            self.run_step(number, &step).await?;
+            step.location.end_line = line;
+            self.run_step(number, trigger, &step).await?;
         }
         Ok(())
     }
 
-    /// Runs one instruction.
-    pub(super) async fn run_step(&mut self, number: usize, step: &Step) -> Result<(), BuildError> {
-        let info = Info {
+    /// Runs one instruction; `trigger` says which of the base's it is, 0 none.
+    pub(super) async fn run_step(
+        &mut self,
+        number: usize,
+        trigger: usize,
+        step: &Step,
+    ) -> Result<(), BuildError> {
+        let (name, platform) = (self.name.clone(), self.build.platform_name());
+        let info = events::Step {
             index: number,
-            total: self.build.total,
-            stage: self.name.clone(),
+            total: self.build.total(),
+            text: &step.text,
+            stage: &name,
+            line: step.location.line,
+            last_line: step.location.end_line,
+            trigger,
+            position: step.instruction.makes_files().then(|| {
+                self.position.number += 1;
+                self.position
+            }),
+            stages: self.build.file.stages.len(),
+            platform: platform.as_deref(),
         };
-        let info = info.of(step);
         self.build.events.step_started(&info);
+        let layers = self.layers.len();
+        if let Err(error) = self.carry_out(&info, step).await {
+            self.build.events.step_failed(&info, &error);
+            return Err(error);
+        }
+        self.build.events.step_finished(&info, &self.id());
+        let layer = match self.layers.len() > layers {
+            true => self.effects.config.rootfs.diff_ids.last().cloned(),
+            false => None,
+        };
+        self.build.recorder.step(shipway_attest::Step {
+            number,
+            stage: self.name.clone(),
+            line: step.location.line,
+            instruction: step.text.clone(),
+            cached: false,
+            layer,
+        });
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, info: &events::Step<'_>, step: &Step) -> Result<(), BuildError> {
         match &step.instruction {
-            Instruction::Run(run) => self.run(&info, step, run).await?,
-            Instruction::Copy(transfer) => self.copy(&info, step, transfer, None).await?,
-            Instruction::Add(transfer, options) => self.copy(&info, step, transfer, Some(options)).await?,
+            Instruction::Run(run) => self.run(info, step, run).await,
+            Instruction::Copy(transfer) => self.copy(info, step, transfer, None).await,
+            Instruction::Add(transfer, options) => self.copy(info, step, transfer, Some(options)).await,
             Instruction::Workdir(_) => {
                 let text = self.effects.apply(step)?.unwrap_or_default();
-                self.workdir(&info, step, text).await?;
+                self.workdir(info, step, text).await
             }
             _ => {
                 let text = self.effects.apply(step)?.unwrap_or_default();
                 self.record(text, None);
+                Ok(())
             }
         }
-        self.build.events.step_finished(&info, &self.id());
-        Ok(())
     }
 
     /// The id that an image of the state so far would have.
@@ -167,12 +241,22 @@ impl<'a> Stage<'a> {
             &directory,
             &user,
         );
-        if let Some(known) = self.find(info, step, &key).await? {
+        let inputs = Inputs::of_workdir(
+            &directory,
+            &user,
+            self.base_input(),
+            parent.as_ref(),
+            &self.platform,
+            self.build.committer.epoch,
+        );
+        if let Some(known) = self.find(info, step, &key, inputs).await? {
             self.record(text, known);
             return Ok(());
         }
         let layer = self
-            .in_upper(&key, move |placing| placing.make_directory(&directory, &user))
+            .in_upper(&key, Form::Over, move |placing| {
+                placing.make_directory(&directory, &user)
+            })
             .await
             .map_err(|source| self.failed(step, source))?;
         let layer = self.keep(step, &key, layer);
@@ -180,8 +264,48 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// What an earlier build made of this step, told to who watches.
+    /// What an earlier build made of this step, or another one makes of it now, told to who watches. Of a step that is not known it is
+    /// this build's turn from now on, until it is kept.
     pub(super) async fn find(
+        &self,
+        info: &events::Step<'_>,
+        step: &Step,
+        key: &CacheKey,
+        inputs: Inputs,
+    ) -> Result<Option<Option<NewLayer>>, BuildError> {
+        let passed_over = self.build.request.no_cache_stages.contains(&self.name);
+        let mut found = match passed_over {
+            true => None,
+            false => self.look_up(info, step, key).await?,
+        };
+        if found.is_none() {
+            let mut turn = None;
+            if self.build.cache.reads() && !passed_over {
+                let place = turn::place(&self.build.spool, &self.build.cache.scope, key);
+                let taken = turn::take(place, || self.build.events.waiting(info)).await;
+                match taken.map_err(|source| self.failed(step, source))? {
+                    Taken::AtOnce(taken) => turn = Some(taken),
+                    Taken::AfterOthers(taken) => {
+                        turn = Some(taken);
+                        found = self.look_up(info, step, key).await?;
+                    }
+                    Taken::TooLate => {}
+                }
+            }
+            if found.is_none() {
+                self.explain(info, &inputs).await;
+                self.build.cache.under_way.add(*key, inputs, turn);
+            }
+        }
+        if let Some(layer) = &found {
+            self.build.recorded.add(*key, layer.clone());
+            self.build.events.cached(info);
+            self.build.recorder.cached(info.index);
+        }
+        Ok(found)
+    }
+
+    async fn look_up(
         &self,
         info: &events::Step<'_>,
         step: &Step,
@@ -192,10 +316,18 @@ impl<'a> Stage<'a> {
             .await
             .map_err(|source| self.failed(step, source))?;
         tracing::debug!(%key, found = found.is_some(), line = info.line, "looked up a step");
-        if found.is_some() {
-            self.build.events.cached(info);
-        }
         Ok(found)
+    }
+
+    async fn explain(&self, info: &events::Step<'_>, inputs: &Inputs) {
+        if !self.build.request.explain || !self.build.cache.reads() {
+            return;
+        }
+        let (cache, inputs) = (self.build.cache.clone(), inputs.clone());
+        // Nothing depends on it: a thread that ends early leaves the step unexplained.
+        if let Ok(miss) = blocking(move || Ok(cache.why(&inputs))).await {
+            self.build.events.missed(info, &miss);
+        }
     }
 
     /// Leaves what this step made to be kept for later builds, behind the steps that follow.
@@ -218,6 +350,7 @@ impl<'a> Stage<'a> {
             text,
             source: Box::new(source),
         });
+        self.build.recorded.add(*key, layer.clone());
         layer
     }
 
@@ -236,14 +369,18 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Runs `work` on a fresh upper directory over the present state and makes a layer of what it did.
+    /// Runs `work` on a fresh upper directory, over the present state or apart from it, and makes a layer of what it did.
     pub(super) async fn in_upper(
         &self,
         key: &CacheKey,
+        form: Form,
         work: impl FnOnce(&super::place::Placing) -> Result<Wrote, StepError> + Send + 'static,
     ) -> Result<Option<Committed>, StepError> {
         let pod = self.build.site.pod().await?.clone();
-        let layers = self.build.site.layers(&self.snapshot()).await?;
+        let layers = match form {
+            Form::Over => self.build.site.layers(&self.snapshot()).await?,
+            Form::Apart => Vec::new(),
+        };
         let (committer, key) = (self.build.committer.clone(), *key);
         let permit = committer.limits.begin_layer().await?;
         let keeping = pod.clone();
@@ -253,14 +390,30 @@ impl<'a> Stage<'a> {
                 source,
             };
             let scratch = Scratch::make(&keeping, "step").map_err(failed)?;
+            let upper = match form {
+                Form::Over => Upper::Over(scratch.path.clone()),
+                Form::Apart => {
+                    let tree = scratch.path.join("fs");
+                    let made = keeping.keeper().make_directory(&tree, 0o755, (0, 0));
+                    made.map_err(failed)?;
+                    Upper::Apart(scratch.path.clone())
+                }
+            };
             let placing = super::place::Placing {
                 keeper: keeping.keeper(),
                 layers: layers.iter().map(|layer| layer.as_path().to_owned()).collect(),
-                upper: scratch.path.clone(),
+                upper,
                 epoch: committer.epoch,
             };
             let layer = work(&placing).and_then(|wrote| match wrote {
-                Wrote::Something => committer.commit(&keeping.keeper(), &scratch.path, &[], &key, permit),
+                Wrote::Something => {
+                    let changes = Changes {
+                        upper: scratch.path.clone(),
+                        below: placing.layers.clone(),
+                        made: Vec::new(),
+                    };
+                    committer.commit(&keeping.keeper(), &changes, &key, permit)
+                }
                 Wrote::Nothing => Ok(None),
             });
             if !matches!(layer, Ok(Some(_))) {
@@ -300,47 +453,10 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The files of another stage or of an image.
-    pub(super) async fn source(&self, name: &str) -> Result<Arc<Snapshot>, StepError> {
-        match crate::plan::from_stage(&self.build.file, self.index, name) {
-            Ok(Some(index)) => self
-                .build
-                .finished(index)
-                .ok_or_else(|| StepError::StageNotBuilt {
-                    stage: name.to_owned(),
-                }),
-            Ok(None) => match self.build.image(name, &self.platform).await {
-                Ok(snapshot) => Ok(Arc::new(snapshot)),
-                // With a host, a path or a tag nobody meant a stage.
-                Err(source @ (StepError::Reference { .. } | StepError::Pull { .. }))
-                    if !name.contains(['/', ':', '@']) =>
-                {
-                    Err(StepError::NoStage {
-                        name: name.to_owned(),
-                        source: Box::new(source),
-                    })
-                }
-                Err(error) => Err(error),
-            },
-            Err(what) => Err(StepError::Unsupported { what }),
-        }
-    }
-}
-
-struct Info {
-    index: usize,
-    total: usize,
-    stage: String,
-}
-
-impl Info {
-    fn of<'s>(&'s self, step: &'s Step) -> events::Step<'s> {
-        events::Step {
-            index: self.index,
-            total: self.total,
-            text: &step.text,
-            stage: &self.stage,
-            line: step.location.line,
-        }
+    /// What `--from=` or `from=` names.
+    pub(super) async fn source(&self, name: &str) -> Result<Material, StepError> {
+        let meaning = self.build.names().source(self.index, name);
+        let meaning = meaning.map_err(|what| StepError::Name { what })?;
+        self.build.material(meaning, &self.platform).await
     }
 }

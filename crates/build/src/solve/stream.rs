@@ -23,7 +23,7 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Runs `produce` against the write end and `consume` against the read end at the same time. Each side closes its end
 /// when it is done, so a side that fails ends the other. Of two failures the cause is told: a producer's broken pipe is
 /// only the echo of its consumer's end, and a consumer's cut-off input that of its producer's.
-pub(super) fn through_pipe<A: Send, B>(
+pub(crate) fn through_pipe<A: Send, B>(
     produce: impl FnOnce(OwnedFd) -> Result<A, StepError> + Send,
     consume: impl FnOnce(OwnedFd) -> Result<B, StepError>,
 ) -> Result<(A, B), StepError> {
@@ -53,7 +53,7 @@ fn is_broken_pipe(error: &StepError) -> bool {
 }
 
 /// A pipe's end for reading or writing.
-pub(super) fn file(end: OwnedFd) -> File {
+pub(crate) fn file(end: OwnedFd) -> File {
     File::from(end)
 }
 

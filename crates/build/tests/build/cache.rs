@@ -33,7 +33,7 @@ async fn a_known_build_starts_no_keeper() {
     assert_eq!(witness.cached(), 0, "{:?}", witness.log());
     let house = house.without_keepers().await;
     let (second, witness) = house.built(request(files.clone(), DOCKERFILE)).await;
-    assert_eq!(first, second);
+    assert_eq!((first.manifest, first.id), (second.manifest, second.id));
     assert_eq!(witness.cached(), 5, "{:?}", witness.log());
     // The witness itself: with something unknown, the build does need a keeper.
     let (result, _) = house

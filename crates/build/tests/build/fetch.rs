@@ -87,10 +87,6 @@ async fn files_are_fetched() {
             "has the digest",
         ),
         (format!("FROM scratch\nADD {url}/ /x/\n"), "no file name"),
-        (
-            format!("FROM scratch\nADD {url}/repository.git#main /x/\n"),
-            "git repository",
-        ),
     ] {
         let (result, _) = house.build(near(&text)).await;
         let error = with_causes(&result.unwrap_err());

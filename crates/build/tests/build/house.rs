@@ -6,13 +6,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use shipway_build::lint::Finding;
 use shipway_build::{
-    BuildError, BuildEvents, BuildRequest, Builder, Built, Context, DockerfileSource, RunNetwork, Step,
+    BuildError, BuildEvents, BuildRequest, Builder, Built, Context, DockerfileSource, Miss, RunNetwork, Step,
 };
 use shipway_container::{Image, ImportOptions, OutputStream, Runtime, RuntimeOptions};
 use shipway_oci::{Digest, Platform, Reference, with_causes};
 use shipway_registry::{Client, ClientOptions};
-use shipway_sandbox::IdMap;
+use shipway_sandbox::{Isolation, Place};
 use shipway_store::{Scope, Store};
 use shipway_testkit::busybox_root;
 
@@ -27,8 +28,13 @@ pub(crate) struct House {
 impl House {
     /// One with the image `busybox`.
     pub(crate) async fn new() -> Self {
+        Self::of(Isolation::Namespaces).await
+    }
+
+    /// The same by certain means.
+    pub(crate) async fn of(isolation: Isolation) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let house = Self::open(directory, None).await;
+        let house = Self::open(directory, None, isolation).await;
         let reference = Some(Reference::parse("busybox").unwrap());
         let mut options = ImportOptions::new(Scope::user(), reference);
         options.changes = vec![
@@ -47,12 +53,14 @@ impl House {
         house
     }
 
-    async fn open(directory: tempfile::TempDir, keeper: Option<PathBuf>) -> Self {
+    async fn open(directory: tempfile::TempDir, keeper: Option<PathBuf>, isolation: Isolation) -> Self {
         let data = directory.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
         let store = Store::open(&data.join("store")).unwrap();
         let client = Client::new(ClientOptions::default()).unwrap();
-        let mut options = RuntimeOptions::new(&data, store.clone(), client.clone(), IdMap::detect().unwrap());
+        let Place { isolation, id_map } = Place::detect(Some(isolation), &data.join("probe")).unwrap();
+        let mut options = RuntimeOptions::new(&data, store.clone(), client.clone(), id_map);
+        options.isolation = isolation;
         options.keeper = keeper;
         let runtime = Runtime::open(options).await.unwrap();
         let builder = Builder::new(runtime.clone(), store.clone(), client);
@@ -64,9 +72,19 @@ impl House {
         }
     }
 
+    /// The same installation by other means.
+    pub(crate) async fn by(self, isolation: Isolation) -> Self {
+        Self::open(self.directory, None, isolation).await
+    }
+
     /// The same installation in which no keeper can be started.
     pub(crate) async fn without_keepers(self) -> Self {
-        Self::open(self.directory, Some("/nonexistent/keeper".into())).await
+        Self::open(
+            self.directory,
+            Some("/nonexistent/keeper".into()),
+            Isolation::Namespaces,
+        )
+        .await
     }
 
     pub(crate) async fn build(&self, request: BuildRequest) -> (Result<Built, BuildError>, Witness) {
@@ -174,6 +192,7 @@ pub(crate) fn request(context: Context, dockerfile: &str) -> BuildRequest {
 pub(crate) struct Witness {
     log: Mutex<Vec<String>>,
     output: Mutex<BTreeMap<u32, String>>,
+    misses: Mutex<Vec<Miss>>,
 }
 
 impl Witness {
@@ -186,6 +205,11 @@ impl Witness {
             .iter()
             .filter(|line| line.starts_with("cached"))
             .count()
+    }
+
+    /// Why steps were not known.
+    pub(crate) fn misses(&self) -> Vec<Miss> {
+        self.misses.lock().unwrap().clone()
     }
 
     /// What the RUN of a line wrote.
@@ -211,6 +235,11 @@ impl BuildEvents for Witness {
         self.log.lock().unwrap().push(format!("cached {}", step.index));
     }
 
+    fn missed(&self, _step: &Step<'_>, why: &Miss) {
+        self.log.lock().unwrap().push(format!("missed {why}"));
+        self.misses.lock().unwrap().push(why.clone());
+    }
+
     fn output(&self, step: &Step<'_>, _stream: OutputStream, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         self.output
@@ -219,6 +248,18 @@ impl BuildEvents for Witness {
             .entry(step.line)
             .or_default()
             .push_str(&text);
+    }
+
+    fn findings(&self, dockerfile: &str, findings: &[Finding]) {
+        let found = findings
+            .iter()
+            .map(|finding| format!(" {}:{}", finding.lines.first, finding.rule));
+        let line = format!("findings in {dockerfile}:{}", found.collect::<String>());
+        self.log.lock().unwrap().push(line);
+    }
+
+    fn note(&self, message: &str) {
+        self.log.lock().unwrap().push(format!("note {message}"));
     }
 
     fn warning(&self, message: &str) {

@@ -10,6 +10,7 @@ use shipway_store::Meter;
 use crate::house::{House, context, request};
 
 shipway_testkit::tests!(
+    limits_hold_in_a_step,
     the_process_sees_its_stage,
     secrets_leave_no_trace,
     mounts,
@@ -242,4 +243,21 @@ async fn a_dropped_build_leaves_nothing_in_a_pod_that_was_given() {
         .expect("the container is removed");
     assert!(pod.is_open());
     pod.close().await;
+}
+
+async fn limits_hold_in_a_step() {
+    let house = House::new().await;
+    let text = "FROM busybox\nRUN echo \"$(ulimit -n) $(ulimit -Hn) $(ulimit -c)\" > /limits\n";
+    let limited = |limits: &[&str]| {
+        let mut wanted = request(Context::Empty, text);
+        wanted.limits = limits.iter().map(|limit| limit.parse().unwrap()).collect();
+        wanted
+    };
+    let (built, _) = house.built(limited(&["nofile=64:128", "core=0"])).await;
+    let found = house.file(&house.image(&built), "limits");
+    assert_eq!(found.as_deref(), Some(&b"64 128 0\n"[..]));
+    let (_, witness) = house.built(limited(&["nofile=64:128", "core=0"])).await;
+    assert_eq!(witness.cached(), 1);
+    let (_, witness) = house.built(limited(&["nofile=65:128", "core=0"])).await;
+    assert_eq!(witness.cached(), 0, "limits are part of the key");
 }

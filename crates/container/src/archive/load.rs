@@ -40,6 +40,7 @@ impl Images {
     /// When the archive is damaged, incomplete or no archive of images. What was named by then stays.
     pub fn load(&self, archive: impl Read, scope: &Scope) -> Result<Vec<Loaded>, LoadError> {
         let mut plain = Decompressor::new(archive, MAX_BYTES).map_err(|source| LoadError::Read { source })?;
+        let _hold = self.store.hold().map_err(|source| LoadError::Store { source })?;
         let batch = self
             .store
             .begin_batch()
@@ -127,11 +128,7 @@ impl Loader<'_> {
         let mut loaded: BTreeMap<Digest, Loaded> = BTreeMap::new();
         for entry in &index.manifests {
             // Attestations stand beside images and are none.
-            if entry
-                .platform
-                .as_ref()
-                .is_some_and(|platform| platform.os == "unknown")
-            {
+            if entry.is_attestation() {
                 continue;
             }
             let Some((digest, manifest)) = self.image_of(entry)? else {
@@ -183,12 +180,7 @@ impl Loader<'_> {
     fn choose<'a>(&self, index: &'a ImageIndex) -> Option<&'a Descriptor> {
         let there = |entry: &&Descriptor| self.contents.blob(&entry.digest).is_some();
         let chosen = index.select(&Platform::host()).filter(there);
-        let is_image = |entry: &&Descriptor| {
-            entry
-                .platform
-                .as_ref()
-                .is_none_or(|platform| platform.os != "unknown")
-        };
+        let is_image = |entry: &&Descriptor| !entry.is_attestation();
         chosen.or_else(|| index.manifests.iter().filter(is_image).find(there))
     }
 

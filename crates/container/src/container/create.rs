@@ -13,7 +13,7 @@ use super::options::{ContainerOptions, Network, Root, VolumeMount};
 use super::state::Life;
 use super::stdin::{StdinMode, StdinPipe};
 use super::{Container, ContainerInner};
-use crate::etc::EtcFiles;
+use crate::etc::{self, EtcFiles};
 use crate::ids::ContainerId;
 use crate::layers::LayerError;
 use crate::pod::{Filling, NetworkError, Pod, VolumeError};
@@ -133,6 +133,7 @@ impl Container {
             cwd: working_directory(options.cwd.as_deref(), &config.working_dir),
             user: options.user.clone().unwrap_or_else(|| config.user.clone()),
             terminal: options.terminal,
+            limits: options.limits.clone(),
         };
 
         let upper = match &options.root {
@@ -146,6 +147,11 @@ impl Container {
         } else {
             &[]
         };
+        let network = match (lease.address, options.network) {
+            (Some(address), _) => ContainerNetwork::Bridge(address),
+            (None, Network::Pod) => ContainerNetwork::Pod,
+            (None, Network::None) => ContainerNetwork::None,
+        };
         let mut files = EtcFiles {
             hostname: &hostname,
             address: lease.address,
@@ -153,8 +159,17 @@ impl Container {
             search,
         }
         .render();
+        if network == ContainerNetwork::Pod {
+            // Of this place, whose network it shares.
+            etc::share_name_service(&mut files);
+        }
         // Who mounts one of these files has a reason.
-        files.retain(|(path, _)| mounts.iter().all(|mount| mount.target != *path));
+        files.retain(|file| {
+            let mut others = mounts.iter().map(|mount| &mount.target);
+            let mut given = options.files.iter().map(|file| &file.path);
+            others.all(|path| *path != file.path) && given.all(|path| *path != file.path)
+        });
+        files.extend(options.files.iter().cloned());
 
         let spool = pod.spool().map_err(|source| CreateError::Spool {
             directory: pod.runtime().spools(),
@@ -171,7 +186,7 @@ impl Container {
                 },
                 mounts,
                 hostname,
-                network: address.map_or(ContainerNetwork::None, ContainerNetwork::Bridge),
+                network,
                 process,
                 files,
             },
@@ -232,7 +247,7 @@ async fn make_upper(pod: &Pod, id: &ContainerId) -> Result<PathBuf, CreateError>
 }
 
 async fn connect<'a>(pod: &'a Pod, options: &ContainerOptions) -> Result<Lease<'a>, CreateError> {
-    if options.network == Network::None {
+    if options.network == Network::None || pod.runtime().isolation().is_in_trees() {
         return Ok(Lease { pod, address: None });
     }
     let failed = |source| CreateError::Network { source };

@@ -154,6 +154,7 @@ impl Container {
             cwd: cwd.unwrap_or_else(|| own.cwd.clone()),
             user: user.unwrap_or_else(|| own.user.clone()),
             terminal,
+            limits: own.limits.clone(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use shipway_sandbox::Mount;
+use shipway_sandbox::{GeneratedFile, Mount, ResourceLimit};
 
 use crate::image::Image;
 use crate::layers::LayerPath;
@@ -69,6 +69,8 @@ pub struct ContainerOptions {
     pub user: Option<String>,
     /// Mounts beside those of volumes.
     pub mounts: Vec<Mount>,
+    /// Files that only it sees, such as secrets, in place of what is there.
+    pub files: Vec<GeneratedFile>,
     /// Volumes of the pod.
     pub volumes: Vec<VolumeMount>,
     /// Its host name; the short id without.
@@ -87,6 +89,8 @@ pub struct ContainerOptions {
     pub stdin_stays_open: bool,
     /// Whether it runs on a terminal.
     pub terminal: bool,
+    /// Limits of its processes, granted as far as this process has as much.
+    pub limits: Vec<ResourceLimit>,
 }
 
 impl ContainerOptions {
@@ -100,6 +104,7 @@ impl ContainerOptions {
             cwd: None,
             user: None,
             mounts: Vec::new(),
+            files: Vec::new(),
             volumes: Vec::new(),
             hostname: None,
             names: Vec::new(),
@@ -109,6 +114,7 @@ impl ContainerOptions {
             stdin_open: false,
             stdin_stays_open: false,
             terminal: false,
+            limits: Vec::new(),
         }
     }
 }

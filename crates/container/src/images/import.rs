@@ -65,6 +65,11 @@ pub enum ImportError {
         #[source]
         source: TarError,
     },
+    /// It is what `docker save` writes.
+    #[error(
+        "it is an archive of images, as `docker save` writes them, and no root file system: use `shipway image load` (`docker load`)"
+    )]
+    Archive,
     /// The bytes cannot be kept.
     #[error("cannot keep the root file system in the store")]
     Store {
@@ -137,6 +142,34 @@ impl<R: Read> Read for Hashing<'_, R> {
     }
 }
 
+/// What tells an archive of images from a root file system, by what is at its top. A file `manifest.json` alone does not: a root
+/// file system may have one.
+#[derive(Default)]
+struct ArchiveMarks {
+    has_layout: bool,
+    has_manifest: bool,
+    /// A file or directory that is named by a digest, as in archives that are no OCI layout.
+    has_digest: bool,
+}
+
+impl ArchiveMarks {
+    fn look(&mut self, path: &str) {
+        let path = path.trim_start_matches("./").trim_end_matches('/');
+        match path {
+            "oci-layout" => self.has_layout = true,
+            "manifest.json" => self.has_manifest = true,
+            path => {
+                let name = path.trim_end_matches(".json").as_bytes();
+                self.has_digest |= name.len() == 64 && name.iter().all(u8::is_ascii_hexdigit);
+            }
+        }
+    }
+
+    fn are_of_images(&self) -> bool {
+        self.has_layout || (self.has_manifest && self.has_digest)
+    }
+}
+
 impl Images {
     /// Makes an image of one layer from a tar, plain or compressed with gzip or zstd. Blocks; the stream is read to
     /// its end and only the store grows.
@@ -148,6 +181,7 @@ impl Images {
         let commit = |source| ImportError::Commit { source };
         let read = |source| ImportError::Read { source };
 
+        let _hold = self.store.hold().map_err(store)?;
         let mut blob = self.store.begin_blob().map_err(store)?;
         let mut hasher = Hasher::new(shipway_oci::Algorithm::Sha256);
         let copying = Copying {
@@ -169,7 +203,13 @@ impl Images {
             TarError::Read { source } => read(source),
             source => ImportError::Tar { source },
         };
-        while walk.next().map_err(tar)?.is_some() {}
+        let mut top = ArchiveMarks::default();
+        while let Some(entry) = walk.next().map_err(tar)? {
+            top.look(&entry.path);
+        }
+        if top.are_of_images() {
+            return Err(ImportError::Archive);
+        }
         walk.finish().map_err(tar)?;
         layer.finish().map_err(read)?;
         let layer = blob.commit(None).map_err(commit)?;
@@ -207,5 +247,30 @@ impl Images {
                 source: ImagesError::Load { source },
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ArchiveMarks;
+
+    #[test]
+    fn an_archive_of_images_is_told_from_a_root_file_system() {
+        let digest = "0123456789abcdef".repeat(4);
+        let are_of_images = |paths: &[&str]| {
+            let mut marks = ArchiveMarks::default();
+            paths.iter().for_each(|path| marks.look(path));
+            marks.are_of_images()
+        };
+        assert!(are_of_images(&["./", "./oci-layout", "./blobs/"]));
+        assert!(are_of_images(&[&format!("{digest}.json"), "manifest.json"]));
+        assert!(are_of_images(&[&format!("{digest}/"), "manifest.json"]));
+        assert!(!are_of_images(&[
+            "bin/",
+            "bin/sh",
+            "manifest.json",
+            "srv/oci-layout"
+        ]));
+        assert!(!are_of_images(&[&format!("{digest}/"), "bin/sh"]));
     }
 }

@@ -2,7 +2,7 @@
 
 use shipway_oci::{Platform, Reference};
 use shipway_registry::{ClientError, PullProgress, RegistryCredentials};
-use shipway_store::{ManifestWrite, PutManifestError, Scope};
+use shipway_store::{ManifestWrite, PutManifestError, Scope, StoreError};
 
 use super::{Images, ImagesError, Interrupted};
 use crate::image::Image;
@@ -146,6 +146,15 @@ impl Images {
                 }),
             };
         }
+        let failed = |source: StoreError| PullError::Keep {
+            reference: Box::new(reference.clone()),
+            source: source.into(),
+        };
+        // What has come is nobody's until the manifest is kept.
+        let _hold = self
+            .blocking(|images| Ok::<_, PullError>(images.store.hold()))
+            .await?
+            .map_err(failed)?;
         match self
             .client
             .pull(reference, &platform, credentials.as_ref(), &self.store, progress)
@@ -178,7 +187,7 @@ impl Images {
     }
 
     /// The scope's own image, unless it is for another platform.
-    async fn present(
+    pub(super) async fn present(
         &self,
         scope: &Scope,
         reference: &Reference,
@@ -201,7 +210,11 @@ impl Images {
 
     /// What an administrator imported under this name. It gets no name in the scope that asks: under one it would pass for what the
     /// registry gave, and the registry would not be asked again.
-    async fn imported(&self, reference: &Reference, platform: &Platform) -> Result<Option<Image>, PullError> {
+    pub(super) async fn imported(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<Image>, PullError> {
         self.present(&Scope::imported(), reference, platform).await
     }
 

@@ -19,6 +19,7 @@ tests!(
     layers_of_every_compression_stack_up,
     implied_directories_look_as_below,
     many_at_once_unpack_each_layer_once,
+    what_a_pod_leaves_half_removed_is_no_layer,
     a_layer_that_is_not_as_promised_is_refused,
     the_names_of_unpacked_layers_open_nothing,
     a_built_layer_is_adopted_once,
@@ -144,6 +145,45 @@ async fn many_at_once_unpack_each_layer_once() {
         assert_eq!(run(pod, script(&image, "echo ok")).await.1, "ok\n");
     }
     for pod in [first, second, third] {
+        pod.close().await;
+    }
+}
+
+async fn what_a_pod_leaves_half_removed_is_no_layer() {
+    const FILES: usize = 1500;
+    const ROUNDS: u32 = 12;
+    let house = House::new().await;
+    let of_round = |round: u32| {
+        let mut tar = Tar::new()
+            .file("round", round.to_string())
+            .directory("many", 0o755, (0, 0));
+        for number in 0..FILES {
+            tar = tar.file(&format!("many/{number}"), "x");
+        }
+        let tar = tar.bytes();
+        image(&house, &[(gzip(&tar), tar)])
+    };
+    for round in 0..ROUNDS {
+        let image = of_round(round);
+        let pod = house.pod().await;
+        let scratch = house.keeper().join(pod.directory()).join("scratch");
+        let last = format!("many/{}", FILES - 1);
+        let is_nearly_done = async {
+            let begun = || std::fs::read_dir(&scratch).into_iter().flatten().flatten();
+            while !begun().any(|tree| tree.path().join(&last).exists()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        // The unpacking is given up, and goes on by itself while the pod is removed.
+        tokio::select! {
+            () = is_nearly_done => {}
+            done = pod.ensure_layers(&image) => drop(done.unwrap()),
+        }
+        pod.close().await;
+        let pod = house.pod().await;
+        let layer = pod.ensure_layers(&image).await.unwrap().remove(0);
+        let many = house.keeper().join(layer.as_path()).join("many");
+        assert_eq!(std::fs::read_dir(many).unwrap().count(), FILES, "round {round}");
         pod.close().await;
     }
 }

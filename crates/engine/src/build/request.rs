@@ -1,11 +1,17 @@
 //! The query of a build request, understood or refused: pure.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use shipway_build::{BuildRequest, Context, DockerfileSource, RunNetwork};
+use shipway_build::{
+    BuildRequest, CacheImport, ContextSource, DockerfileSource, RemoteContext, RunNetwork,
+    without_credentials,
+};
 use shipway_oci::{Platform, Reference};
+use shipway_sandbox::ResourceLimit;
 
+use super::surroundings;
 use crate::failure::{Failure, told};
 use crate::query::Query;
 
@@ -15,6 +21,12 @@ const MOST_TAGS: usize = 128;
 /// What a client asks of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
+    /// The address of the context, when it is not in the request's body.
+    pub(super) remote: Option<RemoteContext>,
+    cache_from: Vec<CacheImport>,
+    extra_hosts: Vec<(String, IpAddr)>,
+    shm_size: Option<u64>,
+    limits: Vec<ResourceLimit>,
     dockerfile: PathBuf,
     target: Option<String>,
     arguments: BTreeMap<String, Option<String>>,
@@ -35,11 +47,8 @@ impl Asked {
                 "BuildKit's protocol is not spoken here: set DOCKER_BUILDKIT=0, or build with `shipway build`, which knows the flags of `docker buildx build`",
             ));
         }
-        if let Some(remote) = query.get("remote") {
-            return Err(Failure::bad_request(format!(
-                "the context {remote} would be fetched by the engine, which is not possible here: fetch it in the job and build the directory"
-            )));
-        }
+        let remote = query.get("remote").filter(|remote| !remote.is_empty());
+        let remote = remote.map(remote_context).transpose()?;
         if query
             .get("outputs")
             .is_some_and(|outputs| outputs != "[]" && outputs != "null")
@@ -60,14 +69,11 @@ impl Asked {
             }
         };
         let ignored: Vec<&str> = [
-            ("extrahosts", "--add-host"),
             ("squash", "--squash"),
             ("memory", "--memory"),
             ("cpuquota", "--cpu-quota"),
             ("cpusetcpus", "--cpuset-cpus"),
             ("cpushares", "--cpu-shares"),
-            ("shmsize", "--shm-size"),
-            ("ulimits", "--ulimit"),
             ("securityopt", "--security-opt"),
         ]
         .into_iter()
@@ -83,6 +89,11 @@ impl Asked {
         }
         let dockerfile = query.get("dockerfile").unwrap_or("Dockerfile");
         Ok(Asked {
+            remote,
+            cache_from: cache_from(query)?,
+            extra_hosts: surroundings::extra_hosts(query)?,
+            shm_size: surroundings::shm_size(query)?,
+            limits: surroundings::limits(query)?,
             dockerfile: PathBuf::from(dockerfile.trim_start_matches('/')),
             target: query.get("target").map(str::to_owned),
             arguments: query
@@ -104,8 +115,12 @@ impl Asked {
     }
 
     /// The request as far as the client decides over it.
-    pub(super) fn request(&self, context: Context) -> BuildRequest {
+    pub(super) fn request(&self, context: impl Into<ContextSource>) -> BuildRequest {
         BuildRequest {
+            cache_from: self.cache_from.clone(),
+            extra_hosts: self.extra_hosts.clone(),
+            shm_size: self.shm_size,
+            limits: self.limits.clone(),
             dockerfile: DockerfileSource::Path(self.dockerfile.clone()),
             target: self.target.clone(),
             build_args: self.arguments.clone(),
@@ -113,11 +128,41 @@ impl Asked {
             tags: self.tags.clone(),
             pull: self.pull,
             no_cache: self.no_cache,
-            platform: self.platform.clone(),
+            platforms: self.platform.iter().cloned().collect(),
             network: self.network,
             ..BuildRequest::new(context)
         }
     }
+}
+
+fn remote_context(text: &str) -> Result<RemoteContext, Failure> {
+    match RemoteContext::parse(text) {
+        Some(Ok(remote)) => Ok(remote),
+        Some(Err(error)) => Err(Failure::bad_request(told(&error))),
+        None => Err(Failure::bad_request(format!(
+            "the context {} is no address of a repository, a tar or a Dockerfile",
+            without_credentials(text)
+        ))),
+    }
+}
+
+/// `--cache-from`: names of images that carry their cache.
+fn cache_from(query: &Query) -> Result<Vec<CacheImport>, Failure> {
+    let names: Vec<String> = query
+        .json::<Option<_>>("cachefrom")?
+        .flatten()
+        .unwrap_or_default();
+    surroundings::bounded("cachefrom", names.len())?;
+    let import = |name: &String| {
+        let reference = Reference::parse(name);
+        reference.map(CacheImport::Registry).map_err(|error| {
+            Failure::bad_request(format!(
+                "invalid argument {name:?} for --cache-from: {}",
+                told(&error)
+            ))
+        })
+    };
+    names.iter().map(import).collect()
 }
 
 fn tags(query: &Query) -> Result<Vec<Reference>, Failure> {
@@ -166,13 +211,43 @@ mod tests {
         assert_eq!(asked.labels["l"], "v");
         assert!(asked.no_cache && asked.quiet && !asked.pull && asked.warnings.is_empty());
         assert_eq!(asked.target.as_deref(), Some("prod"));
+        let asked = Asked::new(&Query::parse(
+            "remote=https%3A%2F%2Fexample.org%2Fa.git%23main&cachefrom=%5B%22r.example%2Fapp%3A1%22%5D&extrahosts=db%3A10.0.0.1\
+             &extrahosts=six%3A%3A%3A1&shmsize=65536&ulimits=%5B%7B%22Name%22%3A%22nofile%22%2C%22Hard%22%3A20%2C%22Soft%22%3A10%7D%5D",
+        ))
+        .unwrap();
+        assert!(
+            matches!(asked.remote, Some(RemoteContext::Git(_))),
+            "{:?}",
+            asked.remote
+        );
+        assert!(
+            matches!(&asked.cache_from[..], [CacheImport::Registry(name)] if name.familiar() == "r.example/app:1")
+        );
+        let hosts: Vec<String> = asked
+            .extra_hosts
+            .iter()
+            .map(|(name, address)| format!("{name} {address}"))
+            .collect();
+        assert_eq!(hosts, ["db 10.0.0.1", "six ::1"]);
+        assert_eq!(
+            (asked.shm_size, asked.limits[0].to_string()),
+            (Some(65536), "nofile=10:20".to_owned())
+        );
     }
 
     #[test]
     fn what_cannot_be_done_is_refused_in_words() {
         for (query, words) in [
             ("version=2", "DOCKER_BUILDKIT=0"),
-            ("remote=https%3A%2F%2Fexample.org%2Fa.git", "fetch it in the job"),
+            ("remote=client-session", "no address of a repository"),
+            ("extrahosts=a%3Ahost-gateway", "--add-host"),
+            ("shmsize=64m", "--shm-size"),
+            ("cachefrom=%5B%22A%20b%22%5D", "--cache-from"),
+            (
+                "ulimits=%5B%7B%22Name%22%3A%22files%22%2C%22Hard%22%3A1%2C%22Soft%22%3A1%7D%5D",
+                "--ulimit",
+            ),
             ("t=A%20b", "--tag"),
             ("buildargs=%7B", "buildargs"),
             ("outputs=%5B%7B%7D%5D", "--output"),
@@ -180,13 +255,10 @@ mod tests {
             let failure = Asked::new(&Query::parse(query)).unwrap_err();
             assert!(failure.message().contains(words), "{}", failure.message());
         }
-        let ignored = Asked::new(&Query::parse(
-            "ulimits=%5B%7B%7D%5D&shmsize=65536&securityopt=null",
-        ))
-        .unwrap();
+        let ignored = Asked::new(&Query::parse("cpushares=2&memory=1&securityopt=null")).unwrap();
         assert_eq!(
             ignored.warnings,
-            ["ignored by Shipway's engine: --shm-size, --ulimit"]
+            ["ignored by Shipway's engine: --memory, --cpu-shares"]
         );
         let host = Asked::new(&Query::parse("networkmode=host&buildargs=null")).unwrap();
         assert_eq!((host.network, host.warnings.len()), (RunNetwork::Pod, 1));

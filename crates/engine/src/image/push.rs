@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json;
 use shipway_container::Image;
-use shipway_oci::{Manifest, Reference};
+use shipway_oci::{Digest, ImageIndex, Manifest, Reference};
 use shipway_registry::{ClientError, RegistryCredentials};
 
 use super::progress::Progress;
@@ -81,16 +81,11 @@ impl Inner {
             ));
         }
         for (reference, image) in targets {
+            let manifest = self.pushable(image);
             let progress = Progress::push(writer.clone());
             let pushed = self
                 .client
-                .push(
-                    self.runtime.store(),
-                    &image.manifest,
-                    reference,
-                    credentials,
-                    &progress,
-                )
+                .push(self.runtime.store(), manifest, reference, credentials, &progress)
                 .await;
             match pushed {
                 Ok(digest) => {
@@ -99,12 +94,7 @@ impl Inner {
                         .as_ref()
                         .map(ToString::to_string)
                         .unwrap_or_default();
-                    let stored = self
-                        .runtime
-                        .store()
-                        .image_manifest(&image.manifest)
-                        .ok()
-                        .flatten();
+                    let stored = self.runtime.store().image_manifest(manifest).ok().flatten();
                     let size = stored.map_or(0, |stored| stored.bytes.len());
                     writer.status(&format!("{tag}: digest: {digest} size: {size}"));
                     writer.result(&json!({
@@ -124,6 +114,25 @@ impl Inner {
                     return;
                 }
             }
+        }
+    }
+
+    /// What a name stands for here: an index if all that it lists is here, and else the image for this machine. Of a pulled
+    /// image only the part for this machine is.
+    fn pushable<'a>(&self, image: &'a Image) -> &'a Digest {
+        let store = self.runtime.store();
+        let found = |digest: &Digest| store.image_manifest(digest).ok().flatten();
+        let index = found(&image.root).and_then(|stored| {
+            match Manifest::parse(Some(&stored.media_type), &stored.bytes) {
+                Ok(Manifest::Index(index)) => Some(index),
+                _ => None,
+            }
+        });
+        let is_whole =
+            |index: &ImageIndex| index.manifests.iter().all(|entry| found(&entry.digest).is_some());
+        match index {
+            Some(index) if is_whole(&index) => &image.root,
+            _ => &image.manifest,
         }
     }
 

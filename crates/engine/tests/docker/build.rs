@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use shipway_testkit::Peer;
+use shipway_testkit::{GitServer, GitServerOptions, Peer, git};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::harness::tests;
-use crate::house::{House, write};
+use crate::house::{House, exchange, write};
 
 tests![
     build_run_and_cache,
@@ -15,6 +15,8 @@ tests![
     an_early_error_reaches_the_user_after_a_long_upload,
     dockerfile_from_standard_input,
     a_compressed_context,
+    the_engine_fetches_a_context_by_its_address,
+    limits_and_hosts_reach_the_steps,
     buildkit_is_refused_in_words,
     stages_are_told_in_their_order,
     a_client_that_goes_away_ends_its_build,
@@ -147,6 +149,70 @@ async fn dockerfile_from_standard_input(docker: Peer) {
         .await;
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(house.ok(&["run", "--rm", "b", "cat", "/g"]).await, "alone");
+    house.close().await;
+}
+
+async fn the_engine_fetches_a_context_by_its_address(docker: Peer) {
+    let root = tempfile::tempdir().unwrap();
+    let repository = root.path().join("app.git");
+    write(&repository.join("sub/Dockerfile"), "FROM scratch\nCOPY a /\n");
+    write(&repository.join("sub/a"), "a");
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["add", "--all"],
+        &["commit", "--quiet", "--message", "A test"],
+    ] {
+        git(&repository, arguments).unwrap();
+    }
+    let server = GitServer::start(root.path(), GitServerOptions::default()).unwrap();
+    let address = format!("{}#main:sub", server.url("app.git"));
+    let remote = address
+        .replace(':', "%3A")
+        .replace('/', "%2F")
+        .replace('#', "%23");
+    let build = format!(
+        "POST /build?t=fetched&remote={remote} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
+
+    let house = House::reaching_this_machine(docker.clone()).await;
+    let said = exchange(&house, &build).await;
+    assert!(
+        said.starts_with("HTTP/1.1 200") && said.contains("Successfully tagged fetched:latest"),
+        "{said}"
+    );
+    assert!(!house.ok(&["images", "-q", "fetched"]).await.is_empty());
+    house.close().await;
+
+    let house = House::new(docker).await;
+    let said = exchange(&house, &build).await;
+    assert!(
+        said.contains("cannot fetch the build context"),
+        "the policy of the pod binds: {said}"
+    );
+    house.close().await;
+}
+
+async fn limits_and_hosts_reach_the_steps(docker: Peer) {
+    let house = House::with_busybox(docker).await;
+    let text = "FROM busybox\nRUN ulimit -n > /seen && grep db.test /etc/hosts >> /seen && df -k /dev/shm | tail -1 >> /seen\nCMD [\"cat\", \"/seen\"]\n";
+    write(&house.path("app/Dockerfile"), text);
+    let build = [
+        "build",
+        "-t",
+        "limited",
+        "--ulimit",
+        "nofile=50:60",
+        "--add-host",
+        "db.test:10.9.8.7",
+        "--shm-size",
+        "1m",
+        "app",
+    ];
+    house.ok(&build).await;
+    let seen = house.ok(&["run", "--rm", "limited"]).await;
+    let lines: Vec<&str> = seen.lines().collect();
+    assert!(lines[0] == "50" && lines[1].starts_with("10.9.8.7"), "{seen}");
+    assert_eq!(lines[2].split_whitespace().nth(1), Some("1024"), "{seen}");
     house.close().await;
 }
 

@@ -6,15 +6,17 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use shipway_access::{Access, Secret};
-use shipway_build::Builder;
-use shipway_container::{Egress, ExcessSignal, ImportOptions, Pod, PodOptions, Runtime, RuntimeOptions};
+use shipway_build::{BuildRequest, Builder, Context, DockerfileSource};
+use shipway_container::{
+    Egress, EgressException, ExcessSignal, ImportOptions, Pod, PodOptions, Runtime, RuntimeOptions,
+};
 use shipway_engine::{Engine, EngineOptions, HostPaths};
-use shipway_oci::Reference;
+use shipway_oci::{Digest, Reference};
 use shipway_registry::{Authority, Client, ClientOptions, Timeouts};
 use shipway_sandbox::IdMap;
 use shipway_store::{Meter, Scope, Store};
 use shipway_testkit::{Peer, busybox_root};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 /// Longer than anything a test asks for, on a slow machine.
@@ -42,10 +44,16 @@ pub(crate) struct Said {
 
 impl House {
     pub(crate) async fn new(docker: Peer) -> House {
-        House::with_paths(docker, HostPaths::Unset).await
+        House::with(docker, HostPaths::Unset, None).await
     }
 
-    async fn with_paths(docker: Peer, host_paths: HostPaths) -> House {
+    /// A house whose pod reaches servers of this machine.
+    pub(crate) async fn reaching_this_machine(docker: Peer) -> House {
+        let loopback = "127.0.0.1".parse().unwrap();
+        House::with(docker, HostPaths::Unset, Some(loopback)).await
+    }
+
+    async fn with(docker: Peer, host_paths: HostPaths, allowed: Option<EgressException>) -> House {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
@@ -68,7 +76,7 @@ impl House {
         .unwrap();
         let options = RuntimeOptions::new(&data, store.clone(), client.clone(), IdMap::detect().unwrap());
         let runtime = Runtime::open(options).await.unwrap();
-        let egress = Egress::detect([]).unwrap();
+        let egress = Egress::detect(allowed).unwrap();
         let pod = runtime
             .start_pod(PodOptions {
                 name: "job".to_owned(),
@@ -93,7 +101,7 @@ impl House {
 
     /// A house whose engine is somebody's own and has the image `busybox`.
     pub(crate) async fn of_machine_with_busybox(docker: Peer) -> House {
-        let house = House::with_paths(docker, HostPaths::Machine).await;
+        let house = House::with(docker, HostPaths::Machine, None).await;
         house.import("job/1", "busybox");
         house
     }
@@ -115,6 +123,26 @@ impl House {
             .images()
             .import(busybox_root().bytes().as_slice(), options)
             .unwrap();
+    }
+
+    /// An image of one file for several platforms, under a name of the job; its index.
+    pub(crate) async fn built_for(&self, platforms: &[&str], name: &str) -> Digest {
+        let mut request = BuildRequest::new(Context::Empty);
+        request.dockerfile = DockerfileSource::Bytes {
+            bytes: b"FROM scratch\nCOPY <<a /a\ntext\na\n".to_vec(),
+            name: "Dockerfile".to_owned(),
+            ignore: None,
+        };
+        request.platforms = platforms
+            .iter()
+            .map(|platform| platform.parse().unwrap())
+            .collect();
+        request.tags = vec![Reference::parse(name).unwrap()];
+        request.scope = "job/1".parse().unwrap();
+        request.pod = Some(self.pod.clone());
+        let store = self.runtime.store().clone();
+        let builder = Builder::new(self.runtime.clone(), store, self.client.clone());
+        builder.build(request, &()).await.unwrap().manifest
     }
 
     /// The engine of another job, in the same pod for want of more; where it is reached.
@@ -239,4 +267,17 @@ pub(crate) async fn finish(child: tokio::process::Child, arguments: &[&str]) -> 
 pub(crate) fn write(path: &Path, content: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
+}
+
+/// One exchange over the socket, until the engine closes it.
+pub(crate) async fn exchange(house: &House, request: &str) -> String {
+    let mut stream = tokio::net::UnixStream::connect(house.socket()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .expect("an answer and its end")
+        .unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
 }

@@ -13,6 +13,7 @@ tests![
     tag_list_and_remove,
     inspect_and_history,
     push_and_pull_back,
+    an_image_for_several_platforms_is_pushed_whole,
     push_without_login_is_denied,
     save_and_load,
     import_a_root_file_system,
@@ -211,6 +212,28 @@ async fn push_and_pull_back(docker: Peer) {
     assert!(again.contains("Image is up to date"), "{again}");
     assert_eq!(house.ok(&["pull", "-q", &name]).await, name);
     assert_eq!(house.ok(&["run", "--rm", &name, "echo", "back"]).await, "back");
+    house.close().await;
+}
+
+async fn an_image_for_several_platforms_is_pushed_whole(docker: Peer) {
+    let house = House::new(docker).await;
+    let name = format!("{REGISTRY}/ann/several:1");
+    let index = house.built_for(&["linux/amd64", "linux/arm64"], &name).await;
+    house
+        .docker_with(
+            &["login", REGISTRY, "-u", "ann", "--password-stdin"],
+            PASSWORD.as_bytes(),
+        )
+        .await;
+    let pushed = house.ok(&["push", &name]).await;
+    assert!(pushed.contains(&format!("1: digest: {index} size: ")), "{pushed}");
+
+    // What was pulled is the part for this machine, under the name of the whole.
+    house.ok(&["rmi", &name]).await;
+    house.ok(&["pull", &name]).await;
+    let other = format!("{REGISTRY}/ann/other:1");
+    house.ok(&["tag", &name, &other]).await;
+    house.ok(&["push", &other]).await;
     house.close().await;
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
 use crate::harness::tests;
-use crate::house::{House, write};
+use crate::house::{House, exchange, write};
 
 tests![
     raw_requests,
@@ -19,19 +19,6 @@ tests![
     a_client_that_leaves_leaves_nothing_half_made,
     mutual_tls,
 ];
-
-/// One exchange over the socket, until the engine closes it.
-async fn exchange(house: &House, request: &str) -> String {
-    let mut stream = UnixStream::connect(house.socket()).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    let reading = stream.read_to_end(&mut answer);
-    tokio::time::timeout(Duration::from_secs(30), reading)
-        .await
-        .expect("an answer and its end")
-        .unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
-}
 
 async fn raw_requests(docker: Peer) {
     let house = House::with_busybox(docker).await;

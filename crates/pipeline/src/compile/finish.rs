@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use super::{
     Context,
     job::{Declared, Draft, Drafts},
-    keyword,
+    keyword::{self, shorten},
     root::Root,
 };
 use crate::{
     diagnostic::Span,
+    left_out::LeftOut,
     name::JobName,
     pipeline::{Job, Need, Pipeline},
     variables::topological,
@@ -18,18 +19,27 @@ use crate::{
 /// Jobs listed at most in one message.
 const NAMED: usize = 10;
 
-pub(super) fn finish(context: &mut Context<'_>, root: Root, drafts: Drafts) -> Option<Pipeline> {
+pub(super) fn finish(
+    context: &mut Context<'_>,
+    root: Root,
+    drafts: Drafts,
+    left_out: &[LeftOut],
+) -> Option<Pipeline> {
     let edges: &[&str] = &[".pre", ".post"];
     if drafts
         .jobs
         .iter()
         .all(|draft| edges.contains(&draft.job.stage.as_str()))
     {
+        let help = match (drafts.jobs.is_empty(), left_out.first()) {
+            (true, Some(first)) => format!("`{}` is left out: {first}", shorten(first.name.as_str())),
+            _ => "jobs in `.pre` and `.post` alone make no pipeline".to_owned(),
+        };
         context.reports.error_with_help(
             Span::whole(root.span.file),
             "pipeline will not run for the selected trigger: \
              the rules configuration prevented any jobs from being added to the pipeline",
-            "jobs in `.pre` and `.post` alone make no pipeline",
+            help,
         );
         return None;
     }

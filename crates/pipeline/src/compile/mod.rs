@@ -182,5 +182,5 @@ fn stages(context: &mut Context<'_>, config_path: &str) -> Option<(Pipeline, Vec
         return None;
     }
     let left_out = std::mem::take(&mut jobs.left_out);
-    Some((finish::finish(context, root, jobs)?, left_out))
+    Some((finish::finish(context, root, jobs, &left_out)?, left_out))
 }

@@ -185,6 +185,12 @@ impl ClientError {
         matches!(self, Self::Unreachable { .. })
     }
 
+    /// Whether a registry refused what it was sent for what it is, and not for who sent it.
+    pub fn is_about_content(&self) -> bool {
+        self.registry_error()
+            .is_some_and(|error| matches!(error.status.as_u16(), 400 | 404 | 415 | 422))
+    }
+
     /// The registry's own words, if it said any.
     pub fn registry_error(&self) -> Option<&RegistryError> {
         match self {

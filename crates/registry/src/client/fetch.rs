@@ -4,9 +4,10 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 use http::Method;
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, ETAG, LAST_MODIFIED};
-use reqwest::{Response, Url};
+use reqwest::Response;
 
 use super::error::ClientError;
+use super::exchange::web_address;
 use super::options::Timeouts;
 use super::roots::Trust;
 use super::silence::next_chunk;
@@ -42,13 +43,7 @@ pub(super) async fn fetch(transport: &Transport, url: &str) -> Result<Fetched, C
         host: url.to_owned(),
         source: problem.into(),
     };
-    let parsed = Url::parse(url).map_err(|error| unusable(error.to_string()))?;
-    if !matches!(parsed.scheme(), "http" | "https") {
-        return Err(unusable(format!(
-            "`{}:` is not supported, only http and https",
-            parsed.scheme()
-        )));
-    }
+    let parsed = web_address(url)?;
     let response = transport
         .send(Outgoing::new(Method::GET, parsed, Trust::Verified))
         .await?;
@@ -73,7 +68,7 @@ pub(super) async fn fetch(transport: &Transport, url: &str) -> Result<Fetched, C
     })
 }
 
-fn body(
+pub(super) fn body(
     response: Response,
     host: String,
     timeouts: &Timeouts,

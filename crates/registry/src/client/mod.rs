@@ -14,6 +14,7 @@ mod download;
 mod egress;
 mod endpoint;
 mod error;
+mod exchange;
 mod fetch;
 mod mirror;
 mod options;
@@ -23,6 +24,7 @@ mod patience;
 mod progress;
 mod pull;
 mod push;
+mod repository;
 mod resolve;
 mod roots;
 mod session;
@@ -32,6 +34,7 @@ mod upload;
 mod verifier;
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Method;
@@ -41,12 +44,14 @@ use tokio::sync::Semaphore;
 
 pub use egress::{AllowAll, EgressPolicy};
 pub use error::ClientError;
+pub use exchange::{Answer, Exchange};
 pub use fetch::Fetched;
 pub use mirror::{InvalidMirror, Mirror, MirrorAddress};
 pub use options::{Audience, ClientOptions, RegistryCredentials, Timeouts};
 pub use progress::{BlobProgress, PullProgress, PushProgress};
 pub use pull::Pulled;
 pub use push::OpenPush;
+pub use repository::OpenRepository;
 pub use resolve::Resolved;
 pub use roots::tls_configuration;
 
@@ -192,7 +197,20 @@ impl Client {
         into: &Store,
         progress: &dyn PullProgress,
     ) -> Result<Pulled, ClientError> {
+        let into = (into, pull::Parts::Whole);
         pull::pull(&self.inner, reference, platform, credentials, into, progress).await
+    }
+
+    /// The same without the layers: manifest and configuration are brought, and the image is none that could be named.
+    pub async fn pull_configuration(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        credentials: Option<&RegistryCredentials>,
+        into: &Store,
+    ) -> Result<Pulled, ClientError> {
+        let into = (into, pull::Parts::Configuration);
+        pull::pull(&self.inner, reference, platform, credentials, into, &()).await
     }
 
     /// Sends an image or an index, which a scope of the store holds, to a registry; gives the digest that it has there.
@@ -219,9 +237,29 @@ impl Client {
         OpenPush::begin(&self.inner, reference, credentials).await
     }
 
+    /// Finds a repository and logs in, to read from it blob by blob. Mirrors are not asked: what is read so, such as a cache, is
+    /// written by this client, too.
+    pub async fn open_repository(
+        &self,
+        reference: &Reference,
+        credentials: Option<&RegistryCredentials>,
+    ) -> Result<OpenRepository, ClientError> {
+        OpenRepository::open(&self.inner, reference, credentials).await
+    }
+
     /// A plain file by its URL, under the same egress policy and trust.
     pub async fn fetch(&self, url: &str) -> Result<Fetched, ClientError> {
         fetch::fetch(&self.inner.transport, url).await
+    }
+
+    /// A request of another protocol, under the same egress policy and trust; the answer's status is the caller's to judge.
+    pub async fn exchange(&self, asked: Exchange) -> Result<Answer, ClientError> {
+        exchange::exchange(&self.inner.transport, asked).await
+    }
+
+    /// The addresses of a host that the egress policy permits, for a connection that is not HTTP.
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ClientError> {
+        self.inner.transport.addresses(host, port).await
     }
 }
 

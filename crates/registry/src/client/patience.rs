@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::error::ClientError;
 use super::options::Timeouts;
 use super::silence::Silent;
+use super::transport::NoAddress;
 
 /// A connection that cannot even be opened, or on which nothing comes, is tried no more often than this: either took its
 /// time to fail, and whoever is offline wants to know soon.
@@ -57,7 +58,7 @@ impl<'a> Patience<'a> {
         };
         let failure = source.downcast_ref::<reqwest::Error>();
         // The resolver has tried again by itself.
-        if failure.is_some_and(reqwest::Error::is_dns) {
+        if source.is::<NoAddress>() || failure.is_some_and(reqwest::Error::is_dns) {
             return false;
         }
         let connecting = failure.is_some_and(reqwest::Error::is_connect);
@@ -78,4 +79,30 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_without_an_address_is_not_asked_for_again() {
+        let timeouts = Timeouts {
+            pause: Duration::ZERO,
+            ..Timeouts::default()
+        };
+        let unreachable = |source| ClientError::Unreachable {
+            host: "registry.example".into(),
+            source,
+        };
+        let nowhere = NoAddress {
+            name: "registry.example".into(),
+        };
+        assert!(
+            !Patience::new(&timeouts)
+                .after(&unreachable(Box::new(nowhere)))
+                .await
+        );
+        assert!(Patience::new(&timeouts).after(&unreachable("reset".into())).await);
+    }
 }

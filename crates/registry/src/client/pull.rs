@@ -52,12 +52,21 @@ pub(super) async fn resolve(
     resolve(SourceName::Registry).await
 }
 
+/// Which blobs of an image are brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parts {
+    /// All of them.
+    Whole,
+    /// Its configuration alone.
+    Configuration,
+}
+
 pub(super) async fn pull(
     inner: &Arc<Inner>,
     reference: &Reference,
     platform: &Platform,
     credentials: Option<&RegistryCredentials>,
-    into: &Store,
+    into: (&Store, Parts),
     progress: &dyn PullProgress,
 ) -> Result<Pulled, ClientError> {
     let pull = async |source: SourceName| {
@@ -78,7 +87,7 @@ async fn pull_from(
     source: &Source,
     reference: &Reference,
     platform: &Platform,
-    into: &Store,
+    (into, parts): (&Store, Parts),
     progress: &dyn PullProgress,
 ) -> Result<Pulled, ClientError> {
     let top = source
@@ -88,7 +97,11 @@ async fn pull_from(
     let resolved = top.digest.clone();
     let (manifest, image) = choose(source, reference, platform, top).await?;
 
-    let blobs = distinct(&image);
+    let mut blobs = distinct(&image);
+    if parts == Parts::Configuration {
+        // It is the first.
+        blobs.truncate(1);
+    }
     for blob in &blobs {
         progress.blob(blob, BlobProgress::Waiting);
     }

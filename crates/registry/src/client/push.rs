@@ -77,9 +77,7 @@ impl OpenPush {
         manifest: &Digest,
         progress: &dyn PushProgress,
     ) -> Result<Digest, ClientError> {
-        if self.opened.elapsed() > FRESH {
-            self.target = Target::open(&self.inner, &self.reference, self.credentials.as_ref()).await?;
-        }
+        self.freshen().await?;
         send(
             &self.inner,
             &self.target,
@@ -90,6 +88,66 @@ impl OpenPush {
         )
         .await
     }
+
+    /// Sends a manifest that no scope of the store holds, and the blobs that it names. Blobs that the repository was seen to have
+    /// by this client are not asked for again; where the registry then says that it lacks one, all are.
+    ///
+    /// # Errors
+    /// [`ClientError::Missing`] for a blob that is neither in the store nor to be mounted (see [`Self::may_lack`]); the push may be
+    /// finished again once it is there.
+    pub async fn finish_artifact(
+        &mut self,
+        from: &Store,
+        write: &ManifestWrite,
+        blobs: &[Descriptor],
+        progress: &dyn PushProgress,
+    ) -> Result<Digest, ClientError> {
+        self.freshen().await?;
+        let repository = &self.reference.repository;
+        let name = selector(&self.reference);
+        for seen in [Seen::Believed, Seen::AskedAgain] {
+            self.target
+                .put_blobs(&self.inner, repository, blobs, from, seen, progress)
+                .await?;
+            match self.target.put_manifest(repository, write, &name).await {
+                Err(error) if seen == Seen::Believed && error.is_about_content() => {
+                    tracing::debug!(%error, "the registry does not have what it had");
+                }
+                put => {
+                    let stored = put?;
+                    progress.manifest(&stored);
+                    return Ok(stored);
+                }
+            }
+        }
+        Err(ClientError::protocol(
+            &self.reference.registry,
+            "it refuses a manifest whose blobs it has",
+        ))
+    }
+
+    /// Whether a blob need not be in the store to be pushed: this client saw it in a repository of the same registry.
+    pub fn may_lack(&self, blob: &Digest) -> bool {
+        match &self.target {
+            Target::Ours(_) => false,
+            Target::Remote(session) => self.inner.origin(&session.endpoint.registry, blob).is_some(),
+        }
+    }
+
+    async fn freshen(&mut self) -> Result<(), ClientError> {
+        if self.opened.elapsed() > FRESH {
+            self.target = Target::open(&self.inner, &self.reference, self.credentials.as_ref()).await?;
+            self.opened = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// Whether blobs that were seen in the repository are taken to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Believed,
+    AskedAgain,
 }
 
 impl std::fmt::Debug for OpenPush {
@@ -120,7 +178,7 @@ async fn send(
     .await?;
     let repository = &reference.repository;
     target
-        .put_blobs(inner, repository, &cargo.blobs, from, progress)
+        .put_blobs(inner, repository, &cargo.blobs, from, Seen::AskedAgain, progress)
         .await?;
     for digest in &cargo.absent {
         if !target.has_manifest(repository, digest).await {
@@ -220,6 +278,7 @@ impl Target {
         repository: &RepositoryName,
         blobs: &[Descriptor],
         from: &Store,
+        seen: Seen,
         progress: &dyn PushProgress,
     ) -> Result<(), ClientError> {
         for blob in blobs {
@@ -237,7 +296,7 @@ impl Target {
         // Collected first: a stream over the closure itself would not be `Send` for every lifetime.
         let moves: Vec<_> = blobs
             .iter()
-            .map(|blob| self.put_blob(repository, blob, from, progress))
+            .map(|blob| self.put_blob(inner, repository, blob, from, seen, progress))
             .collect();
         stream::iter(moves)
             .buffer_unordered(inner.options.parallel_blobs.max(1))
@@ -247,9 +306,11 @@ impl Target {
 
     async fn put_blob(
         &self,
+        inner: &Inner,
         repository: &RepositoryName,
         blob: &Descriptor,
         from: &Store,
+        seen: Seen,
         progress: &dyn PushProgress,
     ) -> Result<(), ClientError> {
         match self {
@@ -265,7 +326,17 @@ impl Target {
                 );
                 Ok(())
             }
-            Self::Remote(session) => upload(session, repository, blob, from, progress).await,
+            Self::Remote(session) => {
+                let registry = &session.endpoint.registry;
+                if seen == Seen::Believed && inner.origin(registry, &blob.digest).as_ref() == Some(repository)
+                {
+                    progress.blob(blob, BlobProgress::Present);
+                    return Ok(());
+                }
+                upload(session, repository, blob, from, progress).await?;
+                inner.remember_origin(registry, repository, &blob.digest);
+                Ok(())
+            }
         }
     }
 

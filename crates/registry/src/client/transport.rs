@@ -129,6 +129,42 @@ impl Transport {
         &self.egress
     }
 
+    /// The permitted addresses of a host.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ClientError> {
+        if let Some(address) = literal_address(host) {
+            let address = SocketAddr::new(address, port);
+            return match self.egress.permits(address) {
+                true => Ok(vec![address]),
+                false => Err(ClientError::Forbidden {
+                    host: host.to_owned(),
+                    address,
+                }),
+            };
+        }
+        let resolver = self.resolver(port);
+        resolver
+            .permitted(host)
+            .await
+            .map_err(|error| match error.downcast_ref::<NotPermitted>() {
+                Some(NotPermitted { address }) => ClientError::Forbidden {
+                    host: host.to_owned(),
+                    address: *address,
+                },
+                None => ClientError::Unreachable {
+                    host: host.to_owned(),
+                    source: error,
+                },
+            })
+    }
+
+    fn resolver(&self, port: u16) -> PolicyResolver {
+        PolicyResolver {
+            port,
+            egress: Arc::clone(&self.egress),
+            resolver: Arc::clone(&self.resolver),
+        }
+    }
+
     /// Sends a request and follows redirects. The URL of the answer is the last hop's.
     pub(super) async fn send(&self, mut request: Outgoing) -> Result<Response, ClientError> {
         for _ in 0..=MOST_REDIRECTS {
@@ -201,11 +237,7 @@ impl Transport {
         } else {
             format!("{}:{}", place.host, place.port)
         };
-        let resolver = PolicyResolver {
-            port: place.port,
-            egress: Arc::clone(&self.egress),
-            resolver: Arc::clone(&self.resolver),
-        };
+        let resolver = self.resolver(place.port);
         /// Layers come over long lines too; the default windows would hold them up.
         const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
         // Reading all roots takes longer than a push to a registry next door, which speaks no TLS.
@@ -305,15 +337,19 @@ fn literal_address(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// The library's error, unless it is our policy's own.
+/// The library's error, unless the reason is one of ours: what the library says around that is no news to anybody.
 pub(super) fn unreachable(host: String, error: reqwest::Error) -> ClientError {
     let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(current) = cause {
-        if let Some(NotPermitted { address }) = current.downcast_ref::<NotPermitted>() {
+        if let Some(NotPermitted { address }) = current.downcast_ref() {
             return ClientError::Forbidden {
                 host,
                 address: *address,
             };
+        }
+        if let Some(nowhere @ NoAddress { .. }) = current.downcast_ref() {
+            let source = Box::new(nowhere.clone());
+            return ClientError::Unreachable { host, source };
         }
         cause = current.source();
     }
@@ -324,10 +360,10 @@ pub(super) fn unreachable(host: String, error: reqwest::Error) -> ClientError {
 }
 
 /// Nobody knows the name. The resolver's own words are about records and queries.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the name `{name}` has no address")]
-struct NoAddress {
-    name: String,
+pub(super) struct NoAddress {
+    pub(super) name: String,
 }
 
 /// All addresses of a name are forbidden.
@@ -348,40 +384,52 @@ fn resolver_of_the_system() -> Option<TokioResolver> {
 /// Resolves names and keeps only what the policy permits. A name with one good and one bad address gives the good one.
 ///
 /// The resolver is our own: in a static binary the C library's cannot be used.
+#[derive(Clone)]
 struct PolicyResolver {
     port: u16,
     egress: Arc<dyn EgressPolicy>,
     resolver: Arc<OnceLock<Option<TokioResolver>>>,
 }
 
+impl PolicyResolver {
+    async fn permitted(
+        &self,
+        name: &str,
+    ) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
+        let resolver = self.resolver.get_or_init(resolver_of_the_system);
+        let resolver = resolver.as_ref().ok_or("there is no usable /etc/resolv.conf")?;
+        let found = resolver
+            .lookup_ip(name)
+            .await
+            .map_err(|error| match error.is_no_records_found() {
+                true => NoAddress {
+                    name: name.to_owned(),
+                }
+                .into(),
+                false => Box::<dyn std::error::Error + Send + Sync>::from(error),
+            })?;
+        let addresses: Vec<SocketAddr> = found
+            .iter()
+            .map(|address| SocketAddr::new(address, self.port))
+            .collect();
+        let permitted: Vec<SocketAddr> = addresses
+            .iter()
+            .copied()
+            .filter(|address| self.egress.permits(*address))
+            .collect();
+        match (permitted.is_empty(), addresses.first()) {
+            (true, Some(address)) => Err(NotPermitted { address: *address }.into()),
+            _ => Ok(permitted),
+        }
+    }
+}
+
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (port, egress, resolver) = (self.port, Arc::clone(&self.egress), Arc::clone(&self.resolver));
+        let resolver = self.clone();
         Box::pin(async move {
-            let resolver = resolver.get_or_init(resolver_of_the_system);
-            let resolver = resolver.as_ref().ok_or("there is no usable /etc/resolv.conf")?;
-            let found = resolver.lookup_ip(name.as_str()).await.map_err(|error| {
-                match error.is_no_records_found() {
-                    true => NoAddress {
-                        name: name.as_str().to_owned(),
-                    }
-                    .into(),
-                    false => Box::<dyn std::error::Error + Send + Sync>::from(error),
-                }
-            })?;
-            let addresses: Vec<SocketAddr> = found
-                .iter()
-                .map(|address| SocketAddr::new(address, port))
-                .collect();
-            let permitted: Vec<SocketAddr> = addresses
-                .iter()
-                .copied()
-                .filter(|address| egress.permits(*address))
-                .collect();
-            match (permitted.is_empty(), addresses.first()) {
-                (true, Some(address)) => Err(NotPermitted { address: *address }.into()),
-                _ => Ok(Box::new(permitted.into_iter()) as Addrs),
-            }
+            let permitted = resolver.permitted(name.as_str()).await?;
+            Ok(Box::new(permitted.into_iter()) as Addrs)
         })
     }
 }

@@ -29,7 +29,7 @@ const MOST_REFUSED_RESTS: u32 = 2;
 /// How often a watcher hears of an upload.
 const REPORT: Duration = Duration::from_millis(100);
 
-/// Makes sure that a registry has a blob.
+/// Makes sure that a registry has a blob. Without being in the store it can still be mounted from where it is known to be.
 pub(super) async fn upload(
     session: &Session,
     repository: &RepositoryName,
@@ -46,6 +46,15 @@ pub(super) async fn upload(
         progress.blob(blob, BlobProgress::Present);
         return Ok(());
     }
+    let mut place = match sending.mount().await? {
+        Mounted::Done => {
+            progress.blob(blob, BlobProgress::Present);
+            return Ok(());
+        }
+        Mounted::Begun(at) => Some(Place { at, offset: 0 }),
+        Mounted::Not => None,
+    };
+    // Only now: what can be mounted need not be here.
     let (store, digest) = (from.clone(), blob.digest.clone());
     let file = blocking(move || {
         store
@@ -56,14 +65,6 @@ pub(super) async fn upload(
     let file = Arc::new(file);
     let mut patience = Patience::new(&session.inner.options.timeouts);
     let (mut furthest, mut refused_rests) = (0, 0);
-    let mut place = match sending.mount().await? {
-        Mounted::Done => {
-            progress.blob(blob, BlobProgress::Present);
-            return Ok(());
-        }
-        Mounted::Begun(at) => Some(Place { at, offset: 0 }),
-        Mounted::Not => None,
-    };
     loop {
         let from = match place.take() {
             Some(place) => place,

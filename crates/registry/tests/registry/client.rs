@@ -71,6 +71,24 @@ async fn other_bytes_than_promised_never_enter_the_store() {
 }
 
 #[tokio::test]
+async fn a_configuration_comes_without_its_layers() {
+    let into = Place::new();
+    let image = registry_with(b"a layer".to_vec(), |_| {
+        respond(500, &[], "nobody asks for layers")
+    })
+    .await;
+    let pulled = client()
+        .pull_configuration(&image, &Platform::host(), None, &into.store)
+        .await
+        .unwrap();
+    assert_eq!(
+        into.store.read_blob(&pulled.image.config.digest, 2).unwrap(),
+        b"{}"
+    );
+    assert_eq!(into.store.blob(&Digest::sha256(b"a layer")).unwrap(), None);
+}
+
+#[tokio::test]
 async fn whoever_only_knows_a_digest_does_not_get_the_bytes() {
     let secret_layer: Vec<u8> = (0..100_000u32)
         .flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes())

@@ -132,11 +132,11 @@ impl Histories {
             .map_err(problem)
     }
 
-    /// Removes all copies that nobody holds, and says how many.
+    /// Removes all copies that nobody holds, unless this is only a question, and says how many.
     ///
     /// # Errors
     /// When the place cannot be read.
-    pub(super) fn clear(&self) -> io::Result<usize> {
+    pub(super) fn clear(&self, only_ask: bool) -> io::Result<u64> {
         if !self.place.try_exists()? {
             return Ok(0);
         }
@@ -144,10 +144,16 @@ impl Histories {
         let mut removed = 0;
         for entry in fs::read_dir(&self.place)? {
             let entry = entry?;
-            if entry.file_name().to_str().and_then(halves).is_some() {
-                remove_unless_held(&entry.path());
-                removed += usize::from(!entry.path().try_exists()?);
+            if entry.file_name().to_str().and_then(halves).is_none() {
+                continue;
             }
+            let goes = if only_ask {
+                File::open(entry.path())?.try_lock().is_ok()
+            } else {
+                remove_unless_held(&entry.path());
+                !entry.path().try_exists()?
+            };
+            removed += u64::from(goes);
         }
         Ok(removed)
     }

@@ -1,75 +1,165 @@
-//! The changes in an upper directory as a layer.
+//! The changes in an upper directory as a layer: what is there now and was not there, or was other, before.
 //!
-//! The directory alone tells what changed: overlayfs copies up what is written and marks what is gone. Nothing below
-//! is looked at, nothing is hashed, nothing is synced.
+//! The directory tells where to look: overlayfs copies up what is opened for writing and marks what is gone. What it does not tell is
+//! whether a file that was opened was changed, and it marks a directory that was made anew as hiding what is below whether there is
+//! anything below or not. So each of its entries is held against the layers below, and one that says nothing is left out. The layer
+//! depends on the two states alone and not on how one became the other; tiers without overlayfs come to the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{AtFlags, FileType, Stat};
 
 use super::emit::{Emitter, entries_reversed};
-use super::layer::{self, OPAQUE, OPAQUE_WHITEOUT, WHITEOUT};
+use super::identity::is_same;
+use super::{layer, whiteout};
+use crate::beneath;
 use crate::error::{Doing as _, Result};
+use crate::owners::Owners;
 use crate::requests::{DiffPlan, DiffReport, LinkedFiles};
-use crate::rooted::rooted;
+use crate::rooted::{from_here, rooted};
+use crate::stack::Stack;
 
-/// Overlayfs's other form of a whiteout: an attribute of an empty file.
-const WHITEOUT_ATTRIBUTE: &str = "user.overlay.whiteout";
+/// Writes the root that this process stands in, an upper directory, as a layer over `below`.
+pub(super) fn diff(plan: &DiffPlan, below: &Stack, owners: Owners, output: OwnedFd) -> Result<DiffReport> {
+    let changes = beneath::here().doing(|| "open what a step has changed".into())?;
+    let mut differ = Differ {
+        changes,
+        omit: plan.omit.iter().map(rooted).collect(),
+        emitter: Emitter::new(output, owners.clone(), None, plan.clamp_mtime, LinkedFiles::Once),
+        waiting: Vec::new(),
+        owners,
+    };
+    differ.directory(Path::new("/"), Some(below), Hidden::ByMarks)?;
+    differ.emitter.finish()
+}
 
-/// Writes the root that this process is in, an upper directory, as a layer.
-pub(super) fn diff(plan: &DiffPlan, output: OwnedFd) -> Result<DiffReport> {
-    let omit: BTreeSet<PathBuf> = plan.omit.iter().map(rooted).collect();
-    let mut emitter = Emitter::new(output, None, plan.clamp_mtime, LinkedFiles::Once);
-    let mut pending = entries_reversed(Path::new("/"))?;
-    while let Some(path) = pending.pop() {
-        let status = rustix::fs::lstat(&path).doing(|| format!("look at {}", path.display()))?;
-        if is_omitted(&omit, &path, &status)? {
-            continue;
-        }
-        let name = path.strip_prefix("/").unwrap_or(&path);
-        if is_gone(&path, &status) {
-            let folder = name.parent().unwrap_or(Path::new(""));
-            let own = name.file_name().unwrap_or_default().as_bytes();
-            let mark = folder.join(std::ffi::OsStr::from_bytes(&[WHITEOUT, own].concat()));
-            emitter.mark(mark.as_os_str().as_bytes())?;
-            continue;
-        }
-        emitter.file(&path, name.as_os_str().as_bytes(), &status)?;
-        if is_directory(&status) {
-            if attribute_is(&path, OPAQUE, b"y") {
-                emitter.mark(
-                    name.join(std::ffi::OsStr::from_bytes(OPAQUE_WHITEOUT))
-                        .as_os_str()
-                        .as_bytes(),
-                )?;
+/// What of the layers below a directory of changes hides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hidden {
+    /// What its marks say.
+    ByMarks,
+    /// All: it, or one above it, was made anew.
+    All,
+}
+
+struct Differ {
+    changes: OwnedFd,
+    owners: Owners,
+    omit: BTreeSet<PathBuf>,
+    emitter: Emitter,
+    /// Directories above that are as they were: written when something in them is.
+    waiting: Vec<(PathBuf, Stat)>,
+}
+
+impl Differ {
+    fn directory(&mut self, path: &Path, below: Option<&Stack>, hidden: Hidden) -> Result<()> {
+        let action = || format!("look at {}", path.display());
+        let mut names: BTreeMap<OsString, Option<PathBuf>> = entries_reversed(path)?
+            .into_iter()
+            .filter_map(|entry| Some((entry.file_name()?.to_owned(), Some(entry))))
+            .collect();
+        let hidden = if hidden == Hidden::ByMarks && path != Path::new("/") && self.is_opaque(path) {
+            Hidden::All
+        } else {
+            hidden
+        };
+        if let (Some(below), Hidden::All) = (below, hidden) {
+            for name in below.names().doing(action)? {
+                names.entry(name).or_insert(None);
             }
-            pending.extend(entries_reversed(&path)?);
         }
+        for (name, entry) in names {
+            match entry {
+                Some(entry) => self.entry(&entry, &name, below, hidden)?,
+                None => self.gone(&path.join(name))?,
+            }
+        }
+        Ok(())
     }
-    emitter.finish()
+
+    fn is_opaque(&self, path: &Path) -> bool {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        beneath::open_with(&self.changes, path, rustix::fs::OFlags::RDONLY).is_ok_and(whiteout::is_opaque)
+    }
+
+    fn entry(&mut self, path: &Path, name: &OsStr, below: Option<&Stack>, hidden: Hidden) -> Result<()> {
+        let action = || format!("look at {}", path.display());
+        let own = path.strip_prefix("/").unwrap_or(path);
+        let status = rustix::fs::statat(&self.changes, own, AtFlags::SYMLINK_NOFOLLOW).doing(action)?;
+        if is_omitted(&self.omit, path, &status)? {
+            return Ok(());
+        }
+        let shown = match below {
+            Some(below) => below.look(name).doing(action)?,
+            None => None,
+        };
+        if whiteout::is_one(&self.changes, own.as_os_str(), &status) {
+            return if shown.is_some() { self.gone(path) } else { Ok(()) };
+        }
+        let status = self
+            .owners
+            .corrected(&self.changes, own.as_os_str(), status)
+            .doing(action)?;
+        let is_as_before = match &shown {
+            Some(shown) => {
+                is_same(&self.owners, &self.changes, (own.as_os_str(), &status), shown).doing(action)?
+            }
+            None => false,
+        };
+        if !is_directory(&status) {
+            return if is_as_before {
+                Ok(())
+            } else {
+                self.write(path, &status)
+            };
+        }
+        let depth = self.waiting.len();
+        if is_as_before {
+            self.waiting.push((path.to_owned(), status));
+        } else {
+            self.write(path, &status)?;
+        }
+        let down = match below {
+            Some(below) => below.down(name).doing(action)?,
+            None => None,
+        };
+        self.directory(path, down.as_ref(), hidden)?;
+        self.waiting.truncate(depth);
+        Ok(())
+    }
+
+    fn write(&mut self, path: &Path, status: &Stat) -> Result<()> {
+        self.write_waiting()?;
+        self.emitter.file(path, entry_name(path), status)
+    }
+
+    fn gone(&mut self, path: &Path) -> Result<()> {
+        self.write_waiting()?;
+        let name = path.strip_prefix("/").unwrap_or(path);
+        let folder = name.parent().unwrap_or(Path::new(""));
+        let own = name.file_name().unwrap_or_default().as_bytes();
+        let mark = folder.join(OsStr::from_bytes(&[layer::WHITEOUT, own].concat()));
+        self.emitter.mark(mark.as_os_str().as_bytes())
+    }
+
+    fn write_waiting(&mut self) -> Result<()> {
+        for (path, status) in self.waiting.drain(..) {
+            self.emitter.file(&path, entry_name(&path), &status)?;
+        }
+        Ok(())
+    }
+}
+
+fn entry_name(path: &Path) -> &[u8] {
+    path.strip_prefix("/").unwrap_or(path).as_os_str().as_bytes()
 }
 
 fn is_directory(status: &Stat) -> bool {
     FileType::from_raw_mode(status.st_mode) == FileType::Directory
-}
-
-fn is_gone(path: &Path, status: &Stat) -> bool {
-    let is_empty_file =
-        FileType::from_raw_mode(status.st_mode) == FileType::RegularFile && status.st_size == 0;
-    layer::is_whiteout(status) || (is_empty_file && attribute_exists(path, WHITEOUT_ATTRIBUTE))
-}
-
-fn attribute_is(path: &Path, name: &str, wanted: &[u8]) -> bool {
-    let mut value = [0; 16];
-    rustix::fs::lgetxattr(path, name, &mut value[..]).is_ok_and(|length| value[..length] == *wanted)
-}
-
-fn attribute_exists(path: &Path, name: &str) -> bool {
-    let mut value = [0; 16];
-    rustix::fs::lgetxattr(path, name, &mut value[..]).is_ok()
 }
 
 /// Whether a mount point that was made is still as it was: an empty file, or a directory with nothing but such. As
@@ -82,7 +172,7 @@ fn is_omitted(omit: &BTreeSet<PathBuf>, path: &Path, status: &Stat) -> Result<bo
         return Ok(FileType::from_raw_mode(status.st_mode) == FileType::RegularFile && status.st_size == 0);
     }
     for entry in entries_reversed(path)? {
-        let status = rustix::fs::lstat(&entry).doing(|| format!("look at {}", entry.display()))?;
+        let status = rustix::fs::lstat(from_here(&entry)).doing(|| format!("look at {}", entry.display()))?;
         if !is_omitted(omit, &entry, &status)? {
             return Ok(false);
         }

@@ -1,4 +1,4 @@
-//! Files of the root that this process is in, as entries of a tar.
+//! Files of the root that this process stands in, as entries of a tar.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,13 +9,13 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Stat};
-use rustix::io::Errno;
 
-use super::layer;
-use super::record::Attribute;
+use super::attributes;
 use super::writer::{Head, Letter, Writer};
 use crate::error::{Doing as _, KeeperError, Result};
+use crate::owners::Owners;
 use crate::requests::{ArchiveReport, LinkedFiles};
+use crate::rooted::from_here;
 
 const PIECE: usize = 256 * 1024;
 /// A path below is refused rather than walked: no archive reader takes longer ones.
@@ -24,6 +24,7 @@ const LONGEST: usize = 4095;
 /// A tar that files go into.
 pub(super) struct Emitter {
     writer: Writer<BufWriter<File>>,
+    owners: Owners,
     owner: Option<(u32, u32)>,
     clamp_mtime: Option<i64>,
     linked: LinkedFiles,
@@ -36,6 +37,7 @@ pub(super) struct Emitter {
 impl Emitter {
     pub(super) fn new(
         output: OwnedFd,
+        owners: Owners,
         owner: Option<(u32, u32)>,
         clamp_mtime: Option<i64>,
         linked: LinkedFiles,
@@ -44,6 +46,7 @@ impl Emitter {
         let report = ArchiveReport::default();
         Self {
             writer,
+            owners,
             owner,
             clamp_mtime,
             linked,
@@ -80,7 +83,7 @@ impl Emitter {
         self.writer.head(&head)
     }
 
-    /// The file at `path` under the name `name`; sockets become nothing.
+    /// The file at `path`, in which no link is on the way, under the name `name`; sockets become nothing.
     pub(super) fn file(&mut self, path: &Path, name: &[u8], status: &Stat) -> Result<()> {
         let action = || format!("read {}", path.display());
         let letter = match FileType::from_raw_mode(status.st_mode) {
@@ -111,10 +114,10 @@ impl Emitter {
             Letter::Directory => {
                 directory_name = [name, b"/"].concat();
                 head.name = &directory_name;
-                head.attributes = attributes(path).doing(action)?;
+                head.attributes = attributes::of_path(from_here(path), &self.owners).doing(action)?;
             }
             Letter::SymbolicLink => {
-                target = rustix::fs::readlinkat(CWD, path, Vec::new()).doing(action)?;
+                target = rustix::fs::readlinkat(CWD, from_here(path), Vec::new()).doing(action)?;
                 head.link = target.as_bytes();
                 head.mode = 0o777;
             }
@@ -145,11 +148,11 @@ impl Emitter {
             }
             self.links.insert(identity, head.name.to_vec());
         }
-        head.attributes = attributes(path).doing(action)?;
+        head.attributes = attributes::of_path(from_here(path), &self.owners).doing(action)?;
         head.size = u64::try_from(status.st_size).unwrap_or(0);
         // Without waiting, should a pipe have taken the file's place.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::open(path, flags, Mode::empty()).doing(action)?);
+        let mut file = File::from(rustix::fs::open(from_here(path), flags, Mode::empty()).doing(action)?);
         self.report.entries += 1;
         self.writer.head(&head)?;
         self.contents(path, &mut file, head.size)?;
@@ -176,29 +179,6 @@ impl Emitter {
     }
 }
 
-/// The extended attributes that belong into an image, sorted by name.
-fn attributes(path: &Path) -> std::result::Result<Vec<Attribute>, Errno> {
-    let mut names = vec![0; 64 * 1024];
-    let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => 0,
-        Err(errno) => return Err(errno),
-    };
-    let mut attributes = Vec::new();
-    for name in names[..length].split(|byte| *byte == 0) {
-        let wanted = name == b"security.capability" || name.starts_with(b"user.");
-        if !wanted || name.starts_with(layer::OVERLAY) {
-            continue;
-        }
-        let mut value = vec![0; 64 * 1024];
-        let length = rustix::fs::lgetxattr(path, name, value.as_mut_slice())?;
-        value.truncate(length);
-        attributes.push((name.to_vec(), value));
-    }
-    attributes.sort();
-    Ok(attributes)
-}
-
 /// What is in a directory, last first: to be pushed on a stack that the first is to be popped from.
 pub(super) fn entries_reversed(directory: &Path) -> Result<Vec<PathBuf>> {
     let action = || format!("list {}", directory.display());
@@ -209,7 +189,7 @@ pub(super) fn entries_reversed(directory: &Path) -> Result<Vec<PathBuf>> {
         });
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(directory, flags, Mode::empty()).doing(action)?;
+    let opened = rustix::fs::open(from_here(directory), flags, Mode::empty()).doing(action)?;
     let mut names = Vec::new();
     for entry in Dir::new(opened).doing(action)? {
         let entry = entry.doing(action)?;

@@ -1,7 +1,8 @@
 //! Making files from an archive's entries.
 //!
-//! The process is already in the target's root, so the kernel keeps every path inside. What remains to decide here
-//! is what wins when something is in the way, and which attributes a file ends up with.
+//! Every directory is opened with the root as a floor and as what absolute links mean, so the kernel keeps every path inside,
+//! whether or not the process is confined to the root besides. What remains to decide here is what wins when something is in the
+//! way, and which attributes a file ends up with.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -11,18 +12,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::layer::{self, Layer, Meaning};
 use super::names;
 use super::reader::Reader;
 use super::record::{Entry, Kind};
+use super::{attributes, whiteout};
+use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::overlay::modified_at;
 use crate::owner;
+use crate::owners::Owners;
 use crate::requests::{Conflict, UnpackLimits, UnpackReport};
-use crate::sys;
 use crate::tree;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -39,8 +42,12 @@ enum Purpose {
 
 /// An archive on its way into a directory.
 pub(super) struct Extractor {
-    base: OwnedFd,
+    /// What absolute links mean.
+    root: OwnedFd,
+    /// Where the archive goes, relative to the root, no link on the way.
+    base: PathBuf,
     purpose: Purpose,
+    owners: Owners,
     limits: UnpackLimits,
     report: UnpackReport,
     /// The directory that the last entry was in: most entries follow their siblings.
@@ -53,19 +60,27 @@ pub(super) struct Extractor {
 }
 
 impl Extractor {
-    pub(super) fn for_layer(base: OwnedFd, layer: Layer, limits: UnpackLimits) -> Self {
-        Self::new(base, Purpose::Layer(layer), limits)
+    pub(super) fn for_layer(root: OwnedFd, layer: Layer, owners: Owners, limits: UnpackLimits) -> Self {
+        Self::new((root, PathBuf::from(".")), Purpose::Layer(layer), owners, limits)
     }
 
-    pub(super) fn for_root(base: OwnedFd, conflict: Conflict, limits: UnpackLimits) -> Self {
-        Self::new(base, Purpose::Root(conflict), limits)
+    /// `base` is a directory of the root, as [`resolve`](crate::resolve::resolve) gives it.
+    pub(super) fn for_root(
+        (root, base): (OwnedFd, PathBuf),
+        conflict: Conflict,
+        owners: Owners,
+        limits: UnpackLimits,
+    ) -> Self {
+        Self::new((root, base), Purpose::Root(conflict), owners, limits)
     }
 
-    fn new(base: OwnedFd, purpose: Purpose, limits: UnpackLimits) -> Self {
+    fn new((root, base): (OwnedFd, PathBuf), purpose: Purpose, owners: Owners, limits: UnpackLimits) -> Self {
         let (report, current, times) = (UnpackReport::default(), None, HashMap::new());
         Self {
+            root,
             base,
             purpose,
+            owners,
             limits,
             report,
             current,
@@ -101,7 +116,8 @@ impl Extractor {
                 Meaning::Nothing => return Ok(()),
                 Meaning::Hides => {
                     let parent = self.folder(entry, folder)?;
-                    return layer::hide_below(&parent).doing(|| format!("make {} opaque", folder.display()));
+                    return whiteout::make_opaque(&parent)
+                        .doing(|| format!("make {} opaque", folder.display()));
                 }
                 Meaning::Removes(removed) => return self.remove_below(entry, folder, removed),
             }
@@ -123,7 +139,7 @@ impl Extractor {
     /// The entry for the directory that everything goes into.
     fn base_itself(&mut self, entry: &Entry) -> Result<()> {
         if matches!(self.purpose, Purpose::Layer(_)) && entry.kind == Kind::Directory {
-            let base = duplicate(&self.base)?;
+            let base = self.open(Path::new("")).doing(|| write_action(entry))?;
             self.attributes(entry, &base)?;
             self.remember(entry, Path::new(""), entry.mtime)?;
         }
@@ -133,12 +149,12 @@ impl Extractor {
     fn remove_below(&mut self, entry: &Entry, folder: &Path, removed: &OsStr) -> Result<()> {
         let parent = self.folder(entry, folder)?;
         let action = || format!("make a whiteout for {}", folder.join(removed).display());
-        match sys::make_whiteout(&parent, removed) {
+        match whiteout::make(&parent, removed) {
             Ok(()) => Ok(()),
             // This layer has it anew: only what is below a directory needs hiding.
             Err(Errno::EXIST) => {
                 match rustix::fs::openat(&parent, removed, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
-                    Ok(directory) => layer::hide_below(&directory).doing(action),
+                    Ok(directory) => whiteout::make_opaque(&directory).doing(action),
                     Err(_) => Ok(()),
                 }
             }
@@ -181,9 +197,10 @@ impl Extractor {
                 if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
                     (false, false)
                 } else {
+                    let was_whiteout = whiteout::is_one(parent, name, &status);
                     self.clear(entry, parent, name)?;
                     mkdir().doing(|| write_action(entry))?;
-                    (true, layer::is_whiteout(&status))
+                    (true, was_whiteout)
                 }
             }
             Err(errno) => return Err(errno).doing(|| write_action(entry)),
@@ -194,7 +211,7 @@ impl Extractor {
         let made = rustix::fs::openat(parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
             .doing(|| write_action(entry))?;
         if was_whiteout && matches!(self.purpose, Purpose::Layer(_)) {
-            layer::hide_below(&made).doing(|| write_action(entry))?;
+            whiteout::make_opaque(&made).doing(|| write_action(entry))?;
         }
         self.attributes(entry, &made)?;
         self.remember(entry, path, entry.mtime)
@@ -214,16 +231,22 @@ impl Extractor {
         let target = names::inside(&entry.link)
             .filter(|target| !target.as_os_str().is_empty())
             .ok_or_else(|| entry.error("the hard link leads out of the archive"))?;
-        let status = rustix::fs::statat(&self.base, &target, AtFlags::SYMLINK_NOFOLLOW);
-        match status {
-            Ok(status) if layer::is_whiteout(&status) => return Err(missing_link(entry, &target)),
-            Ok(_) => {}
+        let folder = target.parent().unwrap_or(Path::new(""));
+        let own = target.file_name().unwrap_or_default();
+        let found = self.open(folder).and_then(|folder| {
+            let status = rustix::fs::statat(&folder, own, AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok((folder, status))
+        });
+        let folder = match found {
+            Ok((folder, status)) if whiteout::is_one(&folder, own, &status) => {
+                return Err(missing_link(entry, &target));
+            }
+            Ok((folder, _)) => folder,
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(missing_link(entry, &target)),
             Err(errno) => return Err(errno).doing(|| write_action(entry)),
-        }
-        let base = duplicate(&self.base)?;
+        };
         self.made(entry, parent, name, || {
-            rustix::fs::linkat(&base, &target, parent, name, AtFlags::empty())
+            rustix::fs::linkat(&folder, own, parent, name, AtFlags::empty())
         })
     }
 
@@ -275,10 +298,7 @@ impl Extractor {
 
     fn owner_and_time(&self, entry: &Entry, parent: &OwnedFd, name: &OsStr) -> Result<()> {
         let (uid, gid) = owner::ids(&String::from_utf8_lossy(&entry.name), (entry.uid, entry.gid))?;
-        owned(
-            entry,
-            rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW),
-        )?;
+        owned(entry, self.owners.own_named(parent, name, uid, gid))?;
         let times = modified_at(entry.mtime.0, entry.mtime.1);
         rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW).doing(|| write_action(entry))
     }
@@ -287,15 +307,16 @@ impl Extractor {
     /// and capabilities.
     fn attributes(&mut self, entry: &Entry, file: impl AsFd) -> Result<()> {
         let (uid, gid) = owner::ids(&String::from_utf8_lossy(&entry.name), (entry.uid, entry.gid))?;
-        owned(entry, rustix::fs::fchown(&file, Some(uid), Some(gid)))?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)).doing(|| write_action(entry))?;
+        owned(entry, self.owners.own(&file, uid, gid))?;
+        self.owners
+            .set_mode(&file, entry.mode)
+            .doing(|| write_action(entry))?;
         for (name, value) in &entry.attributes {
-            let wanted = name == b"security.capability" || name.starts_with(b"user.");
-            if !wanted || name.starts_with(layer::OVERLAY) {
+            if !attributes::is_kept(name) {
                 self.report.skipped_attributes += 1;
                 continue;
             }
-            match rustix::fs::fsetxattr(&file, name.as_slice(), value, XattrFlags::empty()) {
+            match self.owners.set_attribute(&file, name, value) {
                 Ok(()) => {}
                 Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => self.report.skipped_attributes += 1,
                 Err(errno) => return Err(errno).doing(|| write_action(entry)),
@@ -311,46 +332,45 @@ impl Extractor {
         {
             return duplicate(fd);
         }
-        let flags = DIRECTORY;
-        let opened = if path.as_os_str().is_empty() {
-            duplicate(&self.base)?
-        } else {
-            match rustix::fs::openat(&self.base, path, flags, Mode::empty()) {
-                Ok(opened) => opened,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::NXIO) => {
-                    self.imply(entry, path)?;
-                    rustix::fs::openat(&self.base, path, flags, Mode::empty())
-                        .doing(|| write_action(entry))?
-                }
-                Err(errno) => return Err(errno).doing(|| write_action(entry)),
+        let opened = match self.open(path) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::NXIO) => {
+                self.imply(entry, path)?;
+                self.open(path).doing(|| write_action(entry))?
             }
+            Err(errno) => return Err(errno).doing(|| write_action(entry)),
         };
         self.current = Some((path.to_owned(), duplicate(&opened)?));
         Ok(opened)
+    }
+
+    /// Opens a directory of the archive, links followed inside the root.
+    fn open(&self, path: &Path) -> std::result::Result<OwnedFd, Errno> {
+        beneath::open_inside(&self.root, &self.base.join(path), DIRECTORY)
     }
 
     /// Makes the missing directories of `path`.
     fn imply(&mut self, entry: &Entry, path: &Path) -> Result<()> {
         let mut prefix = PathBuf::new();
         for name in path.iter() {
+            let parent = self.open(&prefix).doing(|| write_action(entry))?;
             prefix.push(name);
-            let mkdir = || rustix::fs::mkdirat(&self.base, &prefix, Mode::from_raw_mode(0o755));
+            let mkdir = || rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755));
             let was_whiteout = match mkdir() {
                 Ok(()) => false,
                 Err(Errno::EXIST) => {
-                    let status = rustix::fs::statat(&self.base, &prefix, AtFlags::SYMLINK_NOFOLLOW)
+                    let status = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
                         .doing(|| write_action(entry))?;
-                    if !layer::is_whiteout(&status) {
+                    if !whiteout::is_one(&parent, name, &status) {
                         continue;
                     }
-                    rustix::fs::unlinkat(&self.base, &prefix, AtFlags::empty())
-                        .doing(|| write_action(entry))?;
+                    rustix::fs::unlinkat(&parent, name, AtFlags::empty()).doing(|| write_action(entry))?;
                     mkdir().doing(|| write_action(entry))?;
                     true
                 }
                 Err(errno) => return Err(errno).doing(|| write_action(entry)),
             };
-            let made = rustix::fs::openat(&self.base, &prefix, DIRECTORY, Mode::empty())
+            let made = rustix::fs::openat(&parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
                 .doing(|| write_action(entry))?;
             self.look_as_below(entry, &prefix, &made, was_whiteout)?;
         }
@@ -369,15 +389,16 @@ impl Extractor {
             return Ok(());
         };
         if was_whiteout {
-            return layer::hide_below(made).doing(|| write_action(entry));
+            return whiteout::make_opaque(made).doing(|| write_action(entry));
         }
-        let Some(status) = layer.directory_below(path)? else {
+        let Some(status) = layer.directory_below(path, &self.owners)? else {
             self.report.implied += 1;
             return Ok(());
         };
         let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
-        rustix::fs::fchown(made, Some(uid), Some(gid)).doing(|| write_action(entry))?;
-        rustix::fs::fchmod(made, Mode::from_raw_mode(status.st_mode & 0o7777))
+        self.owners.own(made, uid, gid).doing(|| write_action(entry))?;
+        self.owners
+            .set_mode(made, status.st_mode & 0o7777)
             .doing(|| write_action(entry))?;
         self.remember(entry, path, (status.st_mtime, status.st_mtime_nsec as i64))
     }
@@ -399,13 +420,9 @@ impl Extractor {
     /// A directory whose time cannot be set was replaced by a later entry.
     fn set_times(&self) {
         for (path, (seconds, nanoseconds)) in &self.times {
-            let path = if path.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                path
-            };
             let times = modified_at(*seconds, *nanoseconds);
-            let _ = rustix::fs::utimensat(&self.base, path, &times, AtFlags::SYMLINK_NOFOLLOW);
+            let _ = beneath::open_inside(&self.root, &self.base.join(path), DIRECTORY | OFlags::NOFOLLOW)
+                .and_then(|directory| rustix::fs::futimens(directory, &times));
         }
     }
 }

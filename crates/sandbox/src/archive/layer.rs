@@ -1,24 +1,22 @@
 //! What is special about a layer: the layers below it, and how it says that something of theirs is gone.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, XattrFlags};
+use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::whiteout;
 use crate::beneath;
 use crate::error::{Doing as _, Result};
+use crate::owners::Owners;
 
-/// Name of overlayfs's mark on a directory that shows nothing of the layers below.
-pub(super) const OPAQUE: &str = "user.overlay.opaque";
-/// Beginning of the names of overlayfs's own attributes: they never come from an archive nor go into one.
-pub(super) const OVERLAY: &[u8] = b"user.overlay.";
 /// Beginning of the name of an entry that removes what the rest names.
 pub(super) const WHITEOUT: &[u8] = b".wh.";
 /// Name of the entry that makes its directory opaque.
-pub(super) const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
+const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -53,16 +51,6 @@ pub(super) fn meaning(name: &OsStr) -> Meaning<'_> {
     }
 }
 
-/// Marks a directory as showing nothing of the layers below.
-pub(super) fn hide_below(directory: impl AsFd) -> std::result::Result<(), Errno> {
-    rustix::fs::fsetxattr(directory, OPAQUE, b"y", XattrFlags::empty())
-}
-
-/// Whether a file is overlayfs's mark for one that is gone.
-pub(super) fn is_whiteout(status: &Stat) -> bool {
-    FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && status.st_rdev == 0
-}
-
 /// The layers below, topmost first.
 pub(super) struct Layer {
     below: Vec<OwnedFd>,
@@ -88,9 +76,11 @@ impl Layer {
     }
 
     /// How the directory `path` looks in the layers below; none if they do not show one.
-    pub(super) fn directory_below(&self, path: &Path) -> Result<Option<Stat>> {
+    pub(super) fn directory_below(&self, path: &Path, owners: &Owners) -> Result<Option<Stat>> {
         for layer in &self.below {
-            match look(layer, path).doing(|| format!("look at {} in the layers below", path.display()))? {
+            match look(layer, path, owners)
+                .doing(|| format!("look at {} in the layers below", path.display()))?
+            {
                 Look::Directory(status) => return Ok(Some(status)),
                 Look::Hidden => return Ok(None),
                 Look::Absent => {}
@@ -107,7 +97,7 @@ enum Look {
     Absent,
 }
 
-fn look(layer: &OwnedFd, path: &Path) -> std::result::Result<Look, Errno> {
+fn look(layer: &OwnedFd, path: &Path, owners: &Owners) -> std::result::Result<Look, Errno> {
     let mut hides = false;
     let mut current = rustix::io::fcntl_dupfd_cloexec(layer, 3)?;
     for name in path.iter() {
@@ -117,11 +107,10 @@ fn look(layer: &OwnedFd, path: &Path) -> std::result::Result<Look, Errno> {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(Look::Hidden),
             Err(errno) => return Err(errno),
         }
-        let mut value = [0; 8];
-        hides |=
-            rustix::fs::fgetxattr(&current, OPAQUE, &mut value).is_ok_and(|length| value[..length] == *b"y");
+        hides |= whiteout::is_opaque(&current);
     }
-    Ok(Look::Directory(rustix::fs::fstat(&current)?))
+    let status = rustix::fs::fstat(&current)?;
+    Ok(Look::Directory(owners.corrected_open(&current, status)?))
 }
 
 #[cfg(test)]

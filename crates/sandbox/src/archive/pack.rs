@@ -7,13 +7,17 @@ use std::path::Path;
 use rustix::fs::FileType;
 
 use super::emit::{Emitter, entries_reversed};
+use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
+use crate::owners::Owners;
 use crate::requests::{ArchivePlan, ArchiveReport};
-use crate::rooted::rooted;
+use crate::resolve::{Last, Missing, resolve};
+use crate::rooted::{from_here, rooted};
 
-/// Writes what `plan` names of the root that this process is in.
-pub(super) fn pack(plan: &ArchivePlan, output: OwnedFd) -> Result<ArchiveReport> {
-    let mut emitter = Emitter::new(output, plan.owner, plan.clamp_mtime, plan.linked);
+/// Writes what `plan` names of the root that this process stands in.
+pub(super) fn pack(plan: &ArchivePlan, owners: &Owners, output: OwnedFd) -> Result<ArchiveReport> {
+    let mut emitter = Emitter::new(output, owners.clone(), plan.owner, plan.clamp_mtime, plan.linked);
+    let root = beneath::here().doing(|| "open the root".into())?;
     let relative_to = rooted(&plan.relative_to);
     for path in &plan.paths {
         let path = rooted(path);
@@ -28,22 +32,25 @@ pub(super) fn pack(plan: &ArchivePlan, output: OwnedFd) -> Result<ArchiveReport>
             (false, true) => plan.prefix.clone(),
             (false, false) => plan.prefix.join(name),
         };
-        pack_one(&mut emitter, &path, &name, plan.follow)?;
+        pack_one(&mut emitter, owners, &root, &path, (&name, plan.follow))?;
     }
     emitter.finish()
 }
 
-fn pack_one(emitter: &mut Emitter, path: &Path, name: &Path, follow: bool) -> Result<()> {
+fn pack_one(
+    emitter: &mut Emitter,
+    owners: &Owners,
+    root: &OwnedFd,
+    path: &Path,
+    (name, follow): (&Path, bool),
+) -> Result<()> {
     let action = || format!("find {} in the root", path.display());
     // A followed link is replaced by where it leads: below, nothing is followed.
-    let start = if follow {
-        std::fs::canonicalize(path).doing(action)?
-    } else {
-        path.to_owned()
-    };
+    let last = if follow { Last::Follow } else { Last::Keep };
+    let start = rooted(resolve(root, path, last, Missing::LastOnly).doing(action)?);
     let mut pending = vec![(start.clone(), None)];
     while let Some((current, parent_device)) = pending.pop() {
-        let status = match rustix::fs::lstat(&current) {
+        let status = match rustix::fs::lstat(from_here(&current)) {
             Ok(status) => status,
             // Somebody removed it since its directory was listed.
             Err(rustix::io::Errno::NOENT) if current != start => continue,
@@ -61,6 +68,9 @@ fn pack_one(emitter: &mut Emitter, path: &Path, name: &Path, follow: bool) -> Re
             _ => entry,
         };
         if !entry.as_os_str().is_empty() {
+            let status = owners
+                .corrected(rustix::fs::CWD, from_here(&current).as_os_str(), status)
+                .doing(|| format!("find the owner of {}", current.display()))?;
             emitter.file(&current, entry.as_os_str().as_bytes(), &status)?;
         }
         let is_mounted = parent_device.is_some_and(|device| device != status.st_dev);
@@ -82,5 +92,5 @@ fn is_of_the_kernel(directory: &Path) -> bool {
         0x0027_e0eb, // cgroup
         0x6367_7270, // cgroup2
     ];
-    rustix::fs::statfs(directory).is_ok_and(|status| KINDS.contains(&status.f_type))
+    rustix::fs::statfs(from_here(directory)).is_ok_and(|status| KINDS.contains(&status.f_type))
 }

@@ -1,5 +1,6 @@
 //! The parts of tar's format that reading has to understand: headers, numbers, extended records.
 
+use super::attributes::Attribute;
 use crate::error::{KeeperError, Result};
 
 pub(super) const BLOCK: usize = 512;
@@ -15,9 +16,6 @@ pub(super) enum Kind {
     /// A character or block device: a user namespace may not make one.
     Device,
 }
-
-/// Name and value of an extended attribute.
-pub(super) type Attribute = (Vec<u8>, Vec<u8>);
 
 /// An entry without its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]

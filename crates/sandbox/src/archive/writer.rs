@@ -4,7 +4,8 @@
 
 use std::io::Write;
 
-use super::record::{Attribute, BLOCK};
+use super::attributes::Attribute;
+use super::record::BLOCK;
 use crate::error::{Doing as _, Result};
 
 /// What an entry is, as tar's letter says it.

@@ -10,31 +10,39 @@
 //!
 //! Failure: when the control socket ends, so does the keeper, and the kernel kills everything in its pid namespace.
 
+mod in_trees;
 mod processes;
 mod quick;
 mod worker;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
 
+use self::in_trees::{Directories, Grove, Wanted};
 use self::processes::{Processes, Waiter};
-use self::worker::{Job, Registration, Workshop};
+use self::worker::{Job, Note, Workshop};
+use crate::chroot::{self, Lease, Trees};
 use crate::error::{Doing as _, KeeperError, Result};
+use crate::formats::Formats;
 use crate::ids::{ContainerId, ProcessId};
+use crate::isolation::Isolation;
 use crate::layout;
 use crate::net;
-use crate::protocol::{Answer, Envelope, Reply, Request};
+use crate::protocol::{Answer, Envelope, LaunchPlan, Reply, Request};
 use crate::requests::ArchiveRoot;
 use crate::spec::{ContainerSpec, ExitStatus, MountSource, NetworkPlan};
 use crate::start;
 use crate::sys;
 use crate::wire;
 
-pub(crate) use self::worker::Workplace;
+pub(crate) use self::worker::{Rooms, Workplace, no_tree};
+
+/// As many processes without a supervisor are remembered; each of them was a step that failed.
+const MOST_UNSUPERVISED: usize = 1024;
 
 /// The keeper's state.
 pub(crate) struct Server<'socket> {
@@ -45,7 +53,16 @@ pub(crate) struct Server<'socket> {
     workers: HashMap<Pid, Worker>,
     processes: Processes,
     network: Option<NetworkPlan>,
+    formats: Option<Formats>,
     next: u64,
+    /// Where there are neither namespaces nor mounts.
+    grove: Option<Grove>,
+    /// Who answers system calls of which process.
+    supervisors: HashMap<Pid, ProcessId>,
+    /// Processes that lost theirs before they ended: the latest ones.
+    unsupervised: VecDeque<ProcessId>,
+    /// Whoever must not end before this process.
+    launcher: Option<Pid>,
 }
 
 /// A worker that has not ended.
@@ -53,6 +70,7 @@ struct Worker {
     request: u64,
     /// What there will be if it succeeds, and must not be if it fails.
     starts: Option<Starts>,
+    lease: Option<Lease>,
 }
 
 #[derive(Clone, Copy)]
@@ -63,50 +81,76 @@ enum Starts {
 
 impl<'socket> Server<'socket> {
     /// Makes what the keeper needs in its directory.
-    pub(crate) fn new(socket: BorrowedFd<'socket>, directory: OwnedFd) -> Result<Self> {
+    pub(crate) fn new(socket: BorrowedFd<'socket>, directory: OwnedFd, plan: &LaunchPlan) -> Result<Self> {
         layout::prepare(&directory)?;
+        let grove = match plan.isolation {
+            Isolation::Namespaces | Isolation::OneId => None,
+            Isolation::Chroot | Isolation::Bare => Some(Grove::new(Trees::prepare(&directory)?, plan)),
+        };
         Ok(Self {
+            grove,
+            launcher: rustix::process::getppid(),
             socket,
             directory,
             children: sys::child_signals().doing(|| "watch children".into())?,
-            workshop: Workshop::new()?,
+            workshop: Workshop::new(plan.isolation)?,
             workers: HashMap::new(),
             processes: Processes::default(),
             network: None,
+            formats: None,
             next: 1,
+            supervisors: HashMap::new(),
+            unsupervised: VecDeque::new(),
         })
     }
 
     /// Serves until the other side is gone.
     pub(crate) fn serve(mut self) -> Result<()> {
+        let served = self.serve_requests();
+        self.end().and(served)
+    }
+
+    fn serve_requests(&mut self) -> Result<()> {
         loop {
             let (asked, ended) = {
                 let mut ready = [
                     PollFd::new(&self.socket, PollFlags::IN),
                     PollFd::new(&self.children, PollFlags::IN),
                 ];
-                match poll(&mut ready, None) {
+                let pause = self.grove.as_ref().and_then(Grove::pause);
+                match poll(&mut ready, pause.as_ref()) {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(errno) => return Err(errno).doing(|| "wait for requests".into()),
                 }
                 (!ready[0].revents().is_empty(), !ready[1].revents().is_empty())
             };
             if ended {
+                // Where no namespace ends with the launcher, its end is heard as a child's would be.
+                if self.grove.is_some() && rustix::process::getppid() != self.launcher {
+                    return Ok(());
+                }
                 self.reap()?;
             }
+            self.count_processes();
             if asked {
                 let Some((envelope, fds)) = wire::receive::<Envelope<Request>>(self.socket)? else {
                     return Ok(());
                 };
-                self.register_started()?;
+                self.hear_notes()?;
                 self.handle(envelope, fds)?;
             }
         }
     }
 
-    fn register_started(&mut self) -> Result<()> {
-        while let Some(Registration { process, pid }) = self.workshop.registered()? {
-            self.processes.running(process, pid);
+    fn hear_notes(&mut self) -> Result<()> {
+        while let Some(note) = self.workshop.note()? {
+            match note {
+                Note::Started { process, pid } => self.processes.running(process, pid),
+                Note::Supervised { process, pid } => {
+                    self.supervisors.insert(pid, process);
+                }
+                Note::Settled { pid, outcome, status } => self.settled(pid, outcome, status),
+            }
         }
         Ok(())
     }
@@ -122,21 +166,44 @@ impl<'socket> Server<'socket> {
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno).doing(|| "reap a child".into()),
             };
-            self.register_started()?;
+            self.hear_notes()?;
             if let Some(worker) = self.workers.remove(&pid) {
-                self.worker_ended(&worker, status)?;
+                self.worker_ended(worker, status)?;
+            } else if let Some(process) = self.supervisors.remove(&pid) {
+                self.supervisor_ended(process);
             } else {
-                for waiter in self.processes.ended(pid, exit_status(status)) {
+                let process = self.processes.process_of(pid);
+                let status = self.true_end(pid, process, exit_status(status));
+                for waiter in self.processes.ended(pid, status) {
                     self.tell(waiter)?;
                 }
             }
         }
     }
 
-    fn worker_ended(&mut self, worker: &Worker, status: WaitStatus) -> Result<()> {
+    /// What is left of a process that lost its supervisor would only fail, call by call.
+    fn supervisor_ended(&mut self, process: ProcessId) {
+        if let Ok(Some(pid)) = self.processes.pid(process) {
+            if self.unsupervised.len() >= MOST_UNSUPERVISED {
+                self.unsupervised.pop_front();
+            }
+            self.unsupervised.push_back(process);
+            // It may have ended by itself.
+            let _ = sys::kill(pid, libc::SIGKILL);
+        }
+    }
+
+    fn worker_ended(&mut self, mut worker: Worker, status: WaitStatus) -> Result<()> {
         let code = status.exit_status();
+        if let Some(lease) = worker.lease.take() {
+            let process = match worker.starts {
+                Some(Starts::Container(_, process)) => Some(process),
+                Some(Starts::Process(_)) | None => None,
+            };
+            self.worker_left_tree(lease, process, code);
+        }
         if code != Some(0) {
-            for waiter in self.forget(worker) {
+            for waiter in self.forget(&worker) {
                 self.tell(waiter)?;
             }
         }
@@ -165,9 +232,20 @@ impl<'socket> Server<'socket> {
 
     fn tell(&self, waiter: Waiter) -> Result<()> {
         match waiter {
-            Waiter::Exit { request, status } => self.reply(request, Ok(Answer::Exited(status)), &[]),
+            Waiter::Exit {
+                request,
+                process,
+                status,
+            } => self.reply(request, self.how_it_ended(process, status), &[]),
             Waiter::Stop { request } => self.reply(request, Ok(Answer::Done), &[]),
         }
+    }
+
+    fn how_it_ended(&self, process: ProcessId, status: ExitStatus) -> Result<Answer> {
+        if status == ExitStatus::Signal(libc::SIGKILL) && self.unsupervised.contains(&process) {
+            return Err(KeeperError::Unsupervised);
+        }
+        Ok(Answer::Exited(status))
     }
 
     fn reply(&self, id: u64, body: Result<Answer>, fds: &[BorrowedFd<'_>]) -> Result<()> {
@@ -198,18 +276,32 @@ impl<'socket> Server<'socket> {
         request: Request,
         fds: Vec<OwnedFd>,
     ) -> Result<Option<(Answer, Vec<OwnedFd>)>> {
+        self.refuse_what_needs_namespaces(&request)?;
+        let wanted = Wanted::of(&request);
+        if let Some(change) = Directories::of(&request) {
+            self.follow_directories(&change);
+        }
         match request {
             Request::ConfigureNetwork(plan) => {
                 net::configure(&plan)?;
                 self.network = Some(plan);
                 return Ok(Some((Answer::Done, Vec::new())));
             }
+            Request::RegisterInterpreter(interpreter) => {
+                let formats = match &self.formats {
+                    Some(formats) => formats,
+                    None => self.formats.insert(Formats::open()?),
+                };
+                formats.register(&interpreter)?;
+                return Ok(Some((Answer::Done, Vec::new())));
+            }
             Request::Wait(process) => match self.processes.wait(process, id)? {
-                Some(status) => return Ok(Some((Answer::Exited(status), Vec::new()))),
+                Some(status) => return Ok(Some((self.how_it_ended(process, status)?, Vec::new()))),
                 None => return Ok(None),
             },
             Request::Signal { process, signal } => {
                 if let Some(pid) = self.processes.pid(process)? {
+                    let signal = if self.grove.is_some() { chroot::END } else { signal };
                     signal_process(process, pid, signal)?;
                 }
                 return Ok(Some((Answer::Done, Vec::new())));
@@ -221,7 +313,12 @@ impl<'socket> Server<'socket> {
                     return Ok(Some((Answer::Done, Vec::new())));
                 };
                 self.processes.stop(init, id);
-                signal_process(init, pid, libc::SIGKILL)?;
+                let end = if self.grove.is_some() {
+                    chroot::END
+                } else {
+                    libc::SIGKILL
+                };
+                signal_process(init, pid, end)?;
                 return Ok(None);
             }
             Request::Start {
@@ -242,7 +339,12 @@ impl<'socket> Server<'socket> {
                     others,
                     pod: self.network,
                 });
-                self.employ(id, Some(Starts::Container(container, process)), job, fds)?;
+                self.employ(
+                    id,
+                    Some(Starts::Container(container, process)),
+                    (job, wanted),
+                    fds,
+                )?;
             }
             Request::Exec {
                 container,
@@ -259,24 +361,26 @@ impl<'socket> Server<'socket> {
                     spec,
                     streams,
                 };
-                self.employ(id, Some(Starts::Process(process)), job, fds)?;
+                self.employ(id, Some(Starts::Process(process)), (job, wanted), fds)?;
             }
             Request::Archive(plan) => {
                 let inside = self.init_of(&plan.root)?;
-                self.employ(id, None, Job::Archive { plan, inside }, fds)?;
+                self.employ(id, None, (Job::Archive { plan, inside }, wanted), fds)?;
             }
             Request::Stat { root, paths } => {
                 let inside = self.init_of(&root)?;
                 let job = Job::Stat { root, paths, inside };
-                self.employ(id, None, job, fds)?;
+                self.employ(id, None, (job, wanted), fds)?;
             }
             Request::Apply(plan) => {
                 let inside = self.init_of(&plan.root)?;
-                self.employ(id, None, Job::Apply { plan, inside }, fds)?;
+                self.employ(id, None, (Job::Apply { plan, inside }, wanted), fds)?;
             }
-            other => match quick::answer(&self.directory, other, fds)? {
+            other => match quick::answer(&self.directory, self.workshop.ownership(), other, fds)? {
                 quick::Outcome::Answered(answer, fds) => return Ok(Some((answer, fds))),
-                quick::Outcome::Long(request, fds) => self.employ(id, None, Job::Files(request), fds)?,
+                quick::Outcome::Long(request, fds) => {
+                    self.employ(id, None, (Job::Files(request), wanted), fds)?;
+                }
             },
         }
         Ok(None)
@@ -320,11 +424,22 @@ impl<'socket> Server<'socket> {
         Ok(others)
     }
 
-    fn employ(&mut self, request: u64, starts: Option<Starts>, job: Job, fds: Vec<OwnedFd>) -> Result<()> {
-        let worker = Worker { request, starts };
+    fn employ(
+        &mut self,
+        request: u64,
+        starts: Option<Starts>,
+        (job, wanted): (Job, Option<Wanted>),
+        fds: Vec<OwnedFd>,
+    ) -> Result<()> {
+        let (rooms, lease) = self.room_for(wanted);
+        let worker = Worker {
+            request,
+            starts,
+            lease,
+        };
         match self
             .workshop
-            .employ(self.socket, &self.directory, request, job, fds)
+            .employ(self.socket, &self.directory, request, (job, rooms), fds)
         {
             Ok(pid) => {
                 self.workers.insert(pid, worker);
@@ -332,6 +447,9 @@ impl<'socket> Server<'socket> {
             }
             Err(error) => {
                 self.forget(&worker);
+                if let Some(lease) = worker.lease {
+                    self.worker_left_tree(lease, None, None);
+                }
                 Err(error)
             }
         }
@@ -345,7 +463,7 @@ fn signal_process(process: ProcessId, pid: Pid, signal: i32) -> Result<()> {
     }
 }
 
-fn exit_status(status: WaitStatus) -> ExitStatus {
+pub(crate) fn exit_status(status: WaitStatus) -> ExitStatus {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => ExitStatus::Code(code),
         (None, signal) => ExitStatus::Signal(signal.unwrap_or(libc::SIGKILL)),

@@ -14,8 +14,14 @@ const REMEMBERED: usize = 65_536;
 /// Who is to be told, and what.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Waiter {
-    Exit { request: u64, status: ExitStatus },
-    Stop { request: u64 },
+    Exit {
+        request: u64,
+        process: ProcessId,
+        status: ExitStatus,
+    },
+    Stop {
+        request: u64,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -25,11 +31,12 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn told(self, status: ExitStatus) -> Vec<Waiter> {
-        let exits = self
-            .exit
-            .into_iter()
-            .map(|request| Waiter::Exit { request, status });
+    fn told(self, process: ProcessId, status: ExitStatus) -> Vec<Waiter> {
+        let exits = self.exit.into_iter().map(|request| Waiter::Exit {
+            request,
+            process,
+            status,
+        });
         exits
             .chain(self.stop.into_iter().map(|request| Waiter::Stop { request }))
             .collect()
@@ -77,13 +84,18 @@ impl Processes {
         }
     }
 
+    /// Which process a child is.
+    pub(super) fn process_of(&self, pid: Pid) -> Option<ProcessId> {
+        self.by_pid.get(&pid).copied()
+    }
+
     /// A child that is no worker was reaped; orphans of workers are nobody's.
     pub(super) fn ended(&mut self, pid: Pid, status: ExitStatus) -> Vec<Waiter> {
         let Some(process) = self.by_pid.remove(&pid) else {
             return Vec::new();
         };
         let told = match self.known.insert(process, Process::Ended(status)) {
-            Some(Process::Starting(waiting) | Process::Running(_, waiting)) => waiting.told(status),
+            Some(Process::Starting(waiting) | Process::Running(_, waiting)) => waiting.told(process, status),
             Some(Process::Ended(_)) | None => Vec::new(),
         };
         while self.known.len() > REMEMBERED {
@@ -103,9 +115,9 @@ impl Processes {
         match self.known.remove(&process) {
             Some(Process::Running(pid, waiting)) => {
                 self.by_pid.remove(&pid);
-                waiting.told(ExitStatus::Signal(libc::SIGKILL))
+                waiting.told(process, ExitStatus::Signal(libc::SIGKILL))
             }
-            Some(Process::Starting(waiting)) => waiting.told(ExitStatus::Signal(libc::SIGKILL)),
+            Some(Process::Starting(waiting)) => waiting.told(process, ExitStatus::Signal(libc::SIGKILL)),
             Some(Process::Ended(_)) | None => Vec::new(),
         }
     }
@@ -168,7 +180,14 @@ mod tests {
         let status = ExitStatus::Code(3);
         assert_eq!(
             processes.ended(pid, status),
-            [Waiter::Exit { request: 10, status }, Waiter::Stop { request: 11 }]
+            [
+                Waiter::Exit {
+                    request: 10,
+                    process: init,
+                    status
+                },
+                Waiter::Stop { request: 11 }
+            ]
         );
         assert_eq!(
             processes.wait(init, 12),

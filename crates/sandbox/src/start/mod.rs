@@ -28,12 +28,15 @@ use crate::ids::{ContainerId, ProcessId};
 use crate::keeper::Workplace;
 use crate::net;
 use crate::overlay;
+use crate::owners::Ownership;
 use crate::protocol::{Answer, Streams};
 use crate::spec::{ContainerNetwork, ContainerSpec, NetworkPlan, ProcessSpec};
+use crate::supervisor::{Credentials, Supervisor};
 use crate::sys::{self, Fork};
 use crate::wire;
 
 pub(crate) use self::mounts::file_system;
+pub(crate) use self::process::run as run_program;
 pub(crate) use self::user::resolve as resolve_user;
 
 /// A container to be started.
@@ -51,23 +54,29 @@ pub(crate) struct Order {
 
 /// From the child to its worker; nothing more comes after a successful exec.
 #[derive(Serialize, Deserialize)]
-enum Word {
-    /// The root is built; these mount points had to be made.
+pub(crate) enum Word {
+    /// The root is built; these mount points had to be made. With the mount namespace, for who is to be supervised in it.
     Built {
         made: Vec<PathBuf>,
     },
     /// With the near end of the terminal.
     Terminal,
+    /// With the listener at which its system calls arrive.
+    Supervise {
+        credentials: Credentials,
+    },
     Failed(KeeperError),
 }
 
 /// From the worker to its child.
 #[derive(Serialize, Deserialize)]
-enum Go {
+pub(crate) enum Go {
     /// The child is registered: it may end from now on.
     Registered,
     /// The network is there: the program may run.
     Connected,
+    /// Somebody answers its system calls.
+    Supervised,
 }
 
 /// Standard streams of a process to be.
@@ -78,7 +87,7 @@ pub(crate) struct StreamFds {
 }
 
 impl StreamFds {
-    fn take(streams: Streams, fds: &mut impl Iterator<Item = OwnedFd>) -> Self {
+    pub(crate) fn take(streams: Streams, fds: &mut impl Iterator<Item = OwnedFd>) -> Self {
         let mut next = |present: bool| if present { fds.next() } else { None };
         Self {
             stdin: next(streams.stdin),
@@ -109,6 +118,10 @@ pub(crate) fn container(
     // Closed by their owner: a process of the container closes every descriptor by its number.
     drop(others);
 
+    let supervisor = match place.ownership {
+        Ownership::Real => None,
+        Ownership::Recorded | Ownership::RecordedWithModes => Some(Supervisor::hire(place, process)?),
+    };
     let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     let pod = match spec.network {
         ContainerNetwork::Pod => None,
@@ -143,8 +156,13 @@ pub(crate) fn container(
                     (Some(_), _) => net::loopback_up(),
                     (None, _) => Ok(()),
                 })
-                .and_then(|()| follow(&near, true));
-            conclude(started, pid, container, process)
+                .and_then(|()| {
+                    follow(&near, true, |first, step| match &supervisor {
+                        Some(supervisor) => supervisor.charge(first, &spec.root, step),
+                        None => nobody(first, step),
+                    })
+                });
+            conclude(started, (pid, libc::SIGKILL), container, process)
         }
     }
 }
@@ -166,7 +184,7 @@ pub(crate) fn execute(
         Fork::Child => {
             drop(near);
             let error = match hear(&far) {
-                Ok(()) => process::run(spec, streams, &far),
+                Ok(()) => process::run(spec, streams, &far, place.ownership),
                 Err(error) => error,
             };
             say(&far, error)
@@ -174,8 +192,8 @@ pub(crate) fn execute(
         Fork::Parent(pid) => {
             drop((far, streams));
             place.register(process, pid)?;
-            let started = wire::send(&near, &Go::Registered, &[]).and_then(|()| follow(&near, false));
-            conclude(started, pid, container, process)
+            let started = wire::send(&near, &Go::Registered, &[]).and_then(|()| follow(&near, false, nobody));
+            conclude(started, (pid, libc::SIGKILL), container, process)
         }
     }
 }
@@ -202,14 +220,21 @@ fn no_network() -> KeeperError {
 
 /// What the child has told its worker.
 #[derive(Default)]
-struct Heard {
+pub(crate) struct Heard {
     made: Vec<PathBuf>,
     terminal: Option<OwnedFd>,
 }
 
 /// Listens to the child until it executes its program or fails.
-fn follow(child: &OwnedFd, connects: bool) -> Result<Heard> {
+///
+/// `supervise` is called with who a child says that it is, the listener of its system calls, and its mount namespace.
+pub(crate) fn follow(
+    child: &OwnedFd,
+    connects: bool,
+    mut supervise: impl FnMut(Credentials, (&OwnedFd, &OwnedFd)) -> Result<()>,
+) -> Result<Heard> {
     let mut heard = Heard::default();
+    let mut mounts = None;
     if connects {
         // A child that failed early is heard below.
         match wire::send(child, &Go::Connected, &[]) {
@@ -219,17 +244,34 @@ fn follow(child: &OwnedFd, connects: bool) -> Result<Heard> {
     }
     while let Some((word, fds)) = wire::receive::<Word>(child)? {
         match word {
-            Word::Built { made } => heard.made = made,
+            Word::Built { made } => {
+                heard.made = made;
+                mounts = fds.into_iter().next();
+            }
             Word::Terminal => heard.terminal = fds.into_iter().next(),
+            Word::Supervise { credentials } => {
+                let (Some(listener), Some(mounts)) = (fds.into_iter().next(), mounts.take()) else {
+                    return Err(KeeperError::Message {
+                        reason: "system calls to be answered without a listener".into(),
+                    });
+                };
+                supervise(credentials, (&listener, &mounts))?;
+                wire::send(child, &Go::Supervised, &[])?;
+            }
             Word::Failed(error) => return Err(error),
         }
     }
     Ok(heard)
 }
 
-fn conclude(
+/// For children whose system calls are the kernel's to answer.
+pub(crate) fn nobody(_: Credentials, _: (&OwnedFd, &OwnedFd)) -> Result<()> {
+    Err(KeeperError::Unsupervised)
+}
+
+pub(crate) fn conclude(
     started: Result<Heard>,
-    pid: Pid,
+    (pid, end): (Pid, i32),
     container: ContainerId,
     process: ProcessId,
 ) -> Result<(Answer, Vec<OwnedFd>)> {
@@ -244,7 +286,7 @@ fn conclude(
         )),
         Err(error) => {
             // It may have ended by itself; reaped here it is gone when the caller hears of the failure.
-            let _ = sys::kill(pid, libc::SIGKILL);
+            let _ = sys::kill(pid, end);
             let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()));
             Err(error)
         }
@@ -260,40 +302,64 @@ struct Setup<'a> {
 
 /// The first process of a container. Returns only to say why it could not run.
 fn init(place: &Workplace<'_>, setup: Setup<'_>, worker: &OwnedFd) -> KeeperError {
-    let built = hear(worker).and_then(|()| build(place, &setup)).and_then(|made| {
-        wire::send(worker, &Word::Built { made }, &[])?;
-        hear(worker)
-    });
+    let built = hear(worker)
+        .and_then(|()| build(place, &setup))
+        .and_then(|(made, mounts)| {
+            let mounts: Vec<_> = mounts.iter().map(OwnedFd::as_fd).collect();
+            wire::send(worker, &Word::Built { made }, &mounts)?;
+            hear(worker)
+        });
     // Closed by their owner: what follows closes every descriptor by its number.
     drop(setup.mounts);
     match built {
-        Ok(()) => process::run(&setup.spec.process, setup.streams, worker),
+        Ok(()) => process::run(&setup.spec.process, setup.streams, worker, place.ownership),
         Err(error) => error,
     }
 }
 
 /// Builds the container's file system and makes it the root.
-fn build(place: &Workplace<'_>, setup: &Setup<'_>) -> Result<Vec<PathBuf>> {
+fn build(place: &Workplace<'_>, setup: &Setup<'_>) -> Result<(Vec<PathBuf>, Option<OwnedFd>)> {
     let spec = setup.spec;
     let directory = overlay::own_mounts(place.directory)?;
-    let root = overlay::mount(&directory, &spec.root, overlay::Access::AsSpecified)?;
+    let mounts = match place.ownership {
+        Ownership::Real => None,
+        // Now, while `/proc` is still this machine's.
+        Ownership::Recorded | Ownership::RecordedWithModes => Some(own_namespace()?),
+    };
+    let root = overlay::mount(
+        &directory,
+        &spec.root,
+        overlay::Access::AsSpecified,
+        place.ownership,
+    )?;
     let mut targets = mounts::Targets::new(&root);
     mounts::kernel_file_systems(&mut targets, setup.pod)?;
     device::devices(&mut targets)?;
     for mount in &setup.mounts {
         mount.attach(&mut targets)?;
     }
-    files::generated(&directory, &mut targets, &spec.files)?;
+    files::generated(&directory, &mut targets, &spec.files, place.ownership)?;
     let made = targets.into_made();
     mounts::pivot(&root)?;
     if !spec.hostname.is_empty() {
         rustix::system::sethostname(spec.hostname.as_bytes())
             .doing(|| format!("set the host name {:?}", spec.hostname))?;
     }
-    Ok(made)
+    Ok((made, mounts))
 }
 
-fn hear(worker: &OwnedFd) -> Result<()> {
+/// The mount namespace of this process. It cannot be had by this process's number: until it runs its program nobody looks into it.
+fn own_namespace() -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(
+        "/proc/self/ns/mnt",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .doing(|| "open the container's mount namespace".into())
+}
+
+pub(crate) fn hear(worker: &OwnedFd) -> Result<()> {
     match wire::receive::<Go>(worker)? {
         Some(_) => Ok(()),
         None => Err(KeeperError::Gone),
@@ -301,7 +367,7 @@ fn hear(worker: &OwnedFd) -> Result<()> {
 }
 
 /// Tells the worker why the process does not run, and ends as a shell would.
-fn say(worker: &OwnedFd, error: KeeperError) -> ! {
+pub(crate) fn say(worker: &OwnedFd, error: KeeperError) -> ! {
     let code = match error {
         KeeperError::NotFound { .. } => 127,
         _ => 126,

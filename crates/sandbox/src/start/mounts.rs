@@ -67,6 +67,7 @@ impl<'a> Targets<'a> {
             let parent =
                 beneath::open_inside(self.root, &parent, OFlags::PATH | OFlags::DIRECTORY).doing(action)?;
             let name = component.as_os_str();
+            let status = rustix::fs::fstat(&parent).doing(action)?;
             if last && shape == Shape::File {
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -74,6 +75,8 @@ impl<'a> Targets<'a> {
             } else {
                 rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)).doing(action)?;
             }
+            // No step of the image's made it: its directory is not to look as if one had.
+            beneath::set_modified(&parent, &status).doing(action)?;
             self.made.push(prefix.clone());
         }
         beneath::open_inside(self.root, &path, OFlags::PATH).doing(action)

@@ -21,7 +21,10 @@ use super::{StreamFds, Word, absolute, terminal};
 use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::limits;
+use crate::owners::Ownership;
+use crate::rlimit;
 use crate::spec::ProcessSpec;
+use crate::supervisor::{self, Credentials};
 use crate::sys;
 use crate::wire;
 
@@ -29,14 +32,24 @@ use crate::wire;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Becomes the process. Returns only to say why it could not. The calling process is in the container's root.
-pub(super) fn run(spec: &ProcessSpec, streams: StreamFds, worker: &OwnedFd) -> KeeperError {
-    match prepare(spec, streams, worker) {
+pub(crate) fn run(
+    spec: &ProcessSpec,
+    streams: StreamFds,
+    worker: &OwnedFd,
+    ownership: Ownership,
+) -> KeeperError {
+    match prepare(spec, streams, worker, ownership) {
         Ok(program) => program.execute(),
         Err(error) => error,
     }
 }
 
-fn prepare(spec: &ProcessSpec, streams: StreamFds, worker: &OwnedFd) -> Result<Program> {
+fn prepare(
+    spec: &ProcessSpec,
+    streams: StreamFds,
+    worker: &OwnedFd,
+    ownership: Ownership,
+) -> Result<Program> {
     let mut keep = vec![worker.as_fd()];
     let given = [&streams.stdin, &streams.stdout, &streams.stderr];
     keep.extend(given.into_iter().flatten().map(OwnedFd::as_fd));
@@ -49,7 +62,9 @@ fn prepare(spec: &ProcessSpec, streams: StreamFds, worker: &OwnedFd) -> Result<P
         place_streams(streams)?
     };
     // From here on nothing is open but the three streams and the socket that says why the program does not run.
-    let user = user::resolve(&spec.user)?;
+    let root = beneath::own_root().doing(|| "open the container's root".into())?;
+    let user = user::resolve(&root, &spec.user)?;
+    drop(root);
     let program = Program::new(spec, &user)?;
     own_streams(owned, &user);
     enter_directory(&spec.cwd)?;
@@ -57,7 +72,11 @@ fn prepare(spec: &ProcessSpec, streams: StreamFds, worker: &OwnedFd) -> Result<P
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::default_signals();
     limits::leave_descriptors()?;
-    become_user(&user)?;
+    rlimit::bound(&spec.limits)?;
+    match ownership {
+        Ownership::Real => become_user(&user)?,
+        Ownership::Recorded | Ownership::RecordedWithModes => submit(&user, worker)?,
+    }
     // Some systems open a process that changes its user to debuggers; until it runs its program it is the keeper's.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .doing(|| "close the process to its container".into())?;
@@ -152,6 +171,15 @@ fn become_user(user: &User) -> Result<()> {
     rustix::thread::set_thread_groups(&groups).doing(action)?;
     rustix::thread::set_thread_res_gid(gid, gid, gid).doing(action)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).doing(action)
+}
+
+/// Has a supervisor say from now on that this process is the user, and waits until it does.
+fn submit(user: &User, worker: &OwnedFd) -> Result<()> {
+    let credentials = Credentials::of(user.uid, user.gid, user.groups.clone());
+    let listener = supervisor::submit()?;
+    wire::send(worker, &Word::Supervise { credentials }, &[listener.as_fd()])?;
+    drop(listener);
+    super::hear(worker)
 }
 
 /// What is executed, ready for the kernel.

@@ -27,10 +27,9 @@ pub(crate) struct User {
     pub(crate) home: String,
 }
 
-/// Finds the user that `wanted` means. The calling process is in the container's root.
-pub(crate) fn resolve(wanted: &str) -> Result<User> {
-    let root = beneath::own_root().doing(|| "open the container's root".into())?;
-    resolve_in(&read(&root, "/etc/passwd")?, &read(&root, "/etc/group")?, wanted)
+/// Finds the user that `wanted` means in the container with this root.
+pub(crate) fn resolve(root: &OwnedFd, wanted: &str) -> Result<User> {
+    resolve_in(&read(root, "/etc/passwd")?, &read(root, "/etc/group")?, wanted)
 }
 
 fn read(root: &OwnedFd, path: &str) -> Result<String> {

@@ -4,8 +4,8 @@ use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 use shipway_sandbox::{
-    ApplyRequest, ArchiveRequest, ArchiveRoot, Conflict, ExitStatus, FileKind, KeeperError, RootSpec,
-    UnpackLimits, UnpackRequest,
+    ApplyRequest, ArchiveRequest, ArchiveRoot, Conflict, ExitStatus, FileKind, GeneratedFile, KeeperError,
+    RootSpec, UnpackLimits, UnpackRequest,
 };
 
 use crate::house::{House, Test, container};
@@ -54,7 +54,7 @@ fn a_layer_round_trips() {
     let script = "busybox rm /d/gone; busybox rm -r /hidden; busybox mkdir /hidden; echo new >/hidden/new; \
                   busybox chown 7:8 /d/kept; busybox chmod 4755 /d/kept; busybox mkfifo /fifo; busybox ln /hidden/new /hidden/two";
     let mut spec = container(root.clone(), &["/bin/sh", "-c", script]);
-    spec.files = vec![("/etc/hosts".into(), b"x".to_vec())];
+    spec.files = vec![GeneratedFile::public("/etc/hosts", "x")];
     let (started, mut output) = house.start(spec);
     let mut text = String::new();
     output.read_to_string(&mut text).unwrap();
@@ -63,17 +63,16 @@ fn a_layer_round_trips() {
         (ExitStatus::Code(0), "")
     );
 
-    let layer = diff(&house, "c", started.made);
+    let layer = diff(&house, "c", &["base", "first"], started.made);
     assert_eq!(
         listing(layer.try_clone().unwrap()),
         [
             "d/ Directory 2750 1000:1001 1600000000",
             "d/.wh.gone Regular 0 0:0 1600000000",
             "d/kept Regular 4755 7:8 1600000000 2",
-            "etc/ Directory 755 0:0 1600000000",
             "fifo Fifo 644 0:0 1600000000",
             "hidden/ Directory 755 0:0 1600000000",
-            "hidden/.wh..wh..opq Regular 0 0:0 1600000000",
+            "hidden/.wh.below Regular 0 0:0 1600000000",
             "hidden/new Regular 644 0:0 1600000000 new",
             "hidden/two Link 644 0:0 1600000000 -> hidden/new",
         ]
@@ -294,7 +293,7 @@ fn copying_merges_into_a_root() {
         .apply(ApplyRequest::new(archive().stream(), root.clone(), "/run".into()))
         .unwrap();
     assert_eq!(
-        listing(diff(&house, "c", vec![])),
+        listing(diff(&house, "c", &["base"], vec![])),
         [
             "var/ Directory 711 1000:1001 1600000000",
             "var/deep/ Directory 700 5:6 1600000000",
@@ -433,13 +432,13 @@ fn diff_leaves_mount_points_out() {
         &["/bin/sh", "-c", "echo x >/sys/kernel/x; echo y >/made/too/file"],
     );
     spec.files = vec![
-        ("/deep/er/file".into(), vec![]),
-        ("/made/too/deep".into(), vec![]),
+        GeneratedFile::public("/deep/er/file", []),
+        GeneratedFile::public("/made/too/deep", []),
     ];
     let (started, mut output) = house.start(spec);
     output.read_to_string(&mut String::new()).unwrap();
     house.keeper.wait(started.process).unwrap();
-    let lines = listing(diff(&house, "d", started.made));
+    let lines = listing(diff(&house, "d", &["base"], started.made));
     let names: Vec<_> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(names, ["made/", "made/too/", "made/too/file"]);
 }
@@ -465,7 +464,7 @@ fn attributes_survive() {
         .apply(ApplyRequest::new(archive.stream(), root, "/".into()))
         .unwrap();
     assert_eq!(report.skipped_attributes, 2);
-    let lines = listing(diff(&house, "c", vec![]));
+    let lines = listing(diff(&house, "c", &["base"], vec![]));
     let expected = format!(
         "bin/ping Regular 640 1000:1001 1500000000 SCHILY.xattr.security.capability={capability:?} \
          SCHILY.xattr.user.note={:?} p",

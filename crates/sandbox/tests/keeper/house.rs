@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use shipway_sandbox::{
-    ContainerNetwork, ContainerSpec, ExitStatus, IdMap, Keeper, LaunchOptions, ProcessLimit, ProcessSpec,
-    RootSpec, Started, Stdio,
+    ContainerNetwork, ContainerSpec, ExitStatus, IdMap, Isolation, Keeper, LaunchOptions, ProcessLimit,
+    ProcessSpec, RootSpec, Started, Stdio,
 };
 
 pub(crate) use shipway_testkit::harness::BlockingTest as Test;
@@ -26,10 +26,41 @@ impl House {
 
     /// Whose pod may have only so many processes.
     pub(crate) fn limited(processes: ProcessLimit) -> Self {
+        Self::of(Isolation::Namespaces, processes)
+    }
+
+    /// One without namespaces; only root has such.
+    pub(crate) fn in_trees() -> Option<Self> {
+        Self::in_trees_limited(ProcessLimit::default())
+    }
+
+    pub(crate) fn in_trees_limited(processes: ProcessLimit) -> Option<Self> {
+        rustix::process::geteuid()
+            .is_root()
+            .then(|| Self::of(Isolation::Chroot, processes).furnished())
+    }
+
+    /// One whose pod has one id.
+    pub(crate) fn with_one_id() -> Self {
+        Self::of(Isolation::OneId, ProcessLimit::default()).furnished()
+    }
+
+    /// One that starts nothing and owns all files.
+    pub(crate) fn bare() -> Self {
+        Self::of(Isolation::Bare, ProcessLimit::default())
+    }
+
+    fn of(isolation: Isolation, processes: ProcessLimit) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let id_map = IdMap::detect().unwrap();
-        let mut options = LaunchOptions::new(id_map.clone(), directory.path().join("keeper"), "pod");
+        let place = directory.path().join("keeper");
+        let mut options = match isolation {
+            Isolation::Namespaces => LaunchOptions::new(IdMap::detect().unwrap(), place, "pod"),
+            Isolation::OneId => LaunchOptions::one_id(place, "pod"),
+            Isolation::Chroot => LaunchOptions::chroot(place, "pod"),
+            Isolation::Bare => LaunchOptions::bare(place, "pod"),
+        };
         options.processes = processes;
+        let id_map = options.id_map.clone();
         let keeper = Keeper::launch(&options).unwrap();
         Self {
             keeper,
@@ -155,6 +186,7 @@ pub(crate) fn process(argv: &[&str]) -> ProcessSpec {
         cwd: "/".into(),
         user: String::new(),
         terminal: false,
+        limits: Vec::new(),
     }
 }
 

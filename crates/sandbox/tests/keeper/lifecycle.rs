@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use shipway_sandbox::{ContainerSpec, ExitStatus, KeeperError, Mount, MountSource, ProcessSpec, Stdio};
+use shipway_sandbox::{
+    ContainerSpec, ExitStatus, GeneratedFile, KeeperError, Mount, MountSource, ProcessSpec, Stdio,
+};
 
 use crate::house::{House, Test, container, process};
 
@@ -290,7 +292,7 @@ fn mounts_show_what_they_should() {
             false,
         ),
     ];
-    spec.files = vec![("/etc/hosts".into(), b"127.0.0.1 localhost\n".to_vec())];
+    spec.files = vec![GeneratedFile::public("/etc/hosts", "127.0.0.1 localhost\n")];
     let (started, mut output) = house.start(spec);
     let mut text = String::new();
     output.read_to_string(&mut text).unwrap();

@@ -4,27 +4,35 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod archives;
+mod attacks;
+mod bare;
 mod escapes;
 mod house;
 mod lifecycle;
 mod mortality;
 mod network;
+mod one_id;
 mod place;
 mod tarball;
+mod trees;
 mod users;
 
 fn main() -> std::process::ExitCode {
     shipway_sandbox::enter_keeper_if_asked();
-    if escapes::attack().is_some() {
+    if attacks::attack().is_some() {
         return std::process::ExitCode::SUCCESS;
     }
     shipway_testkit::harness::run_blocking(&[
         archives::TESTS,
+        attacks::TESTS,
+        bare::TESTS,
         escapes::TESTS,
         lifecycle::TESTS,
         mortality::TESTS,
         network::TESTS,
+        one_id::TESTS,
         place::TESTS,
+        trees::TESTS,
         users::TESTS,
     ])
 }

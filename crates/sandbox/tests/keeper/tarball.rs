@@ -118,11 +118,12 @@ pub(crate) fn contents(house: &House, directory: &str, path: &str) -> Vec<String
     listing(file)
 }
 
-pub(crate) fn diff(house: &House, upper: &str, omit: Vec<PathBuf>) -> File {
+pub(crate) fn diff(house: &House, upper: &str, below: &[&str], omit: Vec<PathBuf>) -> File {
     let file = tempfile::tempfile().unwrap();
     let output = file.try_clone().unwrap().into();
     let request = DiffRequest {
         upper: upper.into(),
+        below: below.iter().map(PathBuf::from).collect(),
         output,
         clamp_mtime: Some(1_600_000_000),
         omit,

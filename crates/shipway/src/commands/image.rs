@@ -84,8 +84,11 @@ pub(crate) enum ImageCommand {
     /// Load images from a tar that `docker save` or `shipway image save` wrote
     Load {
         /// The tar, plain or compressed [- for standard input]
-        #[arg(short, long, default_value = "-")]
-        input: PathBuf,
+        #[arg(default_value = "-")]
+        tar: PathBuf,
+        /// The same, as `docker load` takes it
+        #[arg(short, long, value_name = "TAR", conflicts_with = "tar")]
+        input: Option<PathBuf>,
     },
     /// Save images into a tar that docker, podman and skopeo load
     Save {
@@ -142,7 +145,7 @@ pub(crate) async fn execute(command: ImageCommand, installation: Installation) -
                 screen::line(id.as_ref());
             }
         }
-        ImageCommand::Load { input } => transfer::load(&installation, input).await?,
+        ImageCommand::Load { tar, input } => transfer::load(&installation, input.unwrap_or(tar)).await?,
         ImageCommand::Save { output, references } => {
             transfer::save(&installation, output, &references).await?;
         }

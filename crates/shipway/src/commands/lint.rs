@@ -1,8 +1,9 @@
-//! `shipway lint`: what `shipway run` would do, without doing it.
+//! `shipway lint`: what `shipway run` would do, without doing it, or what should be written otherwise in a Dockerfile.
 //!
 //! It reads the work tree and the configuration only: no store is opened and no number taken, so that it can run in an
 //! editor or in a hook. The exit code is that of `run` for a file that gives no pipeline.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -12,17 +13,28 @@ use shipway_pipeline::job::PayloadFacts;
 use shipway_pipeline::variables::{Variable, expand_all_for_runner, expand_for_runner};
 use shipway_pipeline::{AllowFailure, Compiled, Job, Pipeline, When};
 
+use super::findings::Form;
 use super::run::{PlanArguments, WorkTreeFacts, show};
 use crate::arguments::GlobalArguments;
 use crate::failure::{Failure, FailureKind};
 use crate::installation::data_directory;
 use crate::screen;
 
-/// Show which jobs the pipeline would have, or what is wrong with the file
+mod dockerfile;
+
+/// Show which jobs the pipeline would have, or what is wrong with the file; or check a Dockerfile
 ///
-/// Image names are shown as a runner would ask for them, with their variables filled in.
+/// Image names are shown as a runner would ask for them, with their variables filled in. A Dockerfile is checked with the rules
+/// of `docker build --check`, as far as they need no base image; `shipway build --check` asks for those, too. Findings end with
+/// exit code 1.
 #[derive(Debug, Args)]
 pub(crate) struct LintArguments {
+    /// A Dockerfile to check, or, with a name that ends in `.yml` or `.yaml`, the pipeline's file
+    #[arg(value_name = "FILE", conflicts_with = "file")]
+    path: Option<PathBuf>,
+    /// A Dockerfile to check, whatever its name [- for standard input]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["path", "file"])]
+    dockerfile: Option<PathBuf>,
     #[command(flatten)]
     plan: PlanArguments,
     /// Print one JSON document
@@ -31,7 +43,25 @@ pub(crate) struct LintArguments {
 }
 
 /// Compiles and shows.
-pub(crate) fn execute(arguments: &LintArguments, global: &GlobalArguments) -> Result<ExitCode, Failure> {
+pub(crate) fn execute(mut arguments: LintArguments, global: &GlobalArguments) -> Result<ExitCode, Failure> {
+    let form = if arguments.json { Form::Json } else { Form::Text };
+    if let Some(path) = &arguments.dockerfile {
+        return dockerfile::execute(path, form);
+    }
+    match &arguments.path {
+        Some(path) if !is_pipeline(path) => return dockerfile::execute(path, form),
+        Some(path) => arguments.plan.file = path.display().to_string(),
+        None => {}
+    }
+    pipeline(&arguments, global)
+}
+
+fn is_pipeline(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "yml" || extension == "yaml")
+}
+
+fn pipeline(arguments: &LintArguments, global: &GlobalArguments) -> Result<ExitCode, Failure> {
     let (settings, _) = data_directory(global)?;
     let registry: RegistryName = settings
         .registry

@@ -13,9 +13,9 @@ use clap::Args;
 use shipway_container::{KeptVolume, Leftovers, PruneLayersError, Runtime, Swept, dead_pods};
 use shipway_runner::retention::{self, Caches, Retention};
 use shipway_runner::{forget_dead_jobs, forget_histories};
-use shipway_store::{CollectOptions, CollectReport, Store, StoreError};
+use shipway_store::{CollectOptions, CollectReport, Store};
 
-use self::report::{Figures, Layers};
+use self::report::{Figures, Forgotten, Layers};
 use super::upkeep::{broken, sweep};
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
@@ -75,16 +75,21 @@ pub(crate) async fn prune(
     );
     // Blobs are freed whatever becomes of what only a keeper can remove.
     let of_pods = prune_pods(&installation, &arguments, runtime).await;
-    if arguments.all && !arguments.dry_run {
-        store
-            .prune_cache(Duration::ZERO)
-            .map_err(|error| broken("dropping the build cache", &error))?;
-        forget_pulled(store).map_err(|error| broken("forgetting what jobs pulled", &error))?;
-        forget_histories(&installation.data.join("histories"))
-            .map_err(|error| broken("removing copies of histories", &error))?;
-    }
-    let removed = collect(store, GRACE, arguments.dry_run)?;
-    let collectable = collect(store, Duration::ZERO, true)?;
+    let forgotten = if arguments.all {
+        forget(&installation, arguments.dry_run)?
+    } else {
+        Forgotten::default()
+    };
+    let (removed, collectable) = if arguments.all && arguments.dry_run {
+        let collectable = |grace| {
+            let counted = store.collectable_without_caches(grace);
+            counted.map_err(|error| broken("reading the store", &error))
+        };
+        (collectable(GRACE)?, collectable(Duration::ZERO)?)
+    } else {
+        let removed = collect(store, GRACE, arguments.dry_run)?;
+        (removed, collect(store, Duration::ZERO, true)?)
+    };
     let left = store
         .nameless_images()
         .map_err(|error| broken("reading the store", &error))?
@@ -97,7 +102,9 @@ pub(crate) async fn prune(
         nameless: nameless.len() as u64,
         kept_nameless: left.count() as u64,
         expired,
+        forgotten,
         volumes: of_pods.volumes,
+        takes_all: arguments.all,
         removed,
         // A dry run has removed nothing of what could be collected.
         young: if arguments.dry_run {
@@ -130,11 +137,19 @@ fn collect(store: &Store, grace: Duration, dry_run: bool) -> Result<CollectRepor
         .map_err(|error| broken("removing blobs", &error))
 }
 
-fn forget_pulled(store: &Store) -> Result<(), StoreError> {
-    for scope in store.pulled_scopes()? {
-        store.forget_scope(&scope)?;
-    }
-    Ok(())
+/// What only `--all` takes away and needs no keeper, apart from caches of jobs.
+fn forget(installation: &Installation, only_ask: bool) -> Result<Forgotten, Failure> {
+    let store = &installation.store;
+    Ok(Forgotten {
+        cache_records: store
+            .prune_cache(Duration::ZERO, only_ask)
+            .map_err(|error| broken("dropping the build cache", &error))?,
+        pulled_names: store
+            .forget_pulled(only_ask)
+            .map_err(|error| broken("forgetting what jobs pulled", &error))?,
+        histories: forget_histories(&installation.data.join("histories"), only_ask)
+            .map_err(|error| broken("removing copies of histories", &error))?,
+    })
 }
 
 /// What was done in the keepers' directory.
@@ -145,7 +160,7 @@ struct OfPods {
     failure: Option<Failure>,
 }
 
-/// Measures the volumes of jobs; removes them and the unpacked layers if that is asked for. An installation that never unpacked
+/// Measures the volumes of jobs, and counts the unpacked layers if they would go; removes both if that is asked for. An installation that never unpacked
 /// anything needs no isolation for that, and whoever only wants to see the volumes goes without where there is none.
 async fn prune_pods(
     installation: &Installation,
@@ -158,7 +173,8 @@ async fn prune_pods(
         failure: None,
     };
     let removes = arguments.all && !arguments.dry_run;
-    if !installation.data.join("keeper").is_dir() || !(removes || has_kept_volumes(&installation.data)) {
+    if !installation.data.join("keeper").is_dir() || !(arguments.all || has_kept_volumes(&installation.data))
+    {
         return done;
     }
     let client = installation.client.clone();
@@ -184,8 +200,13 @@ async fn prune_pods(
         Ok(volumes) => done.volumes = volumes,
         Err(error) => done.failure = Some(Failure::caused(FailureKind::Work, "the volumes of jobs", &error)),
     }
-    if removes {
-        match runtime.prune_layers().await {
+    if arguments.all {
+        let layers = if removes {
+            runtime.prune_layers().await
+        } else {
+            runtime.count_layers().await
+        };
+        match layers {
             Ok(layers) => done.layers = Layers::Removed(layers),
             Err(PruneLayersError::InUse) => done.layers = Layers::InUse,
             Err(error) => {

@@ -9,7 +9,6 @@ mod drive;
 mod files;
 mod git;
 mod interrupt;
-mod lines;
 mod numbers;
 mod origin;
 mod plan;
@@ -72,7 +71,7 @@ pub(crate) struct RunArguments {
     /// How many jobs run at once [default: the number of processors]
     #[arg(long, value_name = "NUMBER")]
     concurrency: Option<usize>,
-    /// How long a job may run that does not say, such as `90m` or `2h 30m`
+    /// How long a job may run that does not say, such as `90m` or `2h 30m`; a bare number is seconds
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     timeout: String,
     /// Refuse jobs that ask for a Docker service instead of giving them Shipway's engine
@@ -202,9 +201,11 @@ async fn prepare_and_drive(
     let record = PipelineClaim::take(&installation.data, number, of, extent)
         .map_err(place("making the record of the pipeline"))?;
     let data = installation.data.clone();
+    let (store, limits) = (installation.store.clone(), installation.settings.cache.clone());
     // Beside the jobs: it costs only room.
     tokio::task::spawn_blocking(move || {
-        retention::expire(&data, &Retention::default(), Caches::Unused, false)
+        retention::expire(&data, &Retention::default(), Caches::Unused, false);
+        super::cache::keep_within(&store, None, &limits);
     });
     let traces = installation.data.join("traces").join(number.to_string());
     std::fs::DirBuilder::new()

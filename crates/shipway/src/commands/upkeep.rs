@@ -19,7 +19,8 @@ const DEFAULT_UNTAGGED: &str = "24h";
 /// Remove blobs that no image, repository or cache record refers to, and what killed processes left; safe beside a running registry
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
-    /// Leave what was used within this time: a number and a unit, such as `30m` or `2h`
+    /// Leave what was used within this time, such as `30m` or `2h`; a bare number is seconds. What builds and pulls under way use stays in
+    /// any case; a push that takes longer than this has to begin again
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span)]
     grace: Duration,
     /// First remove manifests that no tag, no index and no subject keeps, if they were pushed or lost their last tag longer

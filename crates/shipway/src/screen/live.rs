@@ -1,7 +1,6 @@
 //! Standard error while a live view redraws its last lines: everything else is written above them.
 //!
-//! One view draws at a time, so there is one place that says which; whoever writes need not know whether there is any. The same
-//! place knows whether the output of a program has left a line open, so that a line of ours begins one of its own.
+//! One view draws at a time, so there is one place that says which; whoever writes need not know whether there is any.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -9,43 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::MultiProgress;
 
 static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
-/// Whether the last that was written is a line without its end. Held while something is written.
-static LINE: Mutex<Line> = Mutex::new(Line::Ended);
-
-/// How a stream stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
-    /// ## Ended => Open when the output of a program does not end with a line's end
-    Ended,
-    /// ## Open => Ended when it does, or a line of ours has ended it
-    Open,
-}
-
-impl Line {
-    /// After a piece of a program's output.
-    fn after(self, text: &str) -> Self {
-        match text.as_bytes().last() {
-            None => self,
-            Some(b'\n') => Self::Ended,
-            Some(_) => Self::Open,
-        }
-    }
-
-    /// What has to come before a line of ours.
-    fn end(&mut self) -> &'static str {
-        match std::mem::replace(self, Self::Ended) {
-            Self::Ended => "",
-            Self::Open => "\n",
-        }
-    }
-}
 
 fn drawn() -> std::sync::MutexGuard<'static, Option<MultiProgress>> {
     DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn line() -> std::sync::MutexGuard<'static, Line> {
-    LINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A live view is drawn until [`end`].
@@ -62,21 +27,10 @@ pub(crate) fn end() {
 pub(super) fn write(text: &str) {
     // Not held while something is drawn: the view may want to end.
     let bars = drawn().clone();
-    let plain = || {
-        let mut line = line();
-        put(&format!("{}{text}", line.end()));
-    };
     match bars {
-        Some(bars) => bars.suspend(plain),
-        None => plain(),
+        Some(bars) => bars.suspend(|| put(text)),
+        None => put(text),
     }
-}
-
-/// Writes a piece of a program's output, which may leave a line open.
-pub(super) fn output(text: &str) {
-    let mut line = line();
-    put(text);
-    *line = line.after(text);
 }
 
 fn put(text: &str) {
@@ -87,7 +41,7 @@ fn put(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, begin, end, write};
+    use super::{begin, end, write};
     use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, TermLike};
     use std::io;
     use std::sync::{Arc, Mutex};
@@ -131,16 +85,6 @@ mod tests {
         fn flush(&self) -> io::Result<()> {
             Ok(())
         }
-    }
-
-    #[test]
-    fn a_line_that_a_program_left_open_is_ended_once() {
-        let mut line = Line::Ended;
-        assert_eq!(line.end(), "");
-        line = line.after("10%").after("").after(" 20%");
-        assert_eq!((line.end(), line.end()), ("\n", ""));
-        line = line.after("30%").after("done\n");
-        assert_eq!(line.end(), "");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 /// Each crate with the workspace crates that it may depend on. Arrows may skip layers downwards, never up or sideways.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("shipway-oci", &[]),
+    ("shipway-attest", &["shipway-oci"]),
     ("shipway-store", &["shipway-oci"]),
     ("shipway-access", &["shipway-store", "shipway-oci"]),
     (
@@ -31,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "shipway-build",
         &[
+            "shipway-attest",
             "shipway-container",
             "shipway-registry",
             "shipway-sandbox",
@@ -43,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "shipway-engine",
         &[
             "shipway-build",
+            "shipway-attest",
             "shipway-container",
             "shipway-registry",
             "shipway-sandbox",
@@ -58,6 +61,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "shipway-engine",
             "shipway-pipeline",
             "shipway-build",
+            "shipway-attest",
             "shipway-container",
             "shipway-registry",
             "shipway-sandbox",
@@ -73,6 +77,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "shipway-engine",
             "shipway-pipeline",
             "shipway-build",
+            "shipway-attest",
             "shipway-container",
             "shipway-registry",
             "shipway-sandbox",
@@ -90,6 +95,11 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         "shipway-oci",
         &["tokio", "hyper", "reqwest", "rusqlite"],
         "the vocabulary does no I/O of its own",
+    ),
+    (
+        "shipway-attest",
+        &["tokio", "hyper", "reqwest", "rustix", "rand"],
+        "the same image has the same documents",
     ),
     (
         "shipway-sandbox",

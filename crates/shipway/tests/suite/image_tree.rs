@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 /// What one path of an image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,13 +91,13 @@ pub(crate) fn read_skopeo_directory(directory: &Path) -> Result<(Tree, serde_jso
     let mut tree = Tree::new();
     for layer in manifest["layers"].as_array().context("layers")? {
         let bytes = blob(layer)?;
-        let media_type = layer["mediaType"].as_str().context("a media type")?;
-        if media_type.ends_with("gzip") {
-            apply_layer(&mut tree, flate2::read::GzDecoder::new(bytes.as_slice()))?;
-        } else if media_type.ends_with("tar") {
-            apply_layer(&mut tree, bytes.as_slice())?;
-        } else {
-            bail!("a layer of type {media_type}");
+        // By its bytes: skopeo takes the compression off layers of a docker archive and leaves the type.
+        match bytes.as_slice() {
+            [0x1f, 0x8b, ..] => apply_layer(&mut tree, flate2::read::MultiGzDecoder::new(bytes.as_slice()))?,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+                apply_layer(&mut tree, zstd::stream::read::Decoder::new(bytes.as_slice())?)?;
+            }
+            plain => apply_layer(&mut tree, plain)?,
         }
     }
     Ok((tree, serde_json::from_slice(&blob(&manifest["config"])?)?))

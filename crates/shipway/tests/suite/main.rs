@@ -8,12 +8,19 @@
 
 mod accounts;
 mod architecture;
+mod attestations;
+mod build_cache;
+mod build_context;
+mod build_screen;
 mod buildah;
 mod clients;
 mod commit_tags;
 mod crash;
 mod dependencies;
 mod disk_full;
+mod docker_bare;
+mod docker_default;
+mod docker_engine;
 mod documents;
 mod escapes;
 mod fragments;
@@ -28,6 +35,7 @@ mod mirror;
 mod mistakes;
 mod origins;
 mod other_runners;
+mod outputs;
 mod pipelines;
 mod places;
 mod private_images;

@@ -20,7 +20,7 @@ fn shipway(arguments: &[&str]) -> Output {
 }
 
 /// A terminal of 80 columns: the end of whoever looks at it, and that of programs.
-fn terminal() -> (OwnedFd, OwnedFd) {
+pub(crate) fn terminal() -> (OwnedFd, OwnedFd) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();

@@ -41,6 +41,12 @@ fn beside_an_engine_prune_says_that_layers_stay_and_frees_the_rest() -> Result<(
         );
 
         engine.end().context("ending the engine")?;
+        let asked = text(&succeed(&mut user.shipway(&["prune", "--all", "--dry-run"]))?);
+        ensure!(
+            asked.contains("unpacked layer") && asked.contains("could be removed") && layers(&user)? > 0,
+            "as {}: {asked}",
+            account.name()
+        );
         let said = text(&succeed(&mut user.shipway(&["prune", "--all"]))?);
         ensure!(
             said.contains("unpacked layer") && layers(&user)? == 0,

@@ -44,7 +44,12 @@ fn packages_databases_and_other_builders_work_in_steps() -> Result<()> {
         account.own(&context)?;
         let output = succeed(user.shipway(&["build", "--tag", "workload"]).arg(&context))?;
         let output = text(&output);
-        for said in ["worker\nroot\n", "\n42\n", "Successfully tagged localhost/nested"] {
+        for said in [
+            " worker\n",
+            " root\n",
+            " 42\n",
+            "Successfully tagged localhost/nested",
+        ] {
             ensure!(
                 output.contains(said),
                 "as {}: {said:?} is missing in:\n{output}",

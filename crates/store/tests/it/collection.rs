@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use shipway_oci::{Descriptor, Digest, ImageManifest, Manifest, media_type};
-use shipway_store::{BlobInfo, CollectOptions, CollectReport, FsckOptions, ManifestWrite, Store};
+use shipway_store::{BlobInfo, CollectOptions, CollectReport, FsckOptions, ManifestWrite, Scope, Store};
 
 use crate::support::{Place, by_tag, collect_now, content, image_of, place, pushed, repository, tag};
 
@@ -258,4 +258,63 @@ fn a_digest_that_is_only_known_keeps_nothing() {
     age_everything(&store);
     collect_now(&store);
     assert!(store.blob(&secret).unwrap().is_some());
+}
+
+#[test]
+fn what_work_under_way_made_or_asked_for_stays_whatever_the_grace() {
+    let Place { store, directory } = place();
+    let [old, asked] = [b"old", b"ask"].map(|bytes| store.put_blob(bytes).unwrap().digest);
+    age_everything(&store);
+    let other = Store::open(&directory.path().join("store")).unwrap();
+    let hold = store.hold().unwrap();
+    let made = store.put_blob(b"made").unwrap().digest;
+    assert!(store.blob(&asked).unwrap().is_some());
+    assert_eq!(collect_now(&other).blobs, 1, "what was there before is nobody's");
+    assert_eq!(store.blob(&old).unwrap(), None);
+    assert_eq!(content(&store, &made), b"made");
+    assert_eq!(content(&store, &asked), b"ask");
+
+    drop(hold);
+    age_everything(&store);
+    assert_eq!(collect_now(&other).blobs, 2);
+}
+
+#[test]
+fn what_goes_without_the_caches_is_known_beforehand() {
+    let Place {
+        store,
+        directory: _kept,
+    } = place();
+    let blob = |bytes: &[u8]| store.put_blob(bytes).unwrap();
+    for bytes in [&b"{}"[..], b"pulled", b"mine"] {
+        blob(bytes);
+    }
+    let name = "alpine:3".parse().unwrap();
+    let pulled = Scope::pulled("group/project:protected").unwrap();
+    store
+        .put_image(&pulled, &name, &image_of(b"{}", &[b"pulled"]))
+        .unwrap();
+    store
+        .put_image(&Scope::user(), &name, &image_of(b"{}", &[b"mine"]))
+        .unwrap();
+    let cached = blob(b"cached").digest;
+    store
+        .put_cache_record(&Scope::user(), &[1; 32], b"record", &[cached])
+        .unwrap();
+    age_everything(&store);
+
+    let told = store.collectable_without_caches(Duration::ZERO).unwrap();
+    assert_eq!(told, CollectReport { blobs: 2, bytes: 12 });
+    let asked = (
+        store.forget_pulled(true).unwrap(),
+        store.prune_cache(Duration::ZERO, true).unwrap(),
+    );
+    assert_eq!(asked, (1, 1));
+    assert_eq!(collect_now(&store).blobs, 0, "it was only asked");
+    let done = (
+        store.forget_pulled(false).unwrap(),
+        store.prune_cache(Duration::ZERO, false).unwrap(),
+    );
+    assert_eq!(done, asked);
+    assert_eq!(collect_now(&store), told);
 }

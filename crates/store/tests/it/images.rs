@@ -133,7 +133,12 @@ fn cache_records_keep_their_blobs_and_belong_to_their_scope() {
     let refused = store.put_cache_record(&scope, &[3; 32], b"", std::slice::from_ref(&digest));
     assert!(matches!(refused, Err(PutCacheRecordError::MissingBlob { .. })));
     assert_eq!(store.cache_record(&scope, &[3; 32]).unwrap(), None);
-    assert_eq!(store.prune_cache(std::time::Duration::from_secs(60)).unwrap(), 0);
+    assert_eq!(
+        store
+            .prune_cache(std::time::Duration::from_secs(60), false)
+            .unwrap(),
+        0
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it is")]
 
 mod blobs;
+mod cache_listing;
 mod collection;
 mod crash;
 mod images;

@@ -85,3 +85,17 @@ fn foreign_lists() {
             }
         });
 }
+
+/// A megabyte of wildcards would be gigabytes of automata.
+#[test]
+fn wildcards_have_a_number() {
+    let line = format!("{}x", "?*".repeat(48));
+    let few = format!("{line}\n").repeat(500);
+    assert!(IgnoreList::parse(few.as_bytes(), ".dockerignore").is_ok());
+    let many = format!("{line}\n").repeat(10_000);
+    let error = IgnoreList::parse(many.as_bytes(), ".dockerignore").expect_err("too many");
+    assert!(matches!(error, IgnoreError::TooMany { .. }), "{error}");
+    // What needs no compiler does not count.
+    let plain = "**/node_modules/of/some/length\nbuild/output/**\n/a/plain/path\n".repeat(3_000);
+    assert!(IgnoreList::parse(plain.as_bytes(), ".dockerignore").is_ok());
+}

@@ -8,7 +8,7 @@ use super::super::arguments::{Declarations, GlobalArguments};
 use super::*;
 use crate::dockerfile::parse;
 
-fn applied(text: &str) -> Result<(ImageConfig, Vec<String>), String> {
+pub(super) fn applied(text: &str) -> Result<(ImageConfig, Vec<String>), String> {
     let file = parse(format!("FROM a\n{text}").as_bytes(), "Dockerfile").map_err(|error| error.message)?;
     let platform = Platform::new("linux", "amd64");
     let global = GlobalArguments::new(&file, &BTreeMap::new(), &platform, None).expect("expandable");

@@ -92,7 +92,7 @@ fn a_files_name_mode_and_content_count() {
             hashes: &[[hash; 32]],
         }];
         let inputs = CopyInputs {
-            parent: None,
+            ground: Ground::Root(None),
             platform: &platform,
             epoch: 0,
             destination: &destination,

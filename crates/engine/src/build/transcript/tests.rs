@@ -31,6 +31,11 @@ fn step(text: &str) -> Step<'_> {
         text,
         stage: "0",
         line: 2,
+        last_line: 2,
+        trigger: 0,
+        position: None,
+        stages: 1,
+        platform: None,
     }
 }
 

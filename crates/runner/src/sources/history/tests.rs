@@ -22,15 +22,17 @@ fn refuse(_: &Path) -> Result<(), SourceError> {
 fn all_copies_go_but_those_in_use() {
     let place = tempfile::tempdir().unwrap();
     let missing = Histories::new(place.path().join("missing"));
-    assert_eq!(missing.clear().unwrap(), 0);
+    assert_eq!(missing.clear(false).unwrap(), 0);
     assert!(!missing.place.exists(), "asking makes nothing");
     let histories = Histories::new(place.path().to_owned());
     let held = histories.get(&name("/a", "1"), fill).unwrap();
     drop(histories.get(&name("/b", "1"), fill).unwrap());
-    assert_eq!(histories.clear().unwrap(), 1);
+    assert_eq!(histories.clear(true).unwrap(), 1);
+    assert_eq!(histories.clear(false).unwrap(), 1);
     assert!(held.path().join("objects/pack").exists());
     drop(held);
-    assert_eq!(histories.clear().unwrap(), 1);
+    assert_eq!(histories.clear(true).unwrap(), 1);
+    assert_eq!(histories.clear(false).unwrap(), 1);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
 

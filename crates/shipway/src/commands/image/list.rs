@@ -255,7 +255,7 @@ pub(super) async fn tag(installation: &Installation, name: &str, reference: &str
     let (scope, image) = listed(installation, name).await?;
     if scope == Scope::user() {
         images
-            .tag(&scope, &image.manifest, &reference)
+            .tag(&scope, &image.root, &reference)
             .await
             .map_err(|error| lookup_failed(&error))
     } else {

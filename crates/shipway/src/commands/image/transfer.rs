@@ -64,24 +64,9 @@ pub(super) async fn push(installation: &Installation, name: &str, quiet: bool) -
     let Some(image) = found else {
         return Err(no_such_image(name));
     };
-    let credentials = installation.credentials(&reference);
     let digest = installation
-        .client
-        .push(
-            &installation.store,
-            &image.manifest,
-            &reference,
-            Some(&credentials),
-            &Transfer::new(quiet),
-        )
-        .await
-        .map_err(|error| {
-            Failure::caused(
-                FailureKind::Work,
-                &format!("pushing {}", reference.familiar()),
-                &error,
-            )
-        })?;
+        .push(&image.root, &reference, &Transfer::new(quiet))
+        .await?;
     if !quiet {
         screen::line(&format!("{}@{digest}", reference.familiar()));
     }

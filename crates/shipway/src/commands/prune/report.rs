@@ -8,10 +8,21 @@ use shipway_store::{CollectReport, Usage};
 use crate::commands::upkeep::count;
 use crate::screen::size;
 
+/// What only `--all` takes away and no retention rules.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Forgotten {
+    /// Steps of the build cache.
+    pub(super) cache_records: u64,
+    /// Names of images that jobs pulled, by project.
+    pub(super) pulled_names: u64,
+    /// Copies of work trees' histories.
+    pub(super) histories: u64,
+}
+
 /// What became of the unpacked layers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Layers {
-    /// So many are gone.
+    /// So many are gone, or would be.
     Removed(usize),
     /// All are left to the pods that live.
     InUse,
@@ -25,7 +36,10 @@ pub(super) struct Figures {
     pub(super) nameless: u64,
     pub(super) kept_nameless: u64,
     pub(super) expired: Expired,
+    pub(super) forgotten: Forgotten,
     pub(super) volumes: Vec<KeptVolume>,
+    /// Whether what is kept for later jobs goes as well.
+    pub(super) takes_all: bool,
     pub(super) removed: CollectReport,
     /// What only the grace keeps.
     pub(super) young: CollectReport,
@@ -51,10 +65,10 @@ impl Figures {
                 format!("{} repositories", self.usage.repositories)
             }
         )];
-        let (kept, gone): (Vec<_>, Vec<_>) = self
+        let (gone, kept): (Vec<_>, Vec<_>) = self
             .volumes
             .iter()
-            .partition(|volume| volume.state != KeptState::Removed);
+            .partition(|volume| self.state_after(volume) == KeptState::Removed);
         if !kept.is_empty() {
             lines.push(format!(
                 "{} in {} of jobs, such as `/cache`",
@@ -102,6 +116,23 @@ impl Figures {
                 count(gone.len() as u64, "volume")
             ));
         }
+        let Forgotten {
+            cache_records,
+            pulled_names,
+            histories,
+        } = self.forgotten;
+        for (number, things) in [
+            (cache_records, count(cache_records, "cached build step")),
+            (
+                pulled_names,
+                count(pulled_names, "name") + " of images that jobs pulled",
+            ),
+            (histories, format!("history of {}", count(histories, "work tree"))),
+        ] {
+            if number > 0 {
+                lines.push(format!("{things} {verb}"));
+            }
+        }
         lines.push(format!(
             "{} in {} {verb}",
             size(self.removed.bytes),
@@ -115,9 +146,17 @@ impl Figures {
             ));
         }
         if let Layers::Removed(layers @ 1..) = self.layers {
-            lines.push(format!("{} removed", count(layers as u64, "unpacked layer")));
+            lines.push(format!("{} {verb}", count(layers as u64, "unpacked layer")));
         }
         lines
+    }
+
+    /// A volume that would go has gone as far as the figures tell.
+    fn state_after(&self, volume: &KeptVolume) -> KeptState {
+        match volume.state {
+            KeptState::Kept if self.takes_all && self.only_asked => KeptState::Removed,
+            state => state,
+        }
     }
 
     /// What could not go, and what to do.
@@ -139,7 +178,7 @@ impl Figures {
             let volumes: Vec<&KeptVolume> = self
                 .volumes
                 .iter()
-                .filter(|volume| volume.state == state)
+                .filter(|volume| self.state_after(volume) == state)
                 .collect();
             json!({"count": volumes.len(), "bytes": total(&volumes)})
         };
@@ -158,6 +197,9 @@ impl Figures {
             "removed_artifacts": freed(self.expired.artifacts),
             "removed_traces": freed(self.expired.traces),
             "removed_caches": freed(self.expired.caches),
+            "removed_cached_build_steps": self.forgotten.cache_records,
+            "removed_pulled_names": self.forgotten.pulled_names,
+            "removed_histories": self.forgotten.histories,
             "kept_volumes": volumes(KeptState::Kept),
             "volumes_in_use": volumes(KeptState::InUse),
             "removed_volumes": volumes(KeptState::Removed),
@@ -182,5 +224,48 @@ fn bytes(volumes: &[&KeptVolume]) -> String {
     match total(volumes) {
         u64::MAX => "more than can be measured".to_owned(),
         total => size(total),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_would_go_is_named_before_as_after() {
+        let figures = |only_asked| Figures {
+            usage: Usage::default(),
+            bytes_on_disk: 0,
+            swept: Swept::default(),
+            nameless: 0,
+            kept_nameless: 0,
+            expired: Expired::default(),
+            forgotten: Forgotten {
+                cache_records: 2,
+                pulled_names: 1,
+                histories: 3,
+            },
+            volumes: Vec::new(),
+            takes_all: true,
+            removed: CollectReport { blobs: 4, bytes: 10 },
+            young: CollectReport::default(),
+            layers: Layers::Removed(5),
+            only_asked,
+        };
+        for (only_asked, verb) in [(true, "could be removed"), (false, "removed")] {
+            let lines = figures(only_asked).lines();
+            for thing in [
+                "2 cached build steps",
+                "1 name of images that jobs pulled",
+                "history of 3 work trees",
+                "10 B in 4 blobs",
+                "5 unpacked layers",
+            ] {
+                let line = format!("{thing} {verb}");
+                assert!(lines.contains(&line), "{line}: {lines:?}");
+            }
+        }
+        assert_eq!(figures(true).json()["removed_layers"], 5);
+        assert_eq!(figures(true).json()["removed_pulled_names"], 1);
     }
 }

@@ -9,30 +9,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use shipway_runner::Cancellation;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::view::View;
+use crate::commands::signals::{Asked, Signals};
 use crate::failure::{Failure, FailureKind};
-
-/// What asks a run to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    /// Ctrl-C.
-    Interrupt,
-    /// As `kill` and service managers ask.
-    Terminate,
-}
-
-impl Asked {
-    /// What a shell reports of a process that the signal ended: 128 and its number.
-    fn code(self) -> u8 {
-        match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
-        }
-    }
-}
 
 /// Listens for as long as the pipeline runs.
 pub(super) struct Interrupts {
@@ -44,21 +25,20 @@ impl Interrupts {
     /// Turns signals into orders to stop.
     pub(super) fn listen(cancellation: Cancellation, view: Arc<dyn View>) -> Result<Self, Failure> {
         let failed = |error| Failure::caused(FailureKind::Place, "listening for signals", &error);
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut signals = Signals::listen().map_err(failed)?;
         let first = Arc::new(OnceLock::new());
         let heard = first.clone();
         let task = tokio::spawn(async move {
-            let asked = any(&mut interrupt, &mut terminate).await;
+            let asked = signals.next().await;
             heard.get_or_init(|| asked);
             view.note(
                 "Canceling: after_script and cleaning up still run. Press Ctrl-C again to end at once.",
             );
             cancellation.cancel();
-            any(&mut interrupt, &mut terminate).await;
+            signals.next().await;
             view.note("Ending at once.");
             cancellation.abort();
-            any(&mut interrupt, &mut terminate).await;
+            signals.next().await;
             view.give_back();
             std::process::exit(asked.code().into());
         });
@@ -79,34 +59,18 @@ impl Drop for Interrupts {
 
 /// Waits until this process is asked to end, at most as long as this: once the jobs are over, nobody else listens.
 pub(super) async fn asked_to_end(patience: Duration) {
-    let listening =
-        signal(SignalKind::interrupt()).and_then(|first| Ok((first, signal(SignalKind::terminate())?)));
-    let Ok((mut interrupt, mut terminate)) = listening else {
+    let Ok(mut signals) = Signals::listen() else {
         return sleep(patience).await;
     };
     // Which of the two it was makes no difference.
-    let _ = timeout(patience, any(&mut interrupt, &mut terminate)).await;
-}
-
-async fn any(interrupt: &mut Signal, terminate: &mut Signal) -> Asked {
-    tokio::select! {
-        _ = interrupt.recv() => Asked::Interrupt,
-        _ = terminate.recv() => Asked::Terminate,
-    }
+    let _ = timeout(patience, signals.next()).await;
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, Duration, asked_to_end};
+    use super::{Duration, asked_to_end};
     use rustix::process::{Signal, getpid, kill_process};
     use std::pin::pin;
-
-    #[test]
-    fn a_signal_is_told_as_shells_tell_it() {
-        for (asked, signal) in [(Asked::Interrupt, Signal::INT), (Asked::Terminate, Signal::TERM)] {
-            assert_eq!(i32::from(asked.code()), 128 + signal.as_raw());
-        }
-    }
 
     #[tokio::test]
     async fn waiting_ends_with_a_signal_or_in_time() {

@@ -3,7 +3,6 @@
 //! Three faces of one trait: a live screen on a terminal, prefixed lines in a pipe and on a terminal whose cursor cannot be
 //! moved, JSON lines for programs. They are told the same things in the same order; none of them decides anything.
 
-mod echo;
 mod json;
 mod plain;
 mod terminal;

@@ -19,7 +19,8 @@ pub(crate) use place::in_place;
 pub(crate) use process::{Answer, CREDENTIALS, Ending, Registry, RunningEngine, skopeo_copy, with_storage};
 pub(crate) use project::{Project, everywhere, everywhere_with};
 pub(crate) use shipway_testkit::{
-    SUITES, assert_nothing_left, buildah_image, debian_image, finish, on_path, shared_images, succeed, text,
+    SUITES, assert_nothing_left, buildah_image, debian_image, finish, finish_fed, on_path, shared_images,
+    succeed, succeed_fed, text,
 };
 pub(crate) use user::User;
 

@@ -48,7 +48,7 @@ impl Ending {
     }
 
     /// Ends it as service managers do, and says how it ended.
-    fn terminate(mut self) -> Result<ExitStatus> {
+    pub(crate) fn terminate(mut self) -> Result<ExitStatus> {
         let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.context("a process")?, Signal::TERM)?;
         self.ended()
@@ -79,7 +79,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn start(serve: &mut Command) -> Result<Self> {
+    pub(crate) fn start(serve: &mut Command) -> Result<Self> {
         let (process, address) = Ending::start(serve, "://")?;
         Ok(Self {
             process,

@@ -13,9 +13,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{JobEnd, JobLabel, View};
-use crate::commands::run::lines::{Lines, without_colours};
 use crate::commands::run::summary::Summary;
 use crate::screen;
+use crate::screen::lines::{Lines, without_colours};
 
 /// Where the lines go.
 type Output = Box<dyn Fn(&str) + Send + Sync>;

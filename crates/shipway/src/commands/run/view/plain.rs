@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use shipway_runner::{JobStatus, TraceEvent};
 
 use super::{JobEnd, JobLabel, View, describe, span};
-use crate::commands::run::lines::{Lines, without_colours};
 use crate::commands::run::summary::Summary;
 use crate::screen;
+use crate::screen::lines::{Lines, without_colours};
 
 /// A longer name is not worth shifting every line of every job.
 const WIDEST: usize = 24;

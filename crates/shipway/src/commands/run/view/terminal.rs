@@ -12,11 +12,11 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use shipway_runner::{JobStatus, TraceEvent};
 
-use super::echo::QuietInterrupt;
 use super::{JobEnd, JobLabel, View, describe, span};
-use crate::commands::run::lines::{Lines, without_colours};
 use crate::commands::run::summary::Summary;
 use crate::screen;
+use crate::screen::echo::QuietInterrupt;
+use crate::screen::lines::{Lines, without_colours};
 
 /// Lines of a failed job's trace that are shown.
 const TAIL: usize = 30;
