@@ -11,13 +11,14 @@
 //! - A process is kept in its tree by `chroot`, fewer capabilities than the place has, and Landlock ([`confine`]).
 //! - Instead of a pid namespace, a [`minder`] adopts and ends all that a process leaves behind.
 //!
-//! Trees belong to one keeper and go with it; what a killed one left, the next removes.
+//! Trees belong to one keeper and go with it; what a killed one left, the next removes ([`home`]).
 
 mod apply;
 mod changes;
 mod confine;
 mod copy;
 mod fittings;
+mod home;
 mod kernel_files;
 mod manifest;
 mod materialise;

@@ -13,17 +13,11 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
-
+use super::home::Home;
 use super::outcome::Outcome;
 use super::tree::{Assigned, Purpose};
-use crate::beneath;
-use crate::error::{Doing as _, Result};
-use crate::stack::sorted_names;
-use crate::tree::remove;
+use crate::error::Result;
 
-/// Of all keepers of a directory.
-const TREES: &str = ".keeper/trees";
 /// Idle trees beyond as many go, the one unused for longest first.
 const MOST_IDLE: usize = 6;
 
@@ -69,37 +63,24 @@ pub(crate) struct Lease {
 /// The trees of one keeper.
 #[derive(Debug)]
 pub(crate) struct Trees {
-    /// Of this keeper, relative to the keepers' directory.
-    home: PathBuf,
+    home: Home,
     entries: Vec<Entry>,
     next: u64,
-    /// Held as long as this keeper lives.
-    _lock: OwnedFd,
 }
 
 impl Trees {
     /// Makes room for the trees of this keeper, and removes those of dead ones.
     pub(crate) fn prepare(directory: &OwnedFd) -> Result<Self> {
-        make(directory, Path::new(TREES))?;
-        remove_dead(directory)?;
-        let mut unique = [0; 8];
-        rustix::rand::getrandom(&mut unique, rustix::rand::GetRandomFlags::empty())
-            .doing(|| "get a random number".into())?;
-        let home = Path::new(TREES).join(format!("{:016x}", u64::from_ne_bytes(unique)));
-        make(directory, &home)?;
-        let lock = lock(directory, &home)?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).doing(|| "lock trees".into())?;
         Ok(Self {
-            home,
+            home: Home::prepare(directory)?,
             entries: Vec::new(),
             next: 0,
-            _lock: lock,
         })
     }
 
-    /// Where they are.
-    pub(crate) fn home(&self) -> &Path {
-        &self.home
+    /// Removes all of them.
+    pub(crate) fn remove(self, directory: &OwnedFd) -> Result<()> {
+        self.home.remove(directory)
     }
 
     /// A tree of these layers to look at.
@@ -183,7 +164,7 @@ impl Trees {
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.home.join(number.to_string())
+        self.home.path().join(number.to_string())
     }
 
     /// Takes a tree back, and gives the paths of trees that are to be removed. Who only looked has changed nothing; whether a new tree
@@ -255,33 +236,6 @@ impl Trees {
         self.entries.retain(|entry| !gone.contains(&entry.number));
         gone.into_iter().map(|number| self.path(number)).collect()
     }
-}
-
-fn make(directory: &OwnedFd, path: &Path) -> Result<()> {
-    match rustix::fs::mkdirat(directory, path, Mode::from_raw_mode(0o700)) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno).doing(|| format!("make {}", path.display())),
-    }
-}
-
-fn lock(directory: &OwnedFd, home: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(directory, home.join("lock"), flags, Mode::from_raw_mode(0o600))
-        .doing(|| "open the lock of trees".into())
-}
-
-/// Removes trees whose keeper is gone: nobody holds their lock.
-fn remove_dead(directory: &OwnedFd) -> Result<()> {
-    let trees = beneath::open_with(directory, Path::new(TREES), OFlags::RDONLY | OFlags::DIRECTORY)?;
-    for name in sorted_names(&trees).doing(|| "look for trees of dead keepers".into())? {
-        let home = Path::new(TREES).join(name);
-        let is_dead = lock(directory, &home)
-            .is_ok_and(|lock| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok());
-        if is_dead {
-            remove(directory, &home)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -364,18 +318,5 @@ mod tests {
         }
         assert_eq!(gone.len(), 1);
         assert!(trees.lend_to_look(layers(&["0"])).0.is_new);
-    }
-
-    #[test]
-    fn trees_of_the_dead_go_and_those_of_the_living_stay() {
-        let (home, living) = trees();
-        let directory = crate::launcher::open_directory(home.path()).unwrap();
-        let dead = Trees::prepare(&directory).unwrap();
-        let place = |trees: &Trees| home.path().join(trees.home());
-        std::fs::create_dir(place(&dead).join("7")).unwrap();
-        let left = place(&dead);
-        drop(dead);
-        let next = Trees::prepare(&directory).unwrap();
-        assert!(!left.exists() && place(&living).exists() && place(&next).exists());
     }
 }

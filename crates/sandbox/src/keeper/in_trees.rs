@@ -274,8 +274,8 @@ impl Server<'_> {
             std::thread::park_timeout(Duration::from_millis(2));
         }
         strays::end_all(&HashSet::new(), |_| {})?;
-        let home = self.grove.take().map(|grove| grove.trees.home().to_owned());
-        home.map_or(Ok(()), |home| crate::tree::remove(&self.directory, &home))
+        let grove = self.grove.take();
+        grove.map_or(Ok(()), |grove| grove.trees.remove(&self.directory))
     }
 
     fn reap_quietly(&mut self) -> Result<()> {
