@@ -121,6 +121,13 @@ pub enum KeeperError {
         /// The one setting that would change it, and the tier that it gives.
         remedy: String,
     },
+    /// Nothing can be mounted in a user namespace here: there are no tiers A and B.
+    #[error("nothing can be mounted in a user namespace here")]
+    NoMounts {
+        /// The kernel's answer to the first attempt.
+        #[source]
+        cause: SystemError,
+    },
     /// An archive that breaks the format or a limit.
     #[error("archive entry {entry:?}: {reason}")]
     Archive {

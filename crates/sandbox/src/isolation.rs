@@ -16,29 +16,35 @@ pub enum Isolation {
     OneId,
     /// Neither: trees of plain files, `chroot` and Landlock. Tier C, for root in a container that may make no namespace.
     Chroot,
+    /// A user namespace with one id, in which nothing can be mounted: trees, `chroot` and Landlock as in tier C, the supervisor of tier B.
+    /// Tier B′, for a user who may make a namespace and no mount.
+    NoMounts,
     /// Not even those: trees of plain files that nobody enters, owners in records beside them. Tier D, for who may do nothing. No
     /// program is started.
     Bare,
 }
 
 impl Isolation {
-    /// Whether pods have namespaces of their own.
-    pub fn has_namespaces(self) -> bool {
-        !self.is_in_trees()
+    /// Whether a pod's ids are those of a user namespace of its own.
+    pub(crate) fn has_ids_of_its_own(self) -> bool {
+        match self {
+            Self::Namespaces | Self::OneId | Self::NoMounts => true,
+            Self::Chroot | Self::Bare => false,
+        }
     }
 
     /// Whether roots are trees of plain files.
     pub fn is_in_trees(self) -> bool {
         match self {
             Self::Namespaces | Self::OneId => false,
-            Self::Chroot | Self::Bare => true,
+            Self::Chroot | Self::NoMounts | Self::Bare => true,
         }
     }
 
     /// A name for the directory in which keepers of these means unpack layers: what others have unpacked is of no use to them.
     pub fn class(self, ids: &IdMap) -> String {
         match self {
-            Self::Namespaces | Self::OneId | Self::Chroot => ids.class(),
+            Self::Namespaces | Self::OneId | Self::Chroot | Self::NoMounts => ids.class(),
             // Modes are recorded there too, and those of the files themselves are others.
             Self::Bare => format!("bare-{}", ids.class()),
         }
@@ -48,7 +54,7 @@ impl Isolation {
     pub(crate) fn ownership(self) -> Ownership {
         match self {
             Self::Namespaces | Self::Chroot => Ownership::Real,
-            Self::OneId => Ownership::Recorded,
+            Self::OneId | Self::NoMounts => Ownership::Recorded,
             Self::Bare => Ownership::RecordedWithModes,
         }
     }

@@ -26,7 +26,7 @@ use crate::wire;
 /// How to start a keeper.
 #[derive(Debug, Clone)]
 pub struct LaunchOptions {
-    /// How containers are kept apart. Without namespaces the pod's ids are those of this process: [`IdMap::own`], where it may
+    /// How containers are kept apart. Without a user namespace the pod's ids are those of this process: [`IdMap::own`], where it may
     /// give files away, else [`IdMap::one`].
     pub isolation: Isolation,
     /// The pod's ids.
@@ -75,6 +75,14 @@ impl LaunchOptions {
         Self {
             isolation: Isolation::Chroot,
             ..Self::new(IdMap::own(), directory, hostname)
+        }
+    }
+
+    /// Options for a keeper that makes a user namespace with one id, this process's own, and mounts nothing.
+    pub fn no_mounts(directory: impl Into<PathBuf>, hostname: impl Into<String>) -> Self {
+        Self {
+            isolation: Isolation::NoMounts,
+            ..Self::new(IdMap::one(), directory, hostname)
         }
     }
 
@@ -162,7 +170,7 @@ pub(crate) fn launch(options: &LaunchOptions) -> Result<Launched, LaunchError> {
     let image = match options.isolation {
         Isolation::Namespaces | Isolation::OneId => Image::of(&executable, &options.id_map),
         // No process of a container ever sees it.
-        Isolation::Chroot | Isolation::Bare => Image::original(&executable),
+        Isolation::Chroot | Isolation::NoMounts | Isolation::Bare => Image::original(&executable),
     };
     let spare = image
         .is_copy()
@@ -235,12 +243,12 @@ fn bring_up(options: &LaunchOptions, socket: &OwnedFd, pid: u32) -> Result<Owned
         isolation: options.isolation,
     };
     wire::send(socket, &plan, &[]).map_err(setup)?;
-    if options.isolation.has_namespaces() {
+    if options.isolation.has_ids_of_its_own() {
         let (LaunchStep::Unshared, _) = next_step()? else {
             return Err(LaunchError::Ended);
         };
         match options.isolation {
-            Isolation::OneId => write_one_id(pid, &options.id_map)?,
+            Isolation::OneId | Isolation::NoMounts => write_one_id(pid, &options.id_map)?,
             Isolation::Namespaces | Isolation::Chroot | Isolation::Bare => write_maps(pid, &options.id_map)?,
         }
         let map = options.id_map.clone();

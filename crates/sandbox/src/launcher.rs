@@ -86,12 +86,18 @@ fn launch(socket: &OwnedFd) -> Result<i32> {
     match plan.isolation {
         // With one id who started this is the pod's root, and groups cannot be changed.
         Isolation::Namespaces | Isolation::OneId => {
-            if !make_namespaces(socket)? {
+            if !make_namespaces(socket, ALL)? {
                 return Ok(0);
             }
             if plan.isolation == Isolation::Namespaces {
                 become_root()?;
             }
+        }
+        Isolation::NoMounts => {
+            if !make_namespaces(socket, UnshareFlags::NEWUSER)? {
+                return Ok(0);
+            }
+            adopt_orphans()?;
         }
         Isolation::Chroot | Isolation::Bare => adopt_orphans()?,
     }
@@ -111,17 +117,17 @@ fn launch(socket: &OwnedFd) -> Result<i32> {
     }
 }
 
+/// The namespaces of a pod that can have them.
+const ALL: UnshareFlags = UnshareFlags::NEWUSER
+    .union(UnshareFlags::NEWNS)
+    .union(UnshareFlags::NEWNET)
+    .union(UnshareFlags::NEWIPC)
+    .union(UnshareFlags::NEWUTS)
+    .union(UnshareFlags::NEWPID);
+
 /// Makes the pod's namespaces and has their ids mapped; false when whoever asked is gone.
-fn make_namespaces(socket: &OwnedFd) -> Result<bool> {
-    sys::unshare(
-        UnshareFlags::NEWUSER
-            | UnshareFlags::NEWNS
-            | UnshareFlags::NEWNET
-            | UnshareFlags::NEWIPC
-            | UnshareFlags::NEWUTS
-            | UnshareFlags::NEWPID,
-    )
-    .doing(|| "make a user namespace (see `shipway doctor`)".into())?;
+fn make_namespaces(socket: &OwnedFd, namespaces: UnshareFlags) -> Result<bool> {
+    sys::unshare(namespaces).doing(|| "make a user namespace (see `shipway doctor`)".into())?;
     limits::offer_to_the_kernel();
     wire::send(socket, &LaunchStep::Unshared, &[])?;
     Ok(wire::receive::<Mapped>(socket)?.is_some())
@@ -219,7 +225,7 @@ fn keep(socket: &OwnedFd, plan: &LaunchPlan) -> i32 {
 fn prepare(plan: &LaunchPlan) -> Result<OwnedFd> {
     match plan.isolation {
         Isolation::Namespaces | Isolation::OneId => settle_in_namespaces(plan)?,
-        Isolation::Chroot | Isolation::Bare => {
+        Isolation::Chroot | Isolation::NoMounts | Isolation::Bare => {
             // To be heard by the keeper's loop, which has to end what it started.
             rustix::process::set_parent_process_death_signal(Some(Signal::CHILD))
                 .doing(|| "ask to hear of the launcher's end".into())?;
@@ -247,8 +253,9 @@ fn settle_in_namespaces(plan: &LaunchPlan) -> Result<()> {
         });
     }
     // What the pod mounts must not appear outside, nor hold mounts of outside that are to go.
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .doing(|| "make the mounts of the pod private".into())?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private)
+        .map_err(|errno| KeeperError::NoMounts { cause: errno.into() })?;
     rustix::system::sethostname(plan.hostname.as_bytes()).doing(|| "set the pod's host name".into())?;
     limits::bound_processes(plan.processes)
 }

@@ -9,8 +9,9 @@
 //! Begin `main` with [`enter_keeper_if_asked`], then [`IdMap::detect`], [`Keeper::launch`], [`Keeper::start`].
 //! [`probe`] tells beforehand what this place allows.
 //!
-//! Where no namespace can be made, root has another way to the same requests: [`Isolation::Chroot`]. Who may do nothing at all has
-//! those that start no program: [`Isolation::Bare`].
+//! Where no namespace can be made, root has another way to the same requests: [`Isolation::Chroot`]; a user who may make one and mount
+//! nothing in it has that way too: [`Isolation::NoMounts`]. Who may do nothing at all has those that start no program:
+//! [`Isolation::Bare`].
 //!
 //! What is assumed: Linux 5.12 or newer (overlayfs in user namespaces, `openat2`, `pidfd`, `mount_setattr`), and
 //! `/proc` at its place. What is not defended against: a kernel that breaks its promises about namespaces.

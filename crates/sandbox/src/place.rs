@@ -49,7 +49,7 @@ impl Place {
             Isolation::Namespaces => IdMap::detect()?,
             Isolation::OneId => IdMap::one(),
             Isolation::Chroot => IdMap::own(),
-            Isolation::Bare => IdMap::one(),
+            Isolation::NoMounts | Isolation::Bare => IdMap::one(),
         };
         Ok(Self { isolation, id_map })
     }
@@ -65,10 +65,10 @@ pub(crate) fn is_of_one_id(error: &IdMapError) -> bool {
 }
 
 /// Tried, since there is nothing else to be had: who cannot have it is to hear what is missing of the stronger means.
-fn one_id_works(scratch: &Path) -> bool {
-    let works = pods_work(&LaunchOptions::one_id(scratch, "probe"));
+fn works(options: &LaunchOptions) -> bool {
+    let works = pods_work(options);
     // Empty but for what the keeper made for itself; what stays there does no harm.
-    let _ = std::fs::remove_dir_all(scratch);
+    let _ = std::fs::remove_dir_all(&options.directory);
     works
 }
 
@@ -80,10 +80,38 @@ fn strongest(scratch: &Path) -> Isolation {
             Isolation::Bare
         };
     }
-    match IdMap::detect() {
-        Err(error) if is_of_one_id(&error) && one_id_works(scratch) => Isolation::OneId,
-        _ => Isolation::Namespaces,
+    if rustix::process::geteuid().is_root() {
+        return Isolation::Namespaces;
     }
+    let one_id = LaunchOptions::one_id(scratch, "probe");
+    let no_mounts = LaunchOptions::no_mounts(scratch, "probe");
+    let candidates = match IdMap::detect() {
+        Ok(_) if !is_confined() => return Isolation::Namespaces,
+        Ok(id_map) => vec![LaunchOptions::new(id_map, scratch, "probe"), one_id, no_mounts],
+        Err(error) if is_of_one_id(&error) => vec![one_id, no_mounts],
+        Err(_) => return Isolation::Namespaces,
+    };
+    let first = candidates.iter().find(|options| works(options));
+    first.map_or(Isolation::Namespaces, |options| options.isolation)
+}
+
+/// Whether this is a user who may be refused mounts: none is asked to whom nothing speaks against them. Host root is never one: no pod
+/// has its id.
+pub(crate) fn may_lack_mounts() -> bool {
+    let has_one_id = || IdMap::detect().is_err_and(|error| is_of_one_id(&error));
+    !rustix::process::geteuid().is_root() && (is_confined() || has_one_id())
+}
+
+/// Whether a filter of system calls or the rules of a security module lie over this process.
+fn is_confined() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let has_filter = status.lines().any(|line| {
+        line.strip_prefix("Seccomp:")
+            .is_some_and(|mode| mode.trim() != "0")
+    });
+    let label = std::fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+    let label = label.trim_end_matches(['\0', '\n']);
+    has_filter || !(label.is_empty() || label.starts_with("unconfined"))
 }
 
 /// Whether no namespace can be made. Of an ordinary user only what is forbidden to everybody is known beforehand.
@@ -99,10 +127,7 @@ fn has_no_namespaces(scratch: &Path) -> bool {
     if administers {
         return false;
     }
-    let works = IdMap::detect().is_ok_and(|id_map| pods_work(&LaunchOptions::new(id_map, scratch, "probe")));
-    // Empty but for what the keeper made for itself; what stays there does no harm.
-    let _ = std::fs::remove_dir_all(scratch);
-    !works
+    !IdMap::detect().is_ok_and(|id_map| works(&LaunchOptions::new(id_map, scratch, "probe")))
 }
 
 /// Whether the machine has none, or a filter refuses the call altogether, even with nothing to do, as container engines' do.

@@ -18,12 +18,14 @@ use crate::error::{Doing as _, KeeperError, Result};
 use crate::id_map::IdMap;
 use crate::isolation::Isolation;
 use crate::keeper::Workplace;
-use crate::launch::LaunchOptions;
+use crate::launch::{LaunchError, LaunchOptions};
 use crate::limits;
 use crate::net;
 use crate::overlay::{self, Access};
 use crate::owners::{Owners, Ownership};
-use crate::place::{are_namespaces_forbidden, is_of_one_id, may_use_trees, what_lets_programs_run};
+use crate::place::{
+    are_namespaces_forbidden, is_of_one_id, may_lack_mounts, may_use_trees, what_lets_programs_run,
+};
 use crate::spec::{NetworkPlan, RootSpec};
 use crate::start::file_system;
 use crate::supervisor;
@@ -53,6 +55,8 @@ pub enum Tier {
     B,
     /// Root that may make no namespace: trees of files, `chroot`, Landlock. Builds only.
     C,
+    /// A user who may make a user namespace and mount nothing in it: the means of `C` with the supervisor of `B`. Builds only.
+    BPrime,
     /// Nobody that may do anything: trees of files, owners in records. Builds without RUN.
     D,
     /// No containers here.
@@ -68,6 +72,10 @@ impl fmt::Display for Tier {
             }
             Self::B => "B (user namespace with one id, whose owners a supervisor keeps; overlay mounts, fresh /proc; `shipway build` only)",
             Self::C => "C (no namespaces: plain files, chroot and Landlock; `shipway build` only)",
+            Self::BPrime => {
+                "B' (user namespace with one id, whose owners a supervisor keeps; no mounts: plain files, chroot and Landlock; \
+                 `shipway build` only)"
+            }
             Self::D => {
                 "D (no namespaces, no chroot: plain files and recorded owners; `shipway build` without RUN)"
             }
@@ -94,6 +102,7 @@ pub(crate) enum Question {
     Redirect,
     Processes,
     Chroot,
+    Tree,
     Landlock,
     Supervisor,
     Bare,
@@ -107,7 +116,7 @@ impl Question {
             Self::Bridge => "network of a pod",
             Self::Redirect => "outgoing connections of a pod",
             Self::Processes => "processes of a pod are bounded together",
-            Self::Chroot => "trees to build in",
+            Self::Chroot | Self::Tree => "trees to build in",
             Self::Supervisor => "system calls answered by a supervisor",
             Self::Landlock => "Landlock",
             Self::Bare => "trees to copy in",
@@ -132,6 +141,9 @@ impl Question {
                 "run as root with the capabilities that container engines give by default (CHOWN, DAC_OVERRIDE, FOWNER, \
                  FSETID, MKNOD, SETFCAP, SETGID, SETPCAP, SETUID, SYS_CHROOT, KILL), and put the data directory on a file \
                  system with extended attributes"
+            }
+            Self::Tree => {
+                "put the data directory on a file system with extended attributes, and let `chroot` be called in a user namespace"
             }
             Self::Supervisor => {
                 "use Linux 5.14 or newer with seccomp notifications, let this process trace its own (kernel.yama.ptrace_scope \
@@ -172,12 +184,15 @@ pub(crate) fn pods_work(options: &LaunchOptions) -> bool {
     let Ok(keeper) = Keeper::launch(options) else {
         return false;
     };
-    let mut questions = vec![Question::Overlay];
-    if options.isolation == Isolation::OneId {
-        questions.extend([Question::Proc, Question::Supervisor]);
-    }
+    let questions: &[Question] = match options.isolation {
+        Isolation::Namespaces => &[Question::Overlay],
+        Isolation::OneId => &[Question::Overlay, Question::Proc, Question::Supervisor],
+        Isolation::NoMounts => &[Question::Tree, Question::Supervisor],
+        Isolation::Chroot => &[Question::Chroot],
+        Isolation::Bare => &[Question::Bare],
+    };
     let holds = |question: Question| keeper.probe(question).is_ok_and(|finding| finding.ok);
-    let works = questions.into_iter().all(holds);
+    let works = questions.iter().copied().all(holds);
     keeper.close();
     works
 }
@@ -186,6 +201,7 @@ fn examine_place(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
     match examine_namespaces(directory, findings) {
         Tier::Unsupported if may_use_trees() => examine_trees(directory, findings),
         Tier::Unsupported if are_namespaces_forbidden() => examine_files(directory, findings),
+        Tier::Unsupported if may_lack_mounts() => examine_no_mounts(directory, findings),
         tier => tier,
     }
 }
@@ -235,17 +251,40 @@ fn examine_trees(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
     if !trees {
         return Tier::Unsupported;
     }
-    findings.push(failed(
+    findings.push(network_of_the_place());
+    Tier::C
+}
+
+fn network_of_the_place() -> Finding {
+    failed(
         "network of a step",
         "a step has the network of this place, and what it may reach is not bounded; --network=none is none at all".into(),
         "give this place namespaces of its own, as above",
-    ));
-    Tier::C
+    )
+}
+
+/// What is left to a user who may make a user namespace and mount nothing in it.
+fn examine_no_mounts(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
+    // Why there is none is among the findings already.
+    let Ok(keeper) = Keeper::launch(&LaunchOptions::no_mounts(directory, "probe")) else {
+        return Tier::Unsupported;
+    };
+    let mut all = true;
+    for question in [Question::Tree, Question::Supervisor] {
+        all &= ask(&keeper, question, findings);
+    }
+    ask(&keeper, Question::Landlock, findings);
+    keeper.close();
+    if !all {
+        return Tier::Unsupported;
+    }
+    findings.push(network_of_the_place());
+    Tier::BPrime
 }
 
 /// What is left to a user without further ids.
 fn examine_one_id(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
-    let Some(keeper) = launched(LaunchOptions::one_id(directory, "probe"), findings) else {
+    let Ok(keeper) = launched(LaunchOptions::one_id(directory, "probe"), findings) else {
         return Tier::Unsupported;
     };
     let mut all = true;
@@ -260,12 +299,36 @@ fn examine_one_id(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
     if all { Tier::B } else { Tier::Unsupported }
 }
 
+/// What is lacking where there is no keeper to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lacking {
+    /// A map of more ids than this user's own.
+    Map,
+    Another,
+}
+
 /// A keeper to ask, if one can be had.
-fn launched(options: LaunchOptions, findings: &mut Vec<Finding>) -> Option<Keeper> {
+fn launched(options: LaunchOptions, findings: &mut Vec<Finding>) -> std::result::Result<Keeper, Lacking> {
     match Keeper::launch(&options) {
         Ok(keeper) => {
             findings.push(worked("user namespace", "the keeper starts".into()));
-            Some(keeper)
+            Ok(keeper)
+        }
+        Err(error @ LaunchError::Helper { .. }) => {
+            let remedy = "let newuidmap gain the rights of its file (Docker: without --security-opt no-new-privileges; Kubernetes: \
+                          allowPrivilegeEscalation: true)";
+            findings.push(failed("map of ids", chain(&error), remedy));
+            Err(Lacking::Map)
+        }
+        Err(LaunchError::Setup {
+            source: error @ KeeperError::NoMounts { .. },
+        }) => {
+            findings.push(worked("user namespace", "one can be made".into()));
+            let remedy = "in a container: let processes mount in user namespaces of their own (Docker: --security-opt seccomp=unconfined; \
+                          Kubernetes: seccompProfile.type: Unconfined, and where SELinux is in force a type that may mount, such as \
+                          container_engine_t)";
+            findings.push(failed("mounts", chain(&error), remedy));
+            Err(Lacking::Another)
         }
         Err(error) => {
             let remedy = "allow user namespaces: sysctl user.max_user_namespaces above 0, \
@@ -273,7 +336,7 @@ fn launched(options: LaunchOptions, findings: &mut Vec<Finding>) -> Option<Keepe
                           container: --security-opt seccomp=unconfined or a profile that allows unshare; in a plain \
                           chroot the kernel allows none: enter the tree with pivot_root, as containers do";
             findings.push(failed("user namespace", chain(&error), remedy));
-            None
+            Err(Lacking::Another)
         }
     }
 }
@@ -306,8 +369,10 @@ fn examine_namespaces(directory: &Path, findings: &mut Vec<Finding>) -> Tier {
         }
     };
     findings.push(worked("range of ids", id_map.class()));
-    let Some(keeper) = launched(LaunchOptions::new(id_map, directory, "probe"), findings) else {
-        return Tier::Unsupported;
+    let keeper = match launched(LaunchOptions::new(id_map, directory, "probe"), findings) {
+        Ok(keeper) => keeper,
+        Err(Lacking::Map) if may_lack_mounts() => return examine_one_id(directory, findings),
+        Err(_) => return Tier::Unsupported,
     };
     let overlay = ask(&keeper, Question::Overlay, findings);
     let proc = ask(&keeper, Question::Proc, findings);
@@ -358,6 +423,7 @@ pub(crate) fn examine(place: &Workplace<'_>, question: Question) -> Finding {
     let tried = match question {
         Question::Processes => limits::examine(),
         Question::Chroot => chroot::examine(place.directory),
+        Question::Tree => chroot::examine_tree(place.directory, place.ownership),
         Question::Bare => chroot::examine_files(place.directory),
         Question::Landlock => chroot::landlock().map_err(|reason| KeeperError::Message {
             reason: reason.into(),

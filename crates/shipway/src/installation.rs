@@ -141,7 +141,11 @@ impl Installation {
             ),
             (Isolation::OneId, Ok(_)) => Failure::new(
                 FailureKind::Place,
-                "running containers: tier B was asked for, and in it only `shipway build` works",
+                "running containers: this is tier B, and in it only `shipway build` works",
+            ),
+            (Isolation::NoMounts, _) => Failure::new(
+                FailureKind::Place,
+                "running containers: nothing can be mounted here (tier B'), and without mounts only `shipway build` works",
             ),
             (Isolation::Chroot | Isolation::Bare, _) => Failure::new(
                 FailureKind::Place,

@@ -115,10 +115,11 @@ impl FromStr for TierChoice {
             "A" | "a" => Ok(Self(Isolation::Namespaces)),
             "B" | "b" => Ok(Self(Isolation::OneId)),
             "C" | "c" => Ok(Self(Isolation::Chroot)),
+            "B'" | "b'" => Ok(Self(Isolation::NoMounts)),
             "D" | "d" => Ok(Self(Isolation::Bare)),
             other => Err(format!(
-                "there is no tier `{other}` to choose: write `A` (namespaces), `B` (namespaces with one id), `C` (chroot and Landlock) or `D` \
-                 (neither: no RUN)"
+                "there is no tier `{other}` to choose: write `A` (namespaces), `B` (namespaces with one id), `C` (chroot and Landlock), \
+                 `B'` (the same in a user namespace) or `D` (neither: no RUN)"
             )),
         }
     }

@@ -15,6 +15,7 @@ pub mod harness;
 mod home;
 mod leftovers;
 mod peer;
+mod refused;
 mod repository;
 mod wait;
 
@@ -29,5 +30,6 @@ pub use git_server::{GitServer, GitServerOptions, git, git_object};
 pub use home::Home;
 pub use leftovers::{assert_nothing_left, processes_naming};
 pub use peer::{Peer, workspace};
+pub use refused::without_mounts;
 pub use repository::git_repository;
 pub use wait::{eventually, wait_for};

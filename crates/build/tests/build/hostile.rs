@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The tiers that whoever runs the tests can have.
 fn tiers() -> Vec<Isolation> {
     match rustix::process::geteuid().is_root() {
-        true => vec![Isolation::Namespaces, Isolation::Chroot],
-        false => vec![Isolation::Namespaces],
+        true => vec![Isolation::Namespaces, Isolation::Chroot, Isolation::NoMounts],
+        false => vec![Isolation::Namespaces, Isolation::NoMounts],
     }
 }
 

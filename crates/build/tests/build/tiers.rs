@@ -1,4 +1,5 @@
-//! The same build gives the same bytes by namespaces and overlays, by the same with one id, and by plain files without either.
+//! The same build gives the same bytes by namespaces and overlays, by the same with one id, and by plain files with and without a user
+//! namespace.
 
 use shipway_build::{BuildError, RunNetwork, StepError};
 use shipway_oci::with_causes;
@@ -43,11 +44,10 @@ COPY --from=left /tmp/left /src/c.sh /both/
 "#;
 
 async fn all_tiers_build_the_same_image() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
     let mut seen = Vec::new();
-    for isolation in [Isolation::Namespaces, Isolation::OneId, Isolation::Chroot] {
+    let mut tiers = vec![Isolation::Namespaces, Isolation::OneId];
+    tiers.extend(in_trees());
+    for isolation in tiers {
         let house = House::of(isolation).await;
         let (_folder, files) = context(&[("a/x", "x"), ("b", "b"), ("c.sh", "#!/bin/sh")]);
         for stage in [Some("base"), Some("left"), Some("right"), None] {
@@ -129,11 +129,21 @@ async fn without_any_right_all_but_programs_is_the_same() {
     );
 }
 
-async fn a_failed_step_says_so_and_the_next_build_works() {
-    if !rustix::process::geteuid().is_root() {
-        return;
+/// Those in which steps run in trees of plain files, as far as this user has them.
+fn in_trees() -> &'static [Isolation] {
+    match rustix::process::geteuid().is_root() {
+        true => &[Isolation::Chroot, Isolation::NoMounts],
+        false => &[Isolation::NoMounts],
     }
-    let house = House::of(Isolation::Chroot).await;
+}
+
+async fn a_failed_step_says_so_and_the_next_build_works() {
+    for isolation in in_trees() {
+        fails_and_works(&House::of(*isolation).await).await;
+    }
+}
+
+async fn fails_and_works(house: &House) {
     let (_folder, files) = context(&[("a", "a")]);
     let failing = "FROM busybox\nCOPY a /a\nRUN echo before >/b; rm /a; exit 7\n";
     let (built, _) = house.build(request(files.clone(), failing)).await;
@@ -161,10 +171,12 @@ async fn a_failed_step_says_so_and_the_next_build_works() {
 }
 
 async fn a_cache_is_one_step_s_at_a_time() {
-    if !rustix::process::geteuid().is_root() {
-        return;
+    for isolation in in_trees() {
+        takes_turns(&House::of(*isolation).await).await;
     }
-    let house = House::of(Isolation::Chroot).await;
+}
+
+async fn takes_turns(house: &House) {
     let (_folder, files) = context(&[("a", "a")]);
     let dockerfile = |name: &str| {
         format!(

@@ -11,7 +11,7 @@ use rustix::process::WaitOptions;
 
 use super::fittings::Restored;
 use super::minder;
-use super::tree::{Assigned, Tree};
+use super::tree::Assigned;
 use crate::archive;
 use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
@@ -37,11 +37,7 @@ pub(crate) fn apply(
     let opened = tree.open(place)?;
     let below = tree.stack(place)?;
     let report = extract(place, (&opened.root, &opened.owners), plan, stream)?;
-    // Another process has written marks of links.
-    let opened = Tree {
-        owners: opened.owners.read_again(place.ownership)?,
-        ..opened
-    };
+    let opened = opened.read_again(place.ownership)?;
     let outcome = minder::collect(place, upper, &opened, &below, &Restored::default())?;
     place.settled(rustix::process::getpid(), outcome, None)?;
     Ok(report)

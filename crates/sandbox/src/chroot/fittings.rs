@@ -23,7 +23,9 @@ use super::tree::Tree;
 use super::{copy, kernel_files, materialise};
 use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
+use crate::keeper::Workplace;
 use crate::owner;
+use crate::owners::{Owners, Ownership};
 use crate::rooted::rooted;
 use crate::spec::{ContainerSpec, GeneratedFile, Mount, MountSource};
 use crate::stack::{Stack, c_name};
@@ -32,6 +34,7 @@ use crate::tree::remove_entry;
 /// What is in a tree for now.
 pub(super) struct Fittings<'f> {
     directory: &'f OwnedFd,
+    ownership: Ownership,
     tree: &'f Tree,
     aside: OwnedFd,
     placed: Vec<Placed>,
@@ -76,10 +79,11 @@ impl Restored {
 }
 
 impl<'f> Fittings<'f> {
-    pub(super) fn new(directory: &'f OwnedFd, tree: &'f Tree) -> Result<Self> {
+    pub(super) fn new(place: &Workplace<'f>, tree: &'f Tree) -> Result<Self> {
         let aside = open_directory(&tree.home, OsStr::new("aside")).doing(|| "open a tree".into())?;
         Ok(Self {
-            directory,
+            directory: place.directory,
+            ownership: place.ownership,
             tree,
             aside,
             placed: Vec::new(),
@@ -90,25 +94,25 @@ impl<'f> Fittings<'f> {
 
     /// Puts everything in its place.
     pub(super) fn place_all(&mut self, spec: &ContainerSpec) -> Result<()> {
-        for (path, fill) in [
-            ("/dev", kernel_files::devices as fn(&OwnedFd) -> Result<()>),
-            ("/proc", kernel_files::processes),
-        ] {
-            let (parent, name) = self.spot(Path::new(path), None)?;
-            rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))
-                .doing(|| format!("make {path}"))?;
-            fill(&open_directory(&parent, &name).doing(|| format!("make {path}"))?)?;
-        }
+        kernel_files::devices(&self.make("/dev")?, self.ownership)?;
+        kernel_files::processes(&self.make("/proc")?)?;
         for mount in &spec.mounts {
             self.mount(mount)?;
         }
         for file in &spec.files {
             let (parent, name) = self.spot(&file.path, None)?;
             let owner = owner::ids(&file.path.to_string_lossy(), file.owner)?;
-            write(&parent, &name, file, owner)
+            write((&parent, &name), file, &self.tree.owners, owner)
                 .doing(|| format!("make {} for the container", file.path.display()))?;
         }
         self.settle()
+    }
+
+    fn make(&mut self, path: &str) -> Result<OwnedFd> {
+        let (parent, name) = self.spot(Path::new(path), None)?;
+        rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))
+            .and_then(|()| open_directory(&parent, &name))
+            .doing(|| format!("make {path}"))
     }
 
     fn mount(&mut self, mount: &Mount) -> Result<()> {
@@ -137,7 +141,7 @@ impl<'f> Fittings<'f> {
                 path: mount.target.clone(),
                 reason:
                     "files of this machine and of other containers cannot be mounted where nothing can be \
-                         mounted (tier C)"
+                         mounted (tier C or B')"
                         .into(),
             }),
         }
@@ -152,12 +156,18 @@ impl<'f> Fittings<'f> {
     ) -> Result<()> {
         let action = || format!("copy {} into the container", path.display());
         if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
-            return copy::file_as((from, from_name), (parent, name), &self.tree.owners, status).doing(action);
+            let status = Owners::outside_layers(self.ownership)
+                .corrected(from, from_name, *status)
+                .doing(action)?;
+            return copy::file_as((from, from_name), (parent, name), &self.tree.owners, &status)
+                .doing(action);
         }
         rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)).doing(action)?;
         let into = open_directory(parent, name).doing(action)?;
+        let only = [path.to_owned()];
+        let owners = Owners::of_layers(self.ownership, self.directory, &only)?;
         materialise::materialise(
-            &Stack::open(self.directory, &[path.to_owned()])?,
+            &Stack::open(self.directory, &only)?.owned(owners),
             &into,
             &self.tree.owners,
         )
@@ -308,16 +318,16 @@ impl Placed {
 
 /// On disk, where elsewhere it is in memory: in the tree, which nobody else sees, and only as long as the process runs.
 fn write(
-    parent: &OwnedFd,
-    name: &OsStr,
+    (parent, name): (&OwnedFd, &OsStr),
     generated: &GeneratedFile,
+    owners: &Owners,
     (uid, gid): (Uid, Gid),
 ) -> std::result::Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))?;
     // Owner first: changing it clears the set-id bits.
-    rustix::fs::fchown(&file, Some(uid), Some(gid))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(generated.mode))?;
+    owners.own(&file, uid, gid)?;
+    owners.set_mode(&file, generated.mode)?;
     std::io::Write::write_all(&mut std::fs::File::from(file), &generated.bytes)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }

@@ -1,6 +1,7 @@
 //! What stands for `/dev` and `/proc` where the kernel's own cannot be mounted.
 //!
-//! Devices are real ones. Of `/proc` there is what is the same for every process: programs ask it for the number of processors, the
+//! Devices are real ones, or, where none can be made, empty files for which whoever answers a step's system calls gives the real ones
+//! ([`crate::supervisor`]). Of `/proc` there is what is the same for every process: programs ask it for the number of processors, the
 //! memory, the kernel's version. What is of one process (`/proc/self/exe`, `/proc/self/fd`, and with it `/dev/stdin` and the like)
 //! is not there: the kernel would have to make it up anew for each that asks.
 
@@ -11,9 +12,10 @@ use rustix::fs::{FileType, Mode, OFlags, makedev};
 
 use super::manifest::open_directory;
 use crate::error::{Doing as _, Result};
+use crate::owners::Ownership;
 
 /// Name, major and minor number: those that are safe for everybody.
-pub(super) const DEVICES: [(&str, u32, u32); 6] = [
+pub(crate) const DEVICES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),
@@ -48,9 +50,13 @@ const MOUNTS: &str = "rootfs / rootfs rw 0 0\n";
 const MOUNT_INFO: &str = "1 1 0:1 / / rw - rootfs rootfs rw\n";
 
 /// Fills `/dev`.
-pub(super) fn devices(dev: &OwnedFd) -> Result<()> {
+pub(super) fn devices(dev: &OwnedFd, ownership: Ownership) -> Result<()> {
     for (name, major, minor) in DEVICES {
-        make_device(dev, name, major, minor).doing(|| format!("make /dev/{name}"))?;
+        match ownership {
+            Ownership::Real => make_device(dev, name, major, minor),
+            Ownership::Recorded | Ownership::RecordedWithModes => stand_for_device(dev, name),
+        }
+        .doing(|| format!("make /dev/{name}"))?;
     }
     for (name, mode) in [("shm", 0o1777), ("mqueue", 0o1777), ("pts", 0o755)] {
         rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(mode))
@@ -60,6 +66,11 @@ pub(super) fn devices(dev: &OwnedFd) -> Result<()> {
             .doing(|| format!("make /dev/{name}"))?;
     }
     Ok(())
+}
+
+fn stand_for_device(directory: &OwnedFd, name: &str) -> std::result::Result<(), rustix::io::Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o666)).map(drop)
 }
 
 /// Makes a character device that everybody may use.

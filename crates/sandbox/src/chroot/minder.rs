@@ -25,11 +25,12 @@ use crate::error::{Doing as _, KeeperError, Result};
 use crate::keeper::{Workplace, exit_status};
 use crate::landlock::Landlock;
 use crate::overlay;
-use crate::owners::{Owners, Ownership};
+use crate::owners::Owners;
 use crate::spec::{ContainerSpec, ExitStatus};
 use crate::stack::Stack;
 use crate::start::{StreamFds, Word, hear, run_program, say};
 use crate::strays;
+use crate::supervisor::{self, Opens};
 use crate::sys::{self, Fork};
 use crate::tree::remove;
 use crate::wire;
@@ -47,6 +48,8 @@ pub(super) struct Minder<'m> {
     pub(super) below: &'m Stack,
     pub(super) upper: &'m Path,
     pub(super) network: Network,
+    /// Of who answers the container's system calls, if somebody does.
+    pub(super) supervisor: Option<supervisor::End>,
 }
 
 /// How the program's part ended.
@@ -86,7 +89,7 @@ impl Minder<'_> {
         Landlock::here().keep_signals_inside()?;
         let signals = sys::caught(&[libc::SIGCHLD, END]).doing(|| "watch children".into())?;
         hear(&worker)?;
-        let mut fittings = Fittings::new(place.directory, self.tree)?;
+        let mut fittings = Fittings::new(place, self.tree)?;
         let placed = fittings.place_all(self.spec);
         let started = placed.and_then(|()| {
             let made = Vec::new();
@@ -107,6 +110,10 @@ impl Minder<'_> {
         drop(worker);
         let ended = wait(&signals, program)?;
         strays::end_all(&HashSet::new(), |_| {})?;
+        if let Some(supervisor) = &self.supervisor {
+            // It makes files too, the last of them maybe for somebody who has just ended.
+            supervisor.wait()?;
+        }
         let restored = fittings.take_out()?;
         match ended {
             Ended::Program(status) => Ok((status, self.read_off(place, &restored)?)),
@@ -114,12 +121,17 @@ impl Minder<'_> {
         }
     }
 
-    fn start(&self, streams: StreamFds, worker: &OwnedFd) -> Result<Pid> {
+    fn start(&self, mut streams: StreamFds, worker: &OwnedFd) -> Result<Pid> {
+        let opens = self.supervisor.is_some().then_some(Opens::All);
+        if opens.is_some() {
+            // What stands for it in the tree is nothing until somebody answers for it.
+            streams.fill().doing(|| "open /dev/null".into())?;
+        }
         match sys::fork().doing(|| "fork the container's first process".into())? {
             Fork::Parent(pid) => Ok(pid),
             Fork::Child => {
                 let error = match self.enter() {
-                    Ok(()) => run_program(&self.spec.process, streams, worker, Ownership::Real),
+                    Ok(()) => run_program(&self.spec.process, streams, worker, opens),
                     Err(error) => error,
                 };
                 say(worker, error)
@@ -135,7 +147,8 @@ impl Minder<'_> {
 
     /// Writes the changes into the upper directory, which is there when all of them are.
     fn read_off(&self, place: &Workplace<'_>, restored: &Restored) -> Result<Outcome> {
-        collect(place, self.upper, self.tree, self.below, restored)
+        let tree = self.tree.read_again(place.ownership)?;
+        collect(place, self.upper, &tree, self.below, restored)
     }
 
     /// Leaves the reason why there are no changes where they would have been.

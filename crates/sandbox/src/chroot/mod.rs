@@ -1,7 +1,8 @@
-//! Containers where no namespace can be made and nothing be mounted: tier C.
+//! Containers where nothing can be mounted: tiers C and B′, and what tier D has of them.
 //!
-//! The place is a container of somebody else's, this process its root, with the few capabilities and the filter of system calls that
-//! container engines give by default. The keeper takes the same requests as elsewhere and answers them by other means:
+//! In tier C the place is a container of somebody else's, this process its root, with the few capabilities and the filter of system calls
+//! that container engines give by default. In tier B′ this process is a user's, in a user namespace with his id alone; owners are then
+//! recorded, and a supervisor answers the calls that ask for them and the opens of devices ([`crate::supervisor`]). The keeper takes the same requests as elsewhere and answers them by other means:
 //!
 //! - A root is a **tree** of plain files, put together from its layers ([`materialise`]) and kept for the next request that means the
 //!   same layers ([`trees`]). What a step does, it does in the tree itself; then the tree is compared with a list of what was in it
@@ -31,9 +32,10 @@ mod trees;
 
 pub(crate) use self::apply::apply;
 pub(crate) use self::confine::give_up_gaining;
+pub(crate) use self::kernel_files::DEVICES;
 pub(crate) use self::minder::{END, reason};
 pub(crate) use self::outcome::Outcome;
-pub(crate) use self::probe::{examine, examine_files, landlock};
+pub(crate) use self::probe::{examine, examine_files, examine_tree, landlock};
 pub(crate) use self::start::{container, missing};
 pub(crate) use self::tree::Assigned;
 pub(crate) use self::trees::{Lease, Trees};

@@ -3,19 +3,27 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::process::WaitOptions;
 
 use super::{kernel_files, manifest};
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::landlock::Landlock;
 use crate::overlay;
+use crate::owners::{Owners, Ownership};
 use crate::sys::{self, Fork};
 use crate::tree::remove_entry;
 
 /// Makes a device, gives a file away, marks it, and enters a directory.
 pub(crate) fn examine(directory: &OwnedFd) -> Result<String> {
     examine_by(directory, try_in)
+}
+
+/// The same without a device, and with the owner as it is recorded.
+pub(crate) fn examine_tree(directory: &OwnedFd, ownership: Ownership) -> Result<String> {
+    examine_by(directory, |place| {
+        try_to_enter(place, &Owners::outside_layers(ownership))
+    })
 }
 
 /// Marks a file as gone, a directory as new, and finds a file behind a link out of it.
@@ -53,10 +61,15 @@ fn try_with(place: &OwnedFd) -> Result<String> {
 
 fn try_in(place: &OwnedFd) -> Result<String> {
     kernel_files::make_device(place, "null", 1, 3).doing(|| "make a device".into())?;
+    try_to_enter(place, &Owners::default())
+}
+
+fn try_to_enter(place: &OwnedFd, owners: &Owners) -> Result<String> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    rustix::fs::openat(place, "file", flags, Mode::from_raw_mode(0o600)).doing(|| "make a file".into())?;
-    let (uid, gid) = (Uid::from_raw(1), Gid::from_raw(1));
-    rustix::fs::chownat(place, "file", Some(uid), Some(gid), AtFlags::empty())
+    let file = rustix::fs::openat(place, "file", flags, Mode::from_raw_mode(0o600))
+        .doing(|| "make a file".into())?;
+    owners
+        .own(&file, Uid::from_raw(1), Gid::from_raw(1))
         .doing(|| "give a file to another user".into())?;
     crate::archive::whiteout::make(place, OsStr::new("gone"))
         .doing(|| "mark a file as gone (does the file system take extended attributes?)".into())?;

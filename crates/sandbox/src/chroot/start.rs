@@ -10,6 +10,7 @@ use crate::keeper::Workplace;
 use crate::protocol::Answer;
 use crate::spec::ContainerNetwork;
 use crate::start::{Go, Order, StreamFds, conclude, follow, nobody};
+use crate::supervisor::{Ground, Supervisor};
 use crate::sys::{self, Fork};
 use crate::wire;
 
@@ -43,10 +44,18 @@ pub(crate) fn container(
     let streams = StreamFds::take(streams, &mut fds.into_iter());
     let opened = tree.open(place)?;
     let below = tree.stack(place)?;
+    let supervisor = match opened.owners.descriptor() {
+        Some(marks) => {
+            let root = &opened.root;
+            Some(Supervisor::hire(place, process, &Ground::Tree { root, marks })?)
+        }
+        None => None,
+    };
+    let end = supervisor.as_ref().map(Supervisor::end).transpose()?;
     let (near, far) = wire::pair()?;
     match sys::fork().doing(|| "fork the minder of a container".into())? {
         Fork::Child => {
-            drop(near);
+            drop((near, supervisor));
             minder::mind(
                 place,
                 Minder {
@@ -55,6 +64,7 @@ pub(crate) fn container(
                     below: &below,
                     upper: &upper,
                     network,
+                    supervisor: end,
                 },
                 streams,
                 far,
@@ -63,7 +73,14 @@ pub(crate) fn container(
         Fork::Parent(pid) => {
             drop((far, streams));
             place.register(process, pid)?;
-            let started = wire::send(&near, &Go::Registered, &[]).and_then(|()| follow(&near, true, nobody));
+            let started = wire::send(&near, &Go::Registered, &[]).and_then(|()| {
+                follow(&near, true, |first, listener, mounts| match &supervisor {
+                    Some(supervisor) => supervisor.charge(first, listener, mounts),
+                    None => nobody(first, listener, mounts),
+                })
+            });
+            // Without a charge it ends with this, and the minder when it has.
+            drop(supervisor);
             conclude(started, (pid, minder::END), container, process)
         }
     }
@@ -72,6 +89,6 @@ pub(crate) fn container(
 /// What cannot be had here.
 pub(crate) fn missing(what: &str) -> KeeperError {
     KeeperError::Message {
-        reason: format!("{what} is not to be had where no namespace can be made (tier C)"),
+        reason: format!("{what} is not to be had where nothing can be mounted (tier C or B')"),
     }
 }

@@ -19,7 +19,7 @@ use super::{manifest, materialise};
 use crate::beneath;
 use crate::error::{Doing as _, Result};
 use crate::keeper::Workplace;
-use crate::owners::Owners;
+use crate::owners::{Owners, Ownership};
 use crate::stack::Stack;
 
 /// Marks of links.
@@ -57,6 +57,18 @@ pub(super) struct Tree {
     pub(super) home: OwnedFd,
     pub(super) root: OwnedFd,
     pub(super) owners: Owners,
+}
+
+impl Tree {
+    /// The same as it is when another process has written marks of links.
+    pub(super) fn read_again(&self, ownership: Ownership) -> Result<Self> {
+        let kept = |file| rustix::io::fcntl_dupfd_cloexec(file, 3).doing(|| "keep a tree open".into());
+        Ok(Self {
+            home: kept(&self.home)?,
+            root: kept(&self.root)?,
+            owners: self.owners.read_again(ownership)?,
+        })
+    }
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);

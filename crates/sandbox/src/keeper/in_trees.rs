@@ -108,7 +108,9 @@ impl Server<'_> {
     pub(super) fn refuse_what_needs_namespaces(&self, request: &Request) -> Result<()> {
         if self.workshop.ownership() == Ownership::Recorded && matches!(request, Request::Exec { .. }) {
             return Err(KeeperError::Message {
-                reason: "another process in a running container is not to be had with one id (tier B)".into(),
+                reason:
+                    "another process in a running container is not to be had with one id (tiers B and B')"
+                        .into(),
             });
         }
         let Some(grove) = &self.grove else { return Ok(()) };
@@ -255,7 +257,8 @@ impl Server<'_> {
             .planted
             .keys()
             .filter_map(|process| self.processes.pid(*process).ok().flatten());
-        let apart: HashSet<Pid> = minders.chain(self.workers.keys().copied()).collect();
+        let others = self.workers.keys().chain(self.supervisors.keys());
+        let apart: HashSet<Pid> = minders.chain(others.copied()).collect();
         // What is left is ended with the keeper.
         let _ = strays::end_all(&apart, |_| {});
     }

@@ -85,7 +85,9 @@ impl<'socket> Server<'socket> {
         layout::prepare(&directory)?;
         let grove = match plan.isolation {
             Isolation::Namespaces | Isolation::OneId => None,
-            Isolation::Chroot | Isolation::Bare => Some(Grove::new(Trees::prepare(&directory)?, plan)),
+            Isolation::Chroot | Isolation::NoMounts | Isolation::Bare => {
+                Some(Grove::new(Trees::prepare(&directory)?, plan))
+            }
         };
         Ok(Self {
             grove,
@@ -170,7 +172,7 @@ impl<'socket> Server<'socket> {
             if let Some(worker) = self.workers.remove(&pid) {
                 self.worker_ended(worker, status)?;
             } else if let Some(process) = self.supervisors.remove(&pid) {
-                self.supervisor_ended(process);
+                self.supervisor_ended(process, status);
             } else {
                 let process = self.processes.process_of(pid);
                 let status = self.true_end(pid, process, exit_status(status));
@@ -181,15 +183,28 @@ impl<'socket> Server<'socket> {
         }
     }
 
-    /// What is left of a process that lost its supervisor would only fail, call by call.
-    fn supervisor_ended(&mut self, process: ProcessId) {
+    /// What is left of a process that lost its supervisor would only fail, call by call. One that was done with its work has seen
+    /// everybody end whom it answered.
+    fn supervisor_ended(&mut self, process: ProcessId, status: WaitStatus) {
+        if status.exit_status() == Some(0) {
+            return;
+        }
         if let Ok(Some(pid)) = self.processes.pid(process) {
             if self.unsupervised.len() >= MOST_UNSUPERVISED {
                 self.unsupervised.pop_front();
             }
             self.unsupervised.push_back(process);
             // It may have ended by itself.
-            let _ = sys::kill(pid, libc::SIGKILL);
+            let _ = sys::kill(pid, self.end_of_a_container());
+        }
+    }
+
+    /// The signal that ends a container: without namespaces its minder puts things in order first.
+    fn end_of_a_container(&self) -> i32 {
+        if self.grove.is_some() {
+            chroot::END
+        } else {
+            libc::SIGKILL
         }
     }
 
@@ -241,8 +256,9 @@ impl<'socket> Server<'socket> {
         }
     }
 
+    /// A process that lost its supervisor has failed, however it ended: some of its calls had no answer.
     fn how_it_ended(&self, process: ProcessId, status: ExitStatus) -> Result<Answer> {
-        if status == ExitStatus::Signal(libc::SIGKILL) && self.unsupervised.contains(&process) {
+        if self.unsupervised.contains(&process) {
             return Err(KeeperError::Unsupervised);
         }
         Ok(Answer::Exited(status))
@@ -313,12 +329,7 @@ impl<'socket> Server<'socket> {
                     return Ok(Some((Answer::Done, Vec::new())));
                 };
                 self.processes.stop(init, id);
-                let end = if self.grove.is_some() {
-                    chroot::END
-                } else {
-                    libc::SIGKILL
-                };
-                signal_process(init, pid, end)?;
+                signal_process(init, pid, self.end_of_a_container())?;
                 return Ok(None);
             }
             Request::Start {

@@ -166,7 +166,9 @@ impl Workplace<'_> {
     /// does there then keeps to the root by itself.
     pub(crate) fn enter(&self, root: &OwnedFd) -> Result<()> {
         match self.isolation {
-            Isolation::Namespaces | Isolation::OneId | Isolation::Chroot => overlay::enter_directory(root),
+            Isolation::Namespaces | Isolation::OneId | Isolation::Chroot | Isolation::NoMounts => {
+                overlay::enter_directory(root)
+            }
             Isolation::Bare => rustix::process::fchdir(root).doing(|| "enter the root".into()),
         }
     }

@@ -31,7 +31,7 @@ use crate::overlay;
 use crate::owners::Ownership;
 use crate::protocol::{Answer, Streams};
 use crate::spec::{ContainerNetwork, ContainerSpec, NetworkPlan, ProcessSpec};
-use crate::supervisor::{Credentials, Supervisor};
+use crate::supervisor::{Credentials, Ground, Opens, Supervisor};
 use crate::sys::{self, Fork};
 use crate::wire;
 
@@ -95,6 +95,18 @@ impl StreamFds {
             stderr: next(streams.stderr),
         }
     }
+
+    /// Gives each missing stream `/dev/null` as this process has it.
+    pub(crate) fn fill(&mut self) -> std::result::Result<(), rustix::io::Errno> {
+        use rustix::fs::{Mode, OFlags};
+        for stream in [&mut self.stdin, &mut self.stdout, &mut self.stderr] {
+            if stream.is_none() {
+                let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+                *stream = Some(rustix::fs::open("/dev/null", flags, Mode::empty())?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Starts a container; the worker's part.
@@ -120,7 +132,9 @@ pub(crate) fn container(
 
     let supervisor = match place.ownership {
         Ownership::Real => None,
-        Ownership::Recorded | Ownership::RecordedWithModes => Some(Supervisor::hire(place, process)?),
+        Ownership::Recorded | Ownership::RecordedWithModes => {
+            Some(Supervisor::hire(place, process, &Ground::Overlay(&spec.root))?)
+        }
     };
     let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     let pod = match spec.network {
@@ -157,9 +171,9 @@ pub(crate) fn container(
                     (None, _) => Ok(()),
                 })
                 .and_then(|()| {
-                    follow(&near, true, |first, step| match &supervisor {
-                        Some(supervisor) => supervisor.charge(first, &spec.root, step),
-                        None => nobody(first, step),
+                    follow(&near, true, |first, listener, mounts| match &supervisor {
+                        Some(supervisor) => supervisor.charge(first, listener, mounts),
+                        None => nobody(first, listener, mounts),
                     })
                 });
             conclude(started, (pid, libc::SIGKILL), container, process)
@@ -184,7 +198,7 @@ pub(crate) fn execute(
         Fork::Child => {
             drop(near);
             let error = match hear(&far) {
-                Ok(()) => process::run(spec, streams, &far, place.ownership),
+                Ok(()) => process::run(spec, streams, &far, opens_to_supervise(place.ownership)),
                 Err(error) => error,
             };
             say(&far, error)
@@ -227,11 +241,12 @@ pub(crate) struct Heard {
 
 /// Listens to the child until it executes its program or fails.
 ///
-/// `supervise` is called with who a child says that it is, the listener of its system calls, and its mount namespace.
+/// `supervise` is called with who a child says that it is, the listener of its system calls, and its mount namespace if it has one of
+/// its own.
 pub(crate) fn follow(
     child: &OwnedFd,
     connects: bool,
-    mut supervise: impl FnMut(Credentials, (&OwnedFd, &OwnedFd)) -> Result<()>,
+    mut supervise: impl FnMut(Credentials, &OwnedFd, Option<&OwnedFd>) -> Result<()>,
 ) -> Result<Heard> {
     let mut heard = Heard::default();
     let mut mounts = None;
@@ -250,12 +265,10 @@ pub(crate) fn follow(
             }
             Word::Terminal => heard.terminal = fds.into_iter().next(),
             Word::Supervise { credentials } => {
-                let (Some(listener), Some(mounts)) = (fds.into_iter().next(), mounts.take()) else {
-                    return Err(KeeperError::Message {
-                        reason: "system calls to be answered without a listener".into(),
-                    });
-                };
-                supervise(credentials, (&listener, &mounts))?;
+                let listener = fds.into_iter().next().ok_or_else(|| KeeperError::Message {
+                    reason: "system calls to be answered without a listener".into(),
+                })?;
+                supervise(credentials, &listener, mounts.take().as_ref())?;
                 wire::send(child, &Go::Supervised, &[])?;
             }
             Word::Failed(error) => return Err(error),
@@ -265,7 +278,7 @@ pub(crate) fn follow(
 }
 
 /// For children whose system calls are the kernel's to answer.
-pub(crate) fn nobody(_: Credentials, _: (&OwnedFd, &OwnedFd)) -> Result<()> {
+pub(crate) fn nobody(_: Credentials, _: &OwnedFd, _: Option<&OwnedFd>) -> Result<()> {
     Err(KeeperError::Unsupervised)
 }
 
@@ -312,8 +325,19 @@ fn init(place: &Workplace<'_>, setup: Setup<'_>, worker: &OwnedFd) -> KeeperErro
     // Closed by their owner: what follows closes every descriptor by its number.
     drop(setup.mounts);
     match built {
-        Ok(()) => process::run(&setup.spec.process, setup.streams, worker, place.ownership),
+        Ok(()) => {
+            let opens = opens_to_supervise(place.ownership);
+            process::run(&setup.spec.process, setup.streams, worker, opens)
+        }
         Err(error) => error,
+    }
+}
+
+/// Which opens of files a supervisor answers where devices are mounted; none where there is no supervisor.
+fn opens_to_supervise(ownership: Ownership) -> Option<Opens> {
+    match ownership {
+        Ownership::Real => None,
+        Ownership::Recorded | Ownership::RecordedWithModes => Some(Opens::Making),
     }
 }
 

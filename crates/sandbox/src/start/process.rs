@@ -21,24 +21,24 @@ use super::{StreamFds, Word, absolute, terminal};
 use crate::beneath;
 use crate::error::{Doing as _, KeeperError, Result};
 use crate::limits;
-use crate::owners::Ownership;
 use crate::rlimit;
 use crate::spec::ProcessSpec;
-use crate::supervisor::{self, Credentials};
+use crate::supervisor::{self, Credentials, Opens};
 use crate::sys;
 use crate::wire;
 
 /// Where programs are looked for when the environment has no `PATH`: what Docker sets.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the process. Returns only to say why it could not. The calling process is in the container's root.
+/// Becomes the process. Returns only to say why it could not. The calling process is in the container's root. A process that a supervisor
+/// answers for is told by it who it is, and hands over certain opens of files.
 pub(crate) fn run(
     spec: &ProcessSpec,
     streams: StreamFds,
     worker: &OwnedFd,
-    ownership: Ownership,
+    opens: Option<Opens>,
 ) -> KeeperError {
-    match prepare(spec, streams, worker, ownership) {
+    match prepare(spec, streams, worker, opens) {
         Ok(program) => program.execute(),
         Err(error) => error,
     }
@@ -48,7 +48,7 @@ fn prepare(
     spec: &ProcessSpec,
     streams: StreamFds,
     worker: &OwnedFd,
-    ownership: Ownership,
+    opens: Option<Opens>,
 ) -> Result<Program> {
     let mut keep = vec![worker.as_fd()];
     let given = [&streams.stdin, &streams.stdout, &streams.stderr];
@@ -73,9 +73,9 @@ fn prepare(
     sys::default_signals();
     limits::leave_descriptors()?;
     rlimit::bound(&spec.limits)?;
-    match ownership {
-        Ownership::Real => become_user(&user)?,
-        Ownership::Recorded | Ownership::RecordedWithModes => submit(&user, worker)?,
+    match opens {
+        None => become_user(&user)?,
+        Some(opens) => submit(&user, worker, opens)?,
     }
     // Some systems open a process that changes its user to debuggers; until it runs its program it is the keeper's.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -174,9 +174,9 @@ fn become_user(user: &User) -> Result<()> {
 }
 
 /// Has a supervisor say from now on that this process is the user, and waits until it does.
-fn submit(user: &User, worker: &OwnedFd) -> Result<()> {
+fn submit(user: &User, worker: &OwnedFd, opens: Opens) -> Result<()> {
     let credentials = Credentials::of(user.uid, user.gid, user.groups.clone());
-    let listener = supervisor::submit()?;
+    let listener = supervisor::submit(opens)?;
     wire::send(worker, &Word::Supervise { credentials }, &[listener.as_fd()])?;
     drop(listener);
     super::hear(worker)

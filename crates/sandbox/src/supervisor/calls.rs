@@ -1,7 +1,7 @@
 //! Which system calls are answered, and what each of them asks.
 //!
-//! One table serves both sides: the filter that hands calls over and whoever reads what was handed over. Calls that make files are handed
-//! over when their flags say so, which the filter can see. `openat2` hides its flags behind a pointer and is always handed over.
+//! One table serves both sides: the filter that hands calls over and whoever reads what was handed over. Calls that open files are handed
+//! over when their flags say that they make one, which the filter can see, or all of them. `openat2` hides its flags behind a pointer and is always handed over.
 //!
 //! Known gap: 32-bit programs on x86-64 have numbers of their own, which are left to the kernel: they are root with one id.
 
@@ -27,7 +27,7 @@ pub(crate) enum Form {
     Extended(i32, u32),
 }
 
-/// What a call makes.
+/// What a call makes or, of calls that open, may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Made {
     /// With the flags of `open`.

@@ -6,6 +6,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Statx, StatxFlags, Uid, X
 use rustix::io::Errno;
 
 use super::calls::Form;
+use super::devices::Devices;
 use super::task::{Task, own};
 use crate::owners::links::{Identity, Links};
 use crate::owners::record::{ATTRIBUTE, Record};
@@ -15,18 +16,49 @@ use crate::sys::notification;
 /// The records of a step's files.
 pub(super) struct Files {
     links: Links,
-    /// Top of the upper directory: where marks of links go.
-    top: OwnedFd,
+    marks: Marks,
+    pub(super) devices: Devices,
     /// The device that the root is on.
     root: (u32, u32),
 }
 
+/// Where marks of links go.
+pub(super) enum Marks {
+    /// Into the top of the upper directory of an overlay.
+    Upper(OwnedFd),
+    /// Into a directory beside a tree.
+    Tree(OwnedFd),
+}
+
+impl Marks {
+    pub(super) fn directory(&self) -> &OwnedFd {
+        match self {
+            Self::Upper(directory) | Self::Tree(directory) => directory,
+        }
+    }
+
+    /// The file whose owner is written: that of an overlay is another one than it shows.
+    fn written(&self, task: &Task<'_>, file: &OwnedFd, shown: &Statx) -> Option<Identity> {
+        let top = match self {
+            Self::Upper(top) => top,
+            Self::Tree(_) => return Some(Identity::of(shown)),
+        };
+        let name = task.name_of(file).ok()?;
+        let wanted = StatxFlags::INO | StatxFlags::BTIME | StatxFlags::TYPE;
+        let below = name.strip_prefix("/").ok()?;
+        let status = rustix::fs::statx(top, below, AtFlags::SYMLINK_NOFOLLOW, wanted).ok()?;
+        let kind = |status: &Statx| FileType::from_raw_mode(status.stx_mode.into());
+        (kind(&status) == kind(shown)).then(|| Identity::of(&status))
+    }
+}
+
 impl Files {
-    pub(super) fn new(links: Links, top: OwnedFd) -> Result<Self, Errno> {
+    pub(super) fn new(links: Links, marks: Marks, devices: Devices) -> Result<Self, Errno> {
         let status = rustix::fs::statx(rustix::fs::CWD, "/", AtFlags::empty(), StatxFlags::INO)?;
         Ok(Self {
             links,
-            top,
+            marks,
+            devices,
             root: (status.stx_dev_major, status.stx_dev_minor),
         })
     }
@@ -82,37 +114,23 @@ impl Files {
         let shown = Identity::of(&status);
         if (status.stx_dev_major, status.stx_dev_minor) == self.root
             && !has_attributes(&status)
-            && let Some(written) = self.written(task, file, &status)
+            && let Some(written) = self.marks.written(task, file, &status)
         {
-            self.links.record(&self.top, written, (uid, gid))?;
+            self.links.record(self.marks.directory(), written, (uid, gid))?;
         }
         self.links.remember(shown, (uid, gid))
     }
 
-    /// The same file in the upper directory, where a copied-up one has another number than the overlay shows.
-    fn written(&self, task: &Task<'_>, file: &OwnedFd, shown: &Statx) -> Option<Identity> {
-        let name = task.name_of(file).ok()?;
-        let wanted = StatxFlags::INO | StatxFlags::BTIME | StatxFlags::TYPE;
-        let below = name.strip_prefix("/").ok()?;
-        let status = rustix::fs::statx(&self.top, below, AtFlags::SYMLINK_NOFOLLOW, wanted).ok()?;
-        let kind = |status: &Statx| FileType::from_raw_mode(status.stx_mode.into());
-        (kind(&status) == kind(shown)).then(|| Identity::of(&status))
-    }
-
-    /// A status for a caller, of a file with a record; none of one without.
+    /// A status for a caller, of a file with a record, and of a device; none of what is as the kernel says.
     pub(super) fn status(&self, file: &OwnedFd, form: Form) -> Result<Option<Vec<u8>>, Errno> {
+        if let Some(device) = self.devices.meant_by(file)? {
+            return status_of(device, form, Record::default()).map(Some);
+        }
         let record = self.record(file)?;
         if record.is_plain() {
             return Ok(None);
         }
-        let owner = (record.uid, record.gid);
-        match form {
-            Form::Plain => notification::status_bytes(file, owner, record.mode),
-            Form::Extended(flags, mask) => {
-                notification::extended_status_bytes(file, (flags, mask), owner, record.mode)
-            }
-        }
-        .map(Some)
+        status_of(file, form, record).map(Some)
     }
 
     /// Whose something is that somebody makes in a directory: a directory with the set-group-id bit gives its own group.
@@ -124,6 +142,16 @@ impl Files {
         } else {
             (uid, gid)
         })
+    }
+}
+
+fn status_of(file: &OwnedFd, form: Form, record: Record) -> Result<Vec<u8>, Errno> {
+    let owner = (record.uid, record.gid);
+    match form {
+        Form::Plain => notification::status_bytes(file, owner, record.mode),
+        Form::Extended(flags, mask) => {
+            notification::extended_status_bytes(file, (flags, mask), owner, record.mode)
+        }
     }
 }
 

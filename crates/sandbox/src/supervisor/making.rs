@@ -1,4 +1,4 @@
-//! Files that are made for somebody who is not root, or in a directory that gives its group.
+//! Files that are made for somebody who is not root, or in a directory that gives its group, and devices that are opened.
 //!
 //! The call is carried out here, with the caller's mask, so that what is made has its owner before the caller sees it. What turns out to
 //! be nothing new, or to be root's, is left to the kernel.
@@ -13,6 +13,9 @@ use super::calls::{MAKING, Made, Named};
 use super::files::{Files, made};
 use super::task::Task;
 
+/// The flag of a file that is made under a name, or opened if it is there.
+const CREATING: u32 = libc::O_CREAT.cast_unsigned();
+
 /// What became of a call that makes something.
 pub(super) enum Outcome {
     /// The kernel's to do.
@@ -22,11 +25,11 @@ pub(super) enum Outcome {
     Opened(OwnedFd, bool),
 }
 
-/// Makes what a call asks for. `maker` is user and group that its files have.
+/// Makes what a call asks for. `maker` gives user and group that its files have, of a caller that still waits.
 pub(super) fn make(
     task: &Task<'_>,
     files: &mut Files,
-    maker: (u32, u32),
+    maker: impl Fn() -> Result<(u32, u32), Errno>,
     named: Named,
     what: Made,
 ) -> Result<Outcome, Errno> {
@@ -37,11 +40,18 @@ pub(super) fn make(
         },
         what => what,
     };
-    if let Made::Opened(flags, mode) = what
-        && flags.cast_unsigned() & MAKING & !libc::O_CREAT.cast_unsigned() != 0
-    {
-        return nameless(task, files, maker, named, (flags, mode));
+    if let Made::Opened(flags, mode) = what {
+        let asked = OFlags::from_bits_retain(flags.cast_unsigned());
+        if let Some(device) = files.devices.open(task, named, asked)? {
+            return Ok(Outcome::Opened(device, asked.contains(OFlags::CLOEXEC)));
+        }
+        match flags.cast_unsigned() & MAKING {
+            0 => return Ok(Outcome::Left),
+            CREATING => {}
+            _ => return nameless(task, files, maker()?, named, (flags, mode)),
+        }
     }
+    let maker = maker()?;
     let Some((parent, name)) = task.parent(named)? else {
         return Ok(Outcome::Left);
     };
@@ -135,7 +145,7 @@ fn masked<T>(task: &Task<'_>, make: impl FnOnce() -> Result<T, Errno>) -> Result
     made
 }
 
-/// Flags and mode of `openat2`, if they make something that is to be had without more conditions.
+/// Flags and mode of `openat2`, if there are no more conditions.
 fn read_how(task: &Task<'_>, address: u64, length: u64) -> Result<Option<(i32, u32)>, Errno> {
     if length < 24 {
         return Ok(None);
@@ -150,5 +160,5 @@ fn read_how(task: &Task<'_>, address: u64, length: u64) -> Result<Option<(i32, u
     let (Ok(flags), Ok(mode)) = (u32::try_from(flags), u32::try_from(mode)) else {
         return Ok(None);
     };
-    Ok((flags & MAKING != 0 && conditions == 0).then_some((flags.cast_signed(), mode)))
+    Ok((conditions == 0).then_some((flags.cast_signed(), mode)))
 }

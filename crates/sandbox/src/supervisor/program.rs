@@ -9,14 +9,23 @@ const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: u32 = 0xc000_00b7;
 
+/// Which calls that open files are handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opens {
+    /// Those that may make one.
+    Making,
+    /// All: some of the files stand for others.
+    All,
+}
+
 /// The filter: all else goes on, to be judged by the pod's own filter.
-pub(super) fn program() -> Vec<sock_filter> {
+pub(super) fn program(opens: Opens) -> Vec<sock_filter> {
     let notify = statement(BPF_RET | BPF_K, libc::SECCOMP_RET_USER_NOTIF);
     let allow = statement(BPF_RET | BPF_K, libc::SECCOMP_RET_ALLOW);
     let mut program = vec![load(4), jump(BPF_JEQ, ARCHITECTURE, 1, 0), allow, load(0)];
     for (number, flags) in calls::handed_over() {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        match flags {
+        match flags.filter(|_| opens == Opens::Making) {
             None => program.extend([jump(BPF_JEQ, number, 0, 1), notify]),
             Some(argument) => program.extend([
                 jump(BPF_JEQ, number, 0, 4),

@@ -45,6 +45,11 @@ impl House {
         Self::of(Isolation::OneId, ProcessLimit::default()).furnished()
     }
 
+    /// One whose pod has one id and mounts nothing.
+    pub(crate) fn without_mounts() -> Self {
+        Self::of(Isolation::NoMounts, ProcessLimit::default()).furnished()
+    }
+
     /// One that starts nothing and owns all files.
     pub(crate) fn bare() -> Self {
         Self::of(Isolation::Bare, ProcessLimit::default())
@@ -57,6 +62,7 @@ impl House {
             Isolation::Namespaces => LaunchOptions::new(IdMap::detect().unwrap(), place, "pod"),
             Isolation::OneId => LaunchOptions::one_id(place, "pod"),
             Isolation::Chroot => LaunchOptions::chroot(place, "pod"),
+            Isolation::NoMounts => LaunchOptions::no_mounts(place, "pod"),
             Isolation::Bare => LaunchOptions::bare(place, "pod"),
         };
         options.processes = processes;

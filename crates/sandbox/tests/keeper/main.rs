@@ -11,6 +11,7 @@ mod house;
 mod lifecycle;
 mod mortality;
 mod network;
+mod no_mounts;
 mod one_id;
 mod place;
 mod tarball;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         lifecycle::TESTS,
         mortality::TESTS,
         network::TESTS,
+        no_mounts::TESTS,
         one_id::TESTS,
         place::TESTS,
         trees::TESTS,

@@ -66,17 +66,20 @@ fn below(house: &House) {
     unpack(house, "first", &["base"], archive).unwrap();
 }
 
-fn changed(house: &House) -> Vec<String> {
+pub(crate) fn changed(house: &House) -> Vec<String> {
     below(house);
     let mut root = house.root("c");
     root.layers = vec!["base".into(), "first".into()];
-    let (status, text) = house.run(container(root, &["/bin/sh", "-c", CHANGES]));
+    let (started, mut output) = house.start(container(root, &["/bin/sh", "-c", CHANGES]));
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    let status = house.keeper.wait(started.process).unwrap();
     assert_eq!(status, ExitStatus::Code(0), "{text}");
-    listing(diff(house, "c", &["base", "first"], Vec::new()))
+    listing(diff(house, "c", &["base", "first"], started.made))
 }
 
 /// Nobody of any machine's.
-const STRANGER: u32 = 54_321;
+pub(crate) const STRANGER: u32 = 54_321;
 
 /// Run as root, this runs the tests here as such a user.
 fn a_user_without_further_ids_can_do_it() {
@@ -91,6 +94,11 @@ fn a_user_without_further_ids_can_do_it() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
+    run_as_stranger(Command::new("setpriv"), "one_id");
+}
+
+/// Runs tests of this binary as a stranger, by a command of `setpriv`.
+pub(crate) fn run_as_stranger(mut setpriv: Command, tests: &str) {
     let place = tempfile::tempdir().unwrap();
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let binary = place.path().join("keeper-tests");
@@ -99,10 +107,10 @@ fn a_user_without_further_ids_can_do_it() {
     std::fs::create_dir(&work).unwrap();
     std::os::unix::fs::chown(&work, Some(STRANGER), Some(STRANGER)).unwrap();
     let id = STRANGER.to_string();
-    let output = Command::new("setpriv")
+    let output = setpriv
         .args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"])
         .arg(&binary)
-        .arg("one_id")
+        .arg(tests)
         .env("TMPDIR", &work)
         .output()
         .expect("run setpriv");
@@ -155,7 +163,10 @@ fn what_was_given_away_is_told_so() {
 }
 
 fn somebody_s_files_are_somebody_s() {
-    let house = House::with_one_id();
+    somebody_has_files(&House::with_one_id());
+}
+
+pub(crate) fn somebody_has_files(house: &House) {
     let mut spec = container(
         house.root("c"),
         &[
@@ -173,15 +184,18 @@ fn somebody_s_files_are_somebody_s() {
 }
 
 fn owners_of_layers_below_are_kept() {
-    let house = House::with_one_id();
-    below(&house);
+    layers_below_keep_owners(&House::with_one_id());
+}
+
+pub(crate) fn layers_below_keep_owners(house: &House) {
+    below(house);
     let mut root = house.root("c");
     root.layers = vec!["base".into(), "first".into()];
     let script =
         "busybox stat -c %u:%g /below/owned; echo more >>/below/owned; busybox stat -c %u:%g /below/owned";
     let (_, text) = house.run(container(root, &["/bin/sh", "-c", script]));
     assert_eq!(text, "1000:1001\n1000:1001\n");
-    let layer = listing(diff(&house, "c", &["base", "first"], Vec::new()));
+    let layer = listing(diff(house, "c", &["base", "first"], Vec::new()));
     assert!(
         layer
             .iter()
@@ -191,7 +205,10 @@ fn owners_of_layers_below_are_kept() {
 }
 
 fn a_step_ends_with_its_supervisor() {
-    let house = House::with_one_id();
+    step_without_supervisor_ends(&House::with_one_id());
+}
+
+pub(crate) fn step_without_supervisor_ends(house: &House) {
     let (read, write) = house.keeper.pipe().unwrap();
     let spec = container(house.root("c"), &["/bin/sh", "-c", "echo up; sleep 7654331"]);
     let stdio = Stdio {
@@ -201,6 +218,13 @@ fn a_step_ends_with_its_supervisor() {
     let started = house.keeper.start(spec, stdio).unwrap();
     let mut up = [0; 3];
     std::fs::File::from(read).read_exact(&mut up).unwrap();
+    kill_supervisor(house);
+    assert_eq!(house.keeper.wait(started.process), Err(KeeperError::Unsupervised));
+    assert_eq!(house.script("d", "id -u").1, "0\n");
+}
+
+/// Kills the supervisor of the only step that runs.
+fn kill_supervisor(house: &House) {
     let launcher = house.keeper.launcher_id();
     // Beside the container's first process, the only other child of the keeper.
     let children = |of: u32| -> Vec<u32> {
@@ -220,12 +244,13 @@ fn a_step_ends_with_its_supervisor() {
     .unwrap();
     let supervisor = rustix::process::Pid::from_raw(i32::try_from(supervisor).unwrap()).unwrap();
     rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
-    assert_eq!(house.keeper.wait(started.process), Err(KeeperError::Unsupervised));
-    assert_eq!(house.script("d", "id -u").1, "0\n");
 }
 
 fn hostile_arguments_are_errors() {
-    let house = House::with_one_id();
+    arguments_are_errors(&House::with_one_id());
+}
+
+pub(crate) fn arguments_are_errors(house: &House) {
     let long = "x".repeat(5000);
     let script = format!(
         "busybox stat /{long}; busybox chown 1 /{long}; busybox mkdir ''; busybox mkdir /; busybox mkdir /tmp/; busybox mkdir /no/such

@@ -33,6 +33,7 @@ mod keywords;
 mod logged;
 mod mirror;
 mod mistakes;
+mod mountless;
 mod origins;
 mod other_runners;
 mod outputs;

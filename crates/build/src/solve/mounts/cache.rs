@@ -121,7 +121,9 @@ impl Stage<'_> {
             let turns = wanted.into_iter().map(|(cache, WantedCache { sharing, id })| {
                 let sharing = match (sharing, isolation) {
                     // It is moved into the step's tree, and so in one at a time.
-                    (Sharing::Shared, Isolation::Chroot | Isolation::Bare) => Sharing::Locked,
+                    (Sharing::Shared, Isolation::Chroot | Isolation::NoMounts | Isolation::Bare) => {
+                        Sharing::Locked
+                    }
                     (sharing, _) => sharing,
                 };
                 let scope = scope.clone();

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub(crate) use disk::Disk;
 pub(crate) use island::Island;
 pub(crate) use ledger::{Ledger, after_collection, leftovers, names, works};
-pub(crate) use place::in_place;
+pub(crate) use place::{in_place, in_place_of};
 pub(crate) use process::{Answer, CREDENTIALS, Ending, Registry, RunningEngine, skopeo_copy, with_storage};
 pub(crate) use project::{Project, everywhere, everywhere_with};
 pub(crate) use shipway_testkit::{

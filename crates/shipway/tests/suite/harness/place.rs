@@ -9,11 +9,15 @@ use super::User;
 /// Shipway of this user, after `preparation`, a script of root in a mount namespace that ends with the command. Only root can
 /// make such a place.
 pub(crate) fn in_place(preparation: &str, user: &User, arguments: &[&str]) -> Command {
-    let (uid, gid) = match user.home.account() {
+    in_place_of(preparation, user.home.account(), &user.shipway(arguments))
+}
+
+/// The same of any command, of which arguments, environment and directory count.
+pub(crate) fn in_place_of(preparation: &str, account: Account, plain: &Command) -> Command {
+    let (uid, gid) = match account {
         Account::Caller => (0, 0),
         Account::Ordinary { uid, gid } => (uid, gid),
     };
-    let plain = user.shipway(arguments);
     let script =
         format!(r#"{preparation} && exec setpriv --reuid "$1" --regid "$2" --clear-groups "${{@:3}}""#);
     let mut command = Command::new("unshare");
