@@ -33,6 +33,8 @@ pub struct Step<'a> {
     pub position: Option<Position>,
     /// How many stages the file has.
     pub stages: usize,
+    /// What the variables of a FROM make of its name, where it has some.
+    pub base: Option<&'a str>,
     /// For which platform it is done, where the build is for several.
     pub platform: Option<&'a str>,
 }
@@ -61,7 +63,7 @@ pub trait BuildEvents: Send + Sync {
     fn waiting(&self, _step: &Step<'_>) {}
     /// The process of a RUN wrote something.
     fn output(&self, _step: &Step<'_>, _stream: OutputStream, _bytes: &[u8]) {}
-    /// It is done; the digest is the id that an image of the state so far would have.
+    /// It is done; the digest names the state so far. No image has it: the last state becomes one, with an id of its own.
     fn step_finished(&self, _step: &Step<'_>, _id: &Digest) {}
     /// It failed, and with it the build. Others that run at that time are told nothing more of.
     fn step_failed(&self, _step: &Step<'_>, _error: &BuildError) {}

@@ -64,6 +64,8 @@ pub(crate) struct ContainerInner {
 pub enum AttachFrom {
     /// All that was ever written.
     Start,
+    /// The same, for the only one who will ever ask: what was read is given back to the disk.
+    StartOnce,
     /// What is written from now on.
     Now,
 }
@@ -205,6 +207,7 @@ impl Container {
     pub fn attach(&self, from: AttachFrom, stdin: bool) -> Attachment {
         let output = match from {
             AttachFrom::Start => self.inner.spool.to_end_of_run(),
+            AttachFrom::StartOnce => self.inner.spool.once_to_end_of_run(),
             AttachFrom::Now => self.inner.spool.read_on(),
         };
         Attachment {

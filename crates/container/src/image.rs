@@ -201,6 +201,7 @@ fn no_platform(manifest: &Digest, index: &ImageIndex, platform: &Platform) -> Lo
     let available: Vec<_> = index
         .manifests
         .iter()
+        .filter(|entry| !entry.is_attestation())
         .filter_map(|entry| entry.platform.as_ref())
         .map(Platform::to_string)
         .collect();

@@ -76,6 +76,17 @@ pub struct ListedImage {
     pub created: std::time::SystemTime,
 }
 
+/// A named image for other platforms than this machine's: nothing that could run here.
+#[derive(Debug, Clone)]
+pub struct ForeignImage {
+    /// Its index.
+    pub manifest: Digest,
+    /// Its names, sorted; none when a newer image took the last of them.
+    pub references: Vec<Reference>,
+    /// What it is for, with commas between.
+    pub platforms: String,
+}
+
 impl Images {
     /// The images in a store, pulled through a client.
     pub fn new(store: Store, client: Client) -> Self {
@@ -233,6 +244,40 @@ impl Images {
         let mut listed: Vec<_> = listed.into_values().collect();
         listed.sort_by_key(|entry| std::cmp::Reverse(entry.created));
         Ok(listed)
+    }
+
+    /// The images of a scope that [`list`](Self::list) leaves out because they have nothing for this machine's platform.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list_foreign(&self, scope: &Scope) -> Result<Vec<ForeignImage>, ImagesError> {
+        let scope = scope.clone();
+        self.blocking(move |images| {
+            let mut foreign: BTreeMap<Digest, ForeignImage> = BTreeMap::new();
+            for NamedImage {
+                reference, manifest, ..
+            } in images.named(&scope)?
+            {
+                if let Some(known) = foreign.get_mut(&manifest) {
+                    known.references.extend(reference);
+                    continue;
+                }
+                let loaded = images.image_at(None, &manifest, &Platform::host());
+                if let Err(ImagesError::Load {
+                    source: LoadImageError::Platform { available, .. },
+                }) = loaded
+                {
+                    let image = ForeignImage {
+                        manifest: manifest.clone(),
+                        references: reference.into_iter().collect(),
+                        platforms: available,
+                    };
+                    foreign.insert(manifest, image);
+                }
+            }
+            Ok(foreign.into_values().collect())
+        })
+        .await
     }
 
     /// Gives an image of a scope another name, which an older image loses.

@@ -53,8 +53,8 @@ pub use full::{MAKE_ROOM, is_disk_full};
 pub use ids::{ContainerId, IdError, PodId};
 pub use image::{Image, LoadImageError};
 pub use images::{
-    Images, ImagesError, ImportError, ImportOptions, ListedImage, PullError, PullOptions, PullOutcome,
-    PullPolicy, PullSource,
+    ForeignImage, Images, ImagesError, ImportError, ImportOptions, ListedImage, PullError, PullOptions,
+    PullOutcome, PullPolicy, PullSource,
 };
 pub use layers::{LayerError, LayerPath};
 pub use limits::{ByteSize, ByteSizeError, DiskReserve, Excess, ExcessSignal, PodLimits};

@@ -407,6 +407,9 @@ impl Runtime {
     }
 
     fn sweep_blocking(&self) -> Swept {
+        if let Err(error) = self.inner.store.sweep_abandoned() {
+            tracing::warn!(%error, "blobs that dead processes did not finish stay until a collection");
+        }
         let directory = locks(&self.inner.data);
         let pods = lock::pods(&directory).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot look for leftovers of dead pods");

@@ -131,6 +131,12 @@ impl Spool {
         let run = self.extent.borrow().ends.len();
         Output::new(self, 0, Until::EndOfRun(run))
     }
+
+    /// The same, and nobody reads it after that.
+    pub(crate) fn once_to_end_of_run(&self) -> Output {
+        let run = self.extent.borrow().ends.len();
+        Output::once(self, Until::EndOfRun(run))
+    }
 }
 
 /// The writing end, for one run. Dropped, the run is over.

@@ -8,19 +8,22 @@ use crate::{Digest, Hasher};
 pub fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
     let mut chain: Vec<Digest> = Vec::with_capacity(diff_ids.len());
     for diff_id in diff_ids {
-        let next = match chain.last() {
-            None => diff_id.clone(),
-            Some(below) => {
-                let mut hasher = Hasher::new(crate::Algorithm::Sha256);
-                hasher.update(below.as_str().as_bytes());
-                hasher.update(b" ");
-                hasher.update(diff_id.as_str().as_bytes());
-                hasher.finish()
-            }
-        };
+        let next = chain_id_over(chain.last(), diff_id);
         chain.push(next);
     }
     chain
+}
+
+/// The chain id of a layer over a stack of that chain id, or over nothing.
+pub fn chain_id_over(below: Option<&Digest>, diff_id: &Digest) -> Digest {
+    let Some(below) = below else {
+        return diff_id.clone();
+    };
+    let mut hasher = Hasher::new(crate::Algorithm::Sha256);
+    hasher.update(below.as_str().as_bytes());
+    hasher.update(b" ");
+    hasher.update(diff_id.as_str().as_bytes());
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ mod reference;
 mod verify;
 
 pub use causes::with_causes;
-pub use chain::chain_ids;
+pub use chain::{chain_id_over, chain_ids};
 pub use config::{ConfigError, ExecutionConfig, Healthcheck, History, ImageConfig, MAX_CONFIG_BYTES, RootFs};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError};

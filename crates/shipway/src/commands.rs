@@ -35,21 +35,41 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Prune(command) => wait(prune::prune(command, Installation::open_to_free(&global)?)),
         Command::Gc(command) => wait(upkeep::gc(command, Installation::open_to_free(&global)?)),
         Command::Fsck(command) => upkeep::fsck(&command, &Installation::open_to_free(&global)?),
-        Command::Serve(command) => wait(serve::execute(command, Installation::open(&global)?)),
+        Command::Serve(command) => over(Installation::open(&global)?, |installation| {
+            serve::execute(command, installation)
+        }),
         Command::Image(command) => {
             let installation = if command.fills_the_store() {
                 Installation::open(&global)?
             } else {
                 Installation::open_to_free(&global)?
             };
-            wait(image::execute(command, installation))
+            over(installation, |installation| image::execute(command, installation))
         }
-        Command::Build(command) => wait(build::execute(*command, Installation::open(&global)?)),
+        Command::Build(command) => over(Installation::open(&global)?, |installation| {
+            build::execute(*command, installation)
+        }),
         Command::Cache(command) => wait(cache::execute(command, Installation::open_to_free(&global)?)),
-        Command::Engine(command) => wait(engine::execute(command, Installation::open(&global)?)),
+        Command::Engine(command) => over(Installation::open(&global)?, |installation| {
+            engine::execute(command, installation)
+        }),
         Command::Runner(command) => wait(runner::execute(command)),
-        Command::Run(command) => wait(run::execute(command, Installation::open(&global)?)),
+        Command::Run(command) => over(Installation::open(&global)?, |installation| {
+            run::execute(command, installation)
+        }),
     }
+}
+
+/// Runs a verb that writes into the store and may be asked to end before it has.
+fn over<V>(installation: Installation, verb: impl FnOnce(Installation) -> V) -> Result<ExitCode, Failure>
+where
+    V: Future<Output = Result<ExitCode, Failure>>,
+{
+    let store = installation.store.clone();
+    let outcome = wait(verb(installation));
+    // Threads that still write are not waited for.
+    store.give_up_unfinished();
+    outcome
 }
 
 /// Runs a verb that waits for the network or for processes.

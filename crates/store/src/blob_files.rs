@@ -15,6 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use shipway_oci::Digest;
 
+use crate::unfinished::Unfinished;
 use crate::{Result, StoreError};
 
 /// A file without a lock and older than this was left behind. Younger ones may be between their making and their lock.
@@ -27,17 +28,20 @@ pub(crate) struct BlobFiles {
     blobs: PathBuf,
     incoming: PathBuf,
     uploads: PathBuf,
+    unfinished: Unfinished,
 }
 
 /// A file under way. Its first name goes when this is dropped.
 pub(crate) struct IncomingFile {
     pub(crate) file: File,
     path: PathBuf,
+    unfinished: Unfinished,
 }
 
 /// A directory of files under way, locked. It goes with what is in it when this is dropped.
 pub(crate) struct IncomingDirectory {
     path: PathBuf,
+    unfinished: Unfinished,
     _lock: File,
 }
 
@@ -51,6 +55,7 @@ impl BlobFiles {
             blobs: directory("blobs")?,
             incoming: directory("incoming")?,
             uploads: directory("uploads")?,
+            unfinished: Unfinished::default(),
         })
     }
 
@@ -92,16 +97,22 @@ impl BlobFiles {
     /// A new file that nobody else knows.
     pub(crate) fn incoming(&self) -> Result<IncomingFile> {
         let path = self.incoming.join(uuid::Uuid::new_v4().to_string());
-        let file = create(&path)?;
-        try_lock(&file, &path)?;
-        Ok(IncomingFile { file, path })
+        let file = self.unfinished.begin(&path, || create(&path))?;
+        let incoming = IncomingFile {
+            file,
+            path,
+            unfinished: self.unfinished.clone(),
+        };
+        try_lock(&incoming.file, &incoming.path)?;
+        Ok(incoming)
     }
 
     /// A new file that is locked when it gets its name: among those of holds, one without a lock is of a dead process.
     pub(crate) fn hold(&self) -> Result<IncomingFile> {
         let mut hold = self.incoming()?;
         let path = hold.path.with_extension(HOLD);
-        fs::rename(&hold.path, &path).map_err(StoreError::file("name", &path))?;
+        let renamed = self.unfinished.rename(&hold.path, &path);
+        renamed.map_err(StoreError::file("name", &path))?;
         hold.path = path;
         Ok(hold)
     }
@@ -131,13 +142,24 @@ impl BlobFiles {
     /// A new directory that nobody else knows.
     pub(crate) fn incoming_directory(&self) -> Result<IncomingDirectory> {
         let path = self.incoming.join(uuid::Uuid::new_v4().to_string());
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(StoreError::file("make the directory", &path))?;
-        let lock = File::open(&path).map_err(StoreError::file("open", &path))?;
+        let lock = self.unfinished.begin(&path, || {
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .map_err(StoreError::file("make the directory", &path))?;
+            File::open(&path).map_err(StoreError::file("open", &path))
+        })?;
         try_lock(&lock, &path)?;
-        Ok(IncomingDirectory { path, _lock: lock })
+        Ok(IncomingDirectory {
+            path,
+            unfinished: self.unfinished.clone(),
+            _lock: lock,
+        })
+    }
+
+    /// Removes what this process has begun and not finished; nothing is begun any more.
+    pub(crate) fn give_up(&self) {
+        self.unfinished.give_up();
     }
 
     pub(crate) fn upload_path(&self, id: &str) -> PathBuf {
@@ -268,6 +290,7 @@ impl Drop for IncomingFile {
     fn drop(&mut self) {
         // If this fails, the next sweep finds it.
         let _ = fs::remove_file(&self.path);
+        self.unfinished.end(&self.path);
     }
 }
 
@@ -282,6 +305,7 @@ impl Drop for IncomingDirectory {
     fn drop(&mut self) {
         // If this fails, the next sweep finds it.
         let _ = fs::remove_dir_all(&self.path);
+        self.unfinished.end(&self.path);
     }
 }
 

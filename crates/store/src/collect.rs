@@ -94,6 +94,20 @@ impl Store {
         Ok(report)
     }
 
+    /// Takes away blobs that were not whole when whoever wrote them died: what a collection would take as well, for those who start
+    /// work and collect nothing.
+    ///
+    /// # Errors
+    /// When they cannot be listed or removed.
+    pub fn sweep_abandoned(&self) -> Result<()> {
+        self.files().sweep_incoming()
+    }
+
+    /// The process is about to end, whatever its threads do: what they have begun is removed, and nothing more is begun.
+    pub fn give_up_unfinished(&self) {
+        self.files().give_up();
+    }
+
     /// What was used since then stays: the grace, and work that began before it and is not done.
     fn cutoff(&self, grace: Duration) -> Result<i64> {
         let cutoff = now().saturating_sub(milliseconds(grace));

@@ -42,6 +42,7 @@ mod referrers;
 mod repository;
 mod space;
 mod store;
+mod unfinished;
 mod unnamed;
 mod untagged;
 mod upload;

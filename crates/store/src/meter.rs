@@ -10,6 +10,8 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::FallocateFlags;
+
 /// Counts what is written for somebody. Clones count together.
 #[derive(Debug, Clone)]
 pub struct Meter(Option<Arc<Counts>>);
@@ -83,6 +85,12 @@ impl MeterShare {
         self.meter.add(bytes, 0);
     }
 
+    /// So many bytes less.
+    fn shrink(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.meter.take_back(bytes, 0);
+    }
+
     /// The file stays.
     pub fn keep(mut self) {
         *self.bytes.get_mut() = 0;
@@ -122,6 +130,18 @@ impl MeteredFile {
         Ok(())
     }
 
+    /// Gives a part of the file back to the disk, where the file system can do that; it reads as zeroes.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn give_back(&self, from: u64, to: u64) -> io::Result<()> {
+        let length = to.saturating_sub(from);
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&self.file, hole, from, length)?;
+        self.share.shrink(length);
+        Ok(())
+    }
+
     /// For everything but writing.
     pub fn file(&self) -> &File {
         &self.file
@@ -158,6 +178,8 @@ mod tests {
         let mut file = MeteredFile::new(tempfile::tempfile().unwrap(), &meter);
         file.write_all(b"abc").unwrap();
         assert_eq!((meter.bytes(), meter.files()), (8, 2));
+        file.give_back(0, 2).unwrap();
+        assert_eq!((meter.bytes(), meter.files()), (6, 2));
         drop(file);
         assert_eq!((meter.bytes(), meter.files()), (5, 1));
 

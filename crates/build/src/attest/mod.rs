@@ -134,7 +134,24 @@ impl Attestations {
             .iter()
             .map(|name| image_purl(name, about.platform))
             .collect();
-        let subjects = Subject::of_image(&purls, about.manifest);
+        self.said(about, &purls, &Subject::of_image(&purls, about.manifest))
+    }
+
+    /// The same about other things that were made of it.
+    pub(crate) fn statements_about(
+        &self,
+        about: &About<'_>,
+        subjects: &[Subject],
+    ) -> Result<Vec<Statement>, EncodeError> {
+        self.said(about, &[], subjects)
+    }
+
+    fn said(
+        &self,
+        about: &About<'_>,
+        purls: &[String],
+        subjects: &[Subject],
+    ) -> Result<Vec<Statement>, EncodeError> {
         let mut statements = Vec::new();
         if let Some(scans) = &self.packages {
             let layers: Vec<ScannedLayer<'_>> = about
@@ -154,12 +171,12 @@ impl Attestations {
                 created: about.created,
                 layers: &layers,
             });
-            statements.push(Statement::new(SPDX_DOCUMENT, &subjects, &document)?);
+            statements.push(Statement::new(SPDX_DOCUMENT, subjects, &document)?);
         }
         if let Some(provenance) = &self.provenance {
             statements.push(Statement::new(
                 SLSA_PROVENANCE,
-                &subjects,
+                subjects,
                 &provenance.predicate(),
             )?);
         }

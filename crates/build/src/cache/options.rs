@@ -11,6 +11,7 @@ use std::str::FromStr;
 use shipway_oci::{Digest, Reference, ReferenceError};
 
 use super::mounts::MountSelection;
+use crate::compression::{Compression, CompressionError};
 use crate::csv::csv_fields;
 
 /// Why a text names no cache.
@@ -53,6 +54,13 @@ pub enum CacheOptionError {
         kind: &'static str,
         /// The word.
         key: &'static str,
+    },
+    /// It names no compression.
+    #[error("the cache's compression")]
+    Compression {
+        /// Why.
+        #[source]
+        source: CompressionError,
     },
     /// The reference is none.
     #[error("`{text}` is no reference")]
@@ -103,8 +111,8 @@ pub struct CacheExport {
     pub mounts: Option<MountSelection>,
     /// Whether a failure is a warning only.
     pub ignore_error: bool,
-    /// What was asked for and makes no difference here, told once.
-    pub ignored: Vec<String>,
+    /// How its layers are to be compressed. They are those of the image, so that it can only be what the image has.
+    pub compression: Option<Compression>,
 }
 
 /// A cache to be looked into: `--cache-from`.
@@ -136,7 +144,7 @@ impl FromStr for CacheExport {
             mode: fields.mode()?,
             mounts: None,
             ignore_error: fields.truth("ignore-error")?.unwrap_or(false),
-            ignored: Vec::new(),
+            compression: fields.compression()?,
         };
         export.place = match fields.kind.as_str() {
             "registry" => CacheExportPlace::Registry(fields.reference("registry")?),
@@ -155,21 +163,8 @@ impl FromStr for CacheExport {
             export.mounts = fields.mounts(export.mode)?;
         }
         // BuildKit's choices about the form. Ours has one that every registry takes, of the layers that the image has.
-        for key in [
-            "image-manifest",
-            "oci-mediatypes",
-            "force-compression",
-            "compression-level",
-            "compression",
-        ] {
-            if let Some(value) = fields.take(key)
-                && !matches!(
-                    (key, value.as_str()),
-                    ("image-manifest" | "oci-mediatypes", "true")
-                )
-            {
-                export.ignored.push(format!("{key}={value}"));
-            }
+        for key in ["image-manifest", "oci-mediatypes", "force-compression"] {
+            fields.truth(key)?;
         }
         fields.end(export.place.name())?;
         Ok(export)
@@ -301,6 +296,24 @@ impl Fields {
                 wanted: "it is `true` or `false`",
             }),
         }
+    }
+
+    fn compression(&mut self) -> Result<Option<Compression>, CacheOptionError> {
+        let (name, level) = (self.take("compression"), self.take("compression-level"));
+        if name.is_none() && level.is_none() {
+            return Ok(None);
+        }
+        let number = |text: String| {
+            text.parse::<i32>().map_err(|_| CacheOptionError::Value {
+                key: "compression-level",
+                value: text,
+                wanted: "it is a number",
+            })
+        };
+        let level = level.map(number).transpose()?;
+        Compression::new(name.as_deref().unwrap_or("gzip"), level)
+            .map(Some)
+            .map_err(|source| CacheOptionError::Compression { source })
     }
 
     fn end(self, kind: &'static str) -> Result<(), CacheOptionError> {

@@ -88,6 +88,15 @@ impl Compression {
         }
     }
 
+    /// Its level, if it has one.
+    pub fn level(self) -> Option<i32> {
+        match self {
+            Self::Uncompressed => None,
+            Self::Gzip(level) | Self::Estargz(level) => i32::try_from(level).ok(),
+            Self::Zstd(level) => Some(level),
+        }
+    }
+
     /// The type of a layer that is compressed so.
     pub fn media_type(self) -> &'static str {
         match self {

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use shipway_oci::Platform;
 use shipway_store::Store;
 
+use super::created::FIXED_EPOCH;
 use super::directory::DirectorySink;
 use super::error::ExportError;
 use super::image::PlatformImage;
 use super::merge::{Sink, merge};
 use super::rootfs::Layer;
+use super::said::Witness;
 use super::tar::TarSink;
 
 /// How files are written out.
@@ -25,6 +27,14 @@ pub struct FileOptions {
 }
 
 impl FileOptions {
+    /// What the names of statements about an image end with: its platform, where it shares a directory with others.
+    fn suffix(self, images: &[PlatformImage], image: &PlatformImage) -> String {
+        match self.platform_split {
+            Some(false) if images.len() > 1 => format!(".{}", image.platform.to_string().replace('/', "_")),
+            _ => String::new(),
+        }
+    }
+
     /// The directories of the platforms, `linux_arm64`; none where all goes to the top.
     fn directories(self, images: &[PlatformImage]) -> Vec<Option<String>> {
         let split = self.platform_split.unwrap_or(images.len() > 1);
@@ -54,7 +64,7 @@ pub fn write_directory(
     for (image, name) in images.iter().zip(options.directories(images)) {
         let below = name.map_or_else(|| directory.to_owned(), |name| directory.join(name));
         let mut sink = DirectorySink::new(&below, options.epoch, options.delete).map_err(failed)?;
-        write(store, image, &mut sink)?;
+        write(store, image, &mut sink, options, &options.suffix(images, image))?;
         left_out.extend(sink.finish().map_err(failed)?);
     }
     Ok(left_out)
@@ -79,12 +89,19 @@ pub fn write_tar(
         if let Some(name) = name {
             sink.enter(&name).map_err(failed)?;
         }
-        write(store, image, &mut sink)?;
+        write(store, image, &mut sink, options, &options.suffix(images, image))?;
     }
     sink.finish().map_err(failed)
 }
 
-fn write(store: &Store, image: &PlatformImage, sink: &mut dyn Sink) -> Result<(), ExportError> {
+/// The files, and what there is to say about them.
+fn write(
+    store: &Store,
+    image: &PlatformImage,
+    sink: &mut dyn Sink,
+    options: FileOptions,
+    suffix: &str,
+) -> Result<(), ExportError> {
     let diff_ids = &image.config.rootfs.diff_ids;
     let layers: Vec<Layer<'_>> = image
         .layers
@@ -92,5 +109,10 @@ fn write(store: &Store, image: &PlatformImage, sink: &mut dyn Sink) -> Result<()
         .zip(diff_ids)
         .map(|(blob, diff_id)| Layer { blob, diff_id })
         .collect();
-    merge(store, &layers, sink)
+    if image.attestations.is_empty() {
+        return merge(store, &layers, sink);
+    }
+    let mut witness = Witness::new(sink);
+    merge(store, &layers, &mut witness)?;
+    witness.say(image, suffix, options.epoch.unwrap_or(FIXED_EPOCH))
 }

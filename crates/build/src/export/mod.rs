@@ -19,6 +19,7 @@ mod layers;
 mod merge;
 mod options;
 mod rootfs;
+mod said;
 mod tar;
 
 pub use annotation::{AnnotationError, Annotations};

@@ -3,6 +3,7 @@
 use std::io::{Cursor, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shipway_oci::Digest;
 use shipway_sandbox::{Conflict, RootSpec};
@@ -126,7 +127,7 @@ impl Stage<'_> {
         wanted: Wanted,
     ) -> Result<(), BuildError> {
         let (key, inputs) = {
-            let parent = self.snapshot().chain();
+            let parent = self.chain();
             let sources: Vec<CopySource<'_>> = wanted
                 .sources
                 .iter()
@@ -151,11 +152,26 @@ impl Stage<'_> {
         let layer = match self.find(info, step, &key, inputs).await? {
             Some(known) => known,
             None => {
+                let (path, named) = (wanted.destination_text.clone(), Arc::new(AtomicUsize::new(0)));
                 let layer = match self.straight(&wanted) {
-                    Some(straight) => self.write(straight, &key).await,
-                    None => self.place(wanted, &key).await,
+                    Some(straight) => {
+                        if let Destination::FileOrDirectory(_) = wanted.destination {
+                            let files = wanted.sources.iter().map(Taken::files).sum();
+                            named.store(files, Ordering::Relaxed);
+                        }
+                        self.write(straight, &key).await
+                    }
+                    None => self.place(wanted, &key, Arc::clone(&named)).await,
                 };
                 let layer = layer.map_err(|source| self.failed(step, source))?;
+                let named = named.load(Ordering::Relaxed);
+                if named > 1 {
+                    let (file, line) = (&self.build.file.name, step.location.line);
+                    self.build.warn(&format!(
+                        "{file}:{line}: {named} files are copied to {path} and only the last one stays: write {path}/ if that is to be \
+                         a directory"
+                    ));
+                }
                 self.keep(step, &key, layer)
             }
         };
@@ -382,8 +398,13 @@ impl Stage<'_> {
         blocking(move || committer.write(&straight, &key, permit).map(Some)).await
     }
 
-    /// Carries it out on a fresh upper directory.
-    async fn place(&self, wanted: Wanted, key: &CacheKey) -> Result<Option<Committed>, StepError> {
+    /// Carries it out on a fresh upper directory; `named` counts the files that get the destination's own name.
+    async fn place(
+        &self,
+        wanted: Wanted,
+        key: &CacheKey,
+        named: Arc<AtomicUsize>,
+    ) -> Result<Option<Committed>, StepError> {
         let mut source_layers = Vec::new();
         for taken in &wanted.sources {
             if let Taken::Root { from, .. } = taken {
@@ -416,6 +437,9 @@ impl Stage<'_> {
             };
             for taken in sources {
                 let target = placing.target(&wanted.destination, &wanted.chown, chmod.clone())?;
+                if target.name.is_some() {
+                    named.fetch_add(taken.files(), Ordering::Relaxed);
+                }
                 match taken {
                     Taken::Files { view, items, .. } => placing.items(&target, &view, &items)?,
                     Taken::Archive { from, .. } => {
@@ -465,6 +489,15 @@ impl Stage<'_> {
 }
 
 impl Taken {
+    /// How many files of its own it puts under the destination; of a root that is not known here.
+    fn files(&self) -> usize {
+        match self {
+            Self::Files { items, .. } => items.len(),
+            Self::Inline { .. } | Self::Fetched { .. } => 1,
+            Self::Archive { .. } | Self::Git(_) | Self::Root { .. } => 0,
+        }
+    }
+
     fn key<'a>(&'a self, exclude: &'a [String], parents: bool) -> CopySource<'a> {
         match self {
             Self::Files { items, hashes, .. } => CopySource::Files { items, hashes },

@@ -38,6 +38,7 @@ mod schedule;
 mod site;
 mod source;
 mod stage;
+mod state;
 mod straight;
 mod stream;
 mod transport;

@@ -45,7 +45,7 @@ impl Stage<'_> {
         let mut mounts = self.mounts(step, &run.mounts).await?;
         let surroundings = self.surroundings();
         mounts.canonical.extend(surroundings);
-        let parent = self.snapshot().chain();
+        let parent = self.chain();
         let inputs = RunInputs {
             parent: parent.as_ref(),
             platform: &self.platform,
@@ -254,7 +254,7 @@ impl Stage<'_> {
         let guard = Guard {
             container: Some(container.clone()),
         };
-        let mut output = container.attach(AttachFrom::Start, false).output;
+        let mut output = container.attach(AttachFrom::StartOnce, false).output;
         container
             .start()
             .await

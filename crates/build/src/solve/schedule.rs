@@ -106,6 +106,10 @@ impl Build<'_> {
             trigger: 0,
             position: fetches.then_some(Position { number: 1, total }),
             stages: self.file.stages.len(),
+            base: match &planned.base {
+                Base::Image(name) if source.text.contains('$') => Some(name),
+                _ => None,
+            },
             platform: platform_name.as_deref(),
         };
         let platform = self.platform_of(planned, source)?;
@@ -139,7 +143,7 @@ impl Build<'_> {
             Base::Image(text) => text.clone(),
             Base::Context(name) | Base::Instead(name) => name.to_string(),
         };
-        self.events.step_finished(&info, &stage.id());
+        self.events.step_finished(&info, stage.state());
         stage.position = Position {
             number: usize::from(fetches),
             total: total + counted(&self.triggers(&base)),

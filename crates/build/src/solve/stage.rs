@@ -1,7 +1,7 @@
 //! One stage: from its base through its instructions.
 
 use shipway_container::LayerPath;
-use shipway_oci::{Descriptor, Digest, History, ImageConfig, Platform, chain_ids};
+use shipway_oci::{Descriptor, Digest, History, ImageConfig, Platform, chain_id_over, chain_ids};
 
 use super::behind::LayerBlob;
 use super::builder::Build;
@@ -9,6 +9,7 @@ use super::commit::{Changes, Committed, NewLayer};
 use super::contexts::Material;
 use super::place::Upper;
 use super::site::{Scratch, blocking};
+use super::state::StateName;
 use super::turn::{self, Taken};
 use crate::dockerfile::{Instruction, Step, parse_trigger};
 use crate::error::{BuildError, StepError};
@@ -89,6 +90,9 @@ pub(super) struct Stage<'a> {
     /// What it is based on, by name and by content.
     pub(super) base: String,
     base_chain: Option<Digest>,
+    /// The chain id of the present state; nothing for an empty file system.
+    chain: Option<Digest>,
+    state: StateName,
     /// The place of the last step that has begun, among those that are counted.
     pub(super) position: Position,
     /// What the plan says of the step under way.
@@ -119,6 +123,8 @@ impl<'a> Stage<'a> {
             layers: base.layers.clone(),
             base: String::new(),
             base_chain: base.chain(),
+            chain: base.chain(),
+            state: StateName::of(&base.config),
             position: Position { number: 0, total: 0 },
             files: Files::InTree,
         }
@@ -129,6 +135,16 @@ impl<'a> Stage<'a> {
             name: &self.base,
             chain: self.base_chain.as_ref(),
         }
+    }
+
+    /// The chain id of the present state; nothing for an empty file system.
+    pub(super) fn chain(&self) -> Option<Digest> {
+        self.chain.clone()
+    }
+
+    /// What the present state is called.
+    pub(super) fn state(&self) -> &Digest {
+        self.state.as_digest()
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -175,6 +191,7 @@ impl<'a> Stage<'a> {
                 self.position
             }),
             stages: self.build.file.stages.len(),
+            base: None,
             platform: platform.as_deref(),
         };
         self.build.events.step_started(&info);
@@ -183,7 +200,7 @@ impl<'a> Stage<'a> {
             self.build.events.step_failed(&info, &error);
             return Err(error);
         }
-        self.build.events.step_finished(&info, &self.id());
+        self.build.events.step_finished(&info, self.state());
         let layer = match self.layers.len() > layers {
             true => self.effects.config.rootfs.diff_ids.last().cloned(),
             false => None,
@@ -216,11 +233,6 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The id that an image of the state so far would have.
-    pub(super) fn id(&self) -> Digest {
-        Digest::sha256(&self.effects.config.to_json().unwrap_or_default())
-    }
-
     async fn workdir(
         &mut self,
         info: &events::Step<'_>,
@@ -233,7 +245,7 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         let user = self.effects.config.config.user.clone();
-        let parent = self.snapshot().chain();
+        let parent = self.chain();
         let key = workdir_key(
             parent.as_ref(),
             &self.platform,
@@ -356,6 +368,8 @@ impl<'a> Stage<'a> {
 
     /// Appends a step's result to the state.
     pub(super) fn record(&mut self, created_by: String, layer: Option<NewLayer>) {
+        self.state
+            .follow(&created_by, layer.as_ref().map(|layer| &layer.diff_id));
         let config = &mut self.effects.config;
         config.history.push(History {
             created: Some(self.build.created.clone()),
@@ -364,6 +378,7 @@ impl<'a> Stage<'a> {
             ..History::default()
         });
         if let Some(layer) = layer {
+            self.chain = Some(chain_id_over(self.chain.as_ref(), &layer.diff_id));
             config.rootfs.diff_ids.push(layer.diff_id);
             self.layers.push(layer.blob);
         }
@@ -436,9 +451,7 @@ impl<'a> Stage<'a> {
         upper: &std::path::Path,
         committed: &Committed,
     ) -> Result<LayerPath, StepError> {
-        let mut diff_ids = self.effects.config.rootfs.diff_ids.clone();
-        diff_ids.push(committed.layer.diff_id.clone());
-        let chain = chain_ids(&diff_ids).pop().ok_or(StepError::Interrupted)?;
+        let chain = chain_id_over(self.chain.as_ref(), &committed.layer.diff_id);
         pod.adopt_layer(&upper.join("fs"), &chain, committed.holds)
             .await
             .map_err(|source| StepError::Layers { source })

@@ -17,6 +17,8 @@ shipway_testkit::tests!(
     what_a_step_leaves_running_ends_with_it,
     a_step_may_close_its_output_and_go_on,
     a_flood_without_a_line_end_comes_through,
+    thousands_of_long_variables_are_no_work,
+    one_cache_is_at_several_places_of_a_step,
 );
 
 /// How long anything here may take on a busy machine.
@@ -105,6 +107,36 @@ async fn a_step_may_close_its_output_and_go_on() {
         let (_, witness) = house.built(request(Context::Empty, text)).await;
         assert_eq!(witness.output(3), "there\n");
     }
+}
+
+async fn one_cache_is_at_several_places_of_a_step() {
+    for isolation in tiers() {
+        let house = House::of(isolation).await;
+        let text = "FROM busybox\n\
+            RUN --mount=type=cache,id=c,target=/e,ro --mount=type=cache,id=c,target=/c --mount=type=cache,id=c,target=/d \
+            echo a > /c/x && cat /d/x /e/x && echo b >> /d/x\n\
+            RUN --mount=type=cache,id=c,target=/c cat /c/x && ls /c | wc -l && ! ls -d /d /e\n";
+        let (_, witness) = house.built(request(Context::Empty, text)).await;
+        assert_eq!(witness.output(2), "a\na\n", "{isolation:?}");
+        assert!(
+            witness.output(3).starts_with("a\nb\n1\n"),
+            "{isolation:?}: {}",
+            witness.output(3)
+        );
+    }
+}
+
+/// Four megabytes of configuration in steps of 400 bytes: hashed after each of them they would be twenty gigabytes.
+async fn thousands_of_long_variables_are_no_work() {
+    let house = House::new().await;
+    let value = "v".repeat(390);
+    let lines = (0..9900).map(|line| format!("ENV A={line}{value}\n"));
+    let text = format!("FROM busybox\n{}", lines.collect::<String>());
+    let (built, _) = house.built(request(Context::Empty, &text)).await;
+    let image = house.image(&built);
+    let last = format!("A=9899{value}");
+    assert!(image.config.config.env.contains(&last), "the last one stays");
+    assert!(image.config.history.len() > 9900);
 }
 
 async fn a_flood_without_a_line_end_comes_through() {

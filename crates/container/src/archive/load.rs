@@ -131,6 +131,10 @@ impl Loader<'_> {
             if entry.is_attestation() {
                 continue;
             }
+            if let Some(whole) = self.whole_index(entry)? {
+                loaded.insert(entry.digest.clone(), whole);
+                continue;
+            }
             let Some((digest, manifest)) = self.image_of(entry)? else {
                 continue;
             };
@@ -158,6 +162,54 @@ impl Loader<'_> {
             }
         }
         Ok(loaded.into_values().collect())
+    }
+
+    /// A nested index for several platforms all of which the archive has, with what is said about them: it is kept as it is. One
+    /// of which some is missing stands for one of its images.
+    fn whole_index(&mut self, entry: &Descriptor) -> Result<Option<Loaded>, LoadError> {
+        if self.contents.blob(&entry.digest).is_none() {
+            return Ok(None);
+        }
+        let manifest = self.manifest(entry)?;
+        let Manifest::Index(index) = &manifest else {
+            return Ok(None);
+        };
+        let platforms: Vec<&Descriptor> = index
+            .manifests
+            .iter()
+            .filter(|child| !child.is_attestation())
+            .collect();
+        let (2.., Some(first)) = (platforms.len(), platforms.first()) else {
+            return Ok(None);
+        };
+        let platform = match index.select(&Platform::host()) {
+            Some(_) => Platform::host(),
+            None => first.platform.clone().unwrap_or_else(Platform::host),
+        };
+        let mut children = Vec::with_capacity(index.manifests.len());
+        for child in &index.manifests {
+            if self.contents.blob(&child.digest).is_none() {
+                return Ok(None);
+            }
+            let Manifest::Image(image) = self.manifest(child)? else {
+                return Ok(None);
+            };
+            let mut blobs = std::iter::once(&image.config).chain(&image.layers);
+            if !blobs.all(|blob| self.contents.blob(&blob.digest).is_some()) {
+                return Ok(None);
+            }
+            children.push((child.digest.clone(), image));
+        }
+        for (digest, image) in children {
+            self.keep_blobs(&digest, &image)?;
+            self.store_manifest(&Manifest::Image(image), Some(&digest), &[])?;
+        }
+        let references = names(entry);
+        self.store_manifest(&manifest, Some(&entry.digest), &references)?;
+        let first = references.first().cloned();
+        let image = Image::load(self.store, first, &entry.digest, &platform);
+        let image = image.map_err(|source| LoadError::Use { source })?;
+        Ok(Some(Loaded { image, references }))
     }
 
     /// The image that an entry of the index stands for: itself, or of a nested index the one for this machine.
@@ -287,13 +339,26 @@ impl Loader<'_> {
         Ok(Loaded { image, references })
     }
 
-    /// Names a manifest: the archive's own bytes if it has them, else ours.
+    /// Names an image.
     fn put(
         &self,
         manifest: &Manifest,
         digest: Option<&Digest>,
         references: &[Reference],
     ) -> Result<Image, LoadError> {
+        let stored = self.store_manifest(manifest, digest, references)?;
+        let reference = references.first().cloned();
+        Image::load(self.store, reference, &stored, &Platform::host())
+            .map_err(|source| LoadError::Use { source })
+    }
+
+    /// Names a manifest: the archive's own bytes if it has them, else ours.
+    fn store_manifest(
+        &self,
+        manifest: &Manifest,
+        digest: Option<&Digest>,
+        references: &[Reference],
+    ) -> Result<Digest, LoadError> {
         let bytes = match digest {
             Some(digest) => self.manifest_bytes(OCI_INDEX, digest)?,
             None => manifest
@@ -324,13 +389,7 @@ impl Loader<'_> {
                 .put_image(self.scope, reference, &write)
                 .map_err(named)?;
         }
-        Image::load(
-            self.store,
-            references.first().cloned(),
-            &write.digest,
-            &Platform::host(),
-        )
-        .map_err(|source| LoadError::Use { source })
+        Ok(write.digest)
     }
 }
 

@@ -18,6 +18,9 @@ use super::{Extent, HEADER, OutputChunk, OutputError, OutputStream, PIECE, Spool
 /// How much one read of the file takes: the memory that a reader holds.
 const WINDOW: usize = 4 * (PIECE + HEADER);
 
+/// What was read goes back to the disk in parts of this size.
+const GIVEN_BACK: u64 = 1 << 20;
+
 /// Where a reader is done.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Until {
@@ -38,14 +41,18 @@ impl std::fmt::Debug for Output {
 
 impl Output {
     pub(super) fn new(spool: &Spool, offset: u64, until: Until) -> Self {
-        let cursor = Cursor {
-            file: Arc::clone(&spool.file),
-            extent: spool.extent.subscribe(),
-            offset,
-            until,
-            window: Bytes::new(),
-            failed: false,
-        };
+        Self::of(Cursor::new(spool, offset, until))
+    }
+
+    /// All of it, for the only reader that there will be: what it has read goes back to the disk.
+    pub(super) fn once(spool: &Spool, until: Until) -> Self {
+        Self::of(Cursor {
+            given_back: Some(0),
+            ..Cursor::new(spool, 0, until)
+        })
+    }
+
+    fn of(cursor: Cursor) -> Self {
         let chunks = futures::stream::unfold(cursor, |mut cursor| async move {
             let item = cursor.next().await.transpose()?;
             cursor.failed = item.is_err();
@@ -80,6 +87,8 @@ struct Cursor {
     until: Until,
     window: Bytes,
     failed: bool,
+    /// How much of the file is given back; nothing where others may read it.
+    given_back: Option<u64>,
 }
 
 /// What the extent says to a reader at its offset.
@@ -91,6 +100,18 @@ enum Next {
 }
 
 impl Cursor {
+    fn new(spool: &Spool, offset: u64, until: Until) -> Self {
+        Self {
+            file: Arc::clone(&spool.file),
+            extent: spool.extent.subscribe(),
+            offset,
+            until,
+            window: Bytes::new(),
+            failed: false,
+            given_back: None,
+        }
+    }
+
     async fn next(&mut self) -> Result<Option<OutputChunk>, OutputError> {
         if self.failed {
             return Ok(None);
@@ -134,7 +155,17 @@ impl Cursor {
     async fn fill(&mut self, limit: u64) -> Result<(), OutputError> {
         let length = usize::try_from(limit - self.offset).unwrap_or(WINDOW).min(WINDOW);
         let (file, offset) = (Arc::clone(&self.file), self.offset);
+        let gone = offset - offset % GIVEN_BACK;
+        let given_back = self.given_back.filter(|given_back| *given_back < gone);
+        if let Some(given_back) = &mut self.given_back {
+            *given_back = gone;
+        }
         let read = tokio::task::spawn_blocking(move || {
+            if let Some(from) = given_back
+                && let Err(error) = file.give_back(from, gone)
+            {
+                tracing::debug!(%error, "what was read of an output stays on the disk until its process is gone");
+            }
             let mut buffer = vec![0; length];
             file.file().read_exact_at(&mut buffer, offset)?;
             Ok(buffer)

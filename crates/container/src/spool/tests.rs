@@ -97,6 +97,27 @@ async fn a_failure_is_told_after_what_was_kept() {
 }
 
 #[tokio::test]
+async fn what_its_only_reader_has_read_is_given_back() {
+    let meter = Meter::default();
+    let spool = Spool::create(tempfile::tempdir().unwrap().path(), &meter).unwrap();
+    let mut output = spool.once_to_end_of_run();
+    let mut writer = spool.begin_run();
+    let (mut written, mut read) = (0_u64, 0_u64);
+    for _ in 0..64 {
+        writer.append(OutputStream::Stdout, &[7; PIECE]).unwrap();
+        written += PIECE as u64;
+        while read < written {
+            let chunk = output.chunk().await.unwrap().unwrap();
+            assert!(chunk.bytes.iter().all(|byte| *byte == 7));
+            read += chunk.bytes.len() as u64;
+        }
+    }
+    drop(writer);
+    assert!(output.chunk().await.unwrap().is_none());
+    assert!(meter.bytes() < 2 << 20, "{} of {written} bytes", meter.bytes());
+}
+
+#[tokio::test]
 async fn the_pump_takes_both_pipes_to_their_ends() {
     let spool = spool();
     let output = spool.read_on();

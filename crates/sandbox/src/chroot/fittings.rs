@@ -97,7 +97,10 @@ impl<'f> Fittings<'f> {
         kernel_files::devices(&self.make("/dev")?, self.ownership)?;
         kernel_files::processes(&self.make("/proc")?)?;
         for mount in &spec.mounts {
-            self.mount(mount)?;
+            match first_writable(&spec.mounts, mount) {
+                Some(first) => self.link(mount, first)?,
+                None => self.mount(mount)?,
+            }
         }
         for file in &spec.files {
             let (parent, name) = self.spot(&file.path, None)?;
@@ -145,6 +148,18 @@ impl<'f> Fittings<'f> {
                         .into(),
             }),
         }
+    }
+
+    /// A source that is in the tree already, at another place: a link to that, since it can only be in one.
+    fn link(&mut self, mount: &Mount, first: &Mount) -> Result<()> {
+        let (parent, name) = self.spot(&mount.target, None)?;
+        rustix::fs::symlinkat(rooted(&first.target), &parent, &name).doing(|| {
+            format!(
+                "make {} the same as {} in the container",
+                mount.target.display(),
+                first.target.display()
+            )
+        })
     }
 
     fn copy(
@@ -314,6 +329,18 @@ impl Placed {
             Err(errno) => Err(errno),
         }
     }
+}
+
+/// Where a mount's source is to be found, if that is another mount's place: of several of one source the first that can be written to has
+/// it. Those that cannot have a copy each, unless one of the others can: then they show what is written there.
+fn first_writable<'m>(mounts: &'m [Mount], mount: &Mount) -> Option<&'m Mount> {
+    let MountSource::Keeper(path) = &mount.source else {
+        return None;
+    };
+    let first = mounts
+        .iter()
+        .find(|other| !other.read_only && matches!(&other.source, MountSource::Keeper(of) if of == path))?;
+    (first.target != mount.target).then_some(first)
 }
 
 /// On disk, where elsewhere it is in memory: in the tree, which nobody else sees, and only as long as the process runs.

@@ -63,6 +63,25 @@ pub(crate) struct BuildArguments {
         value_enum
     )]
     progress: progress::ProgressMode,
+    /// Bytes that are shown of each of a step's two outputs, such as 10m; -1 is no limit. What is left out is said, and its end is
+    /// shown when the step ends
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "BUILDKIT_STEP_LOG_MAX_SIZE",
+        default_value = "2MiB",
+        allow_hyphen_values = true
+    )]
+    step_log_max_size: progress::LogLimit,
+    /// The same for each second that the step has run
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "BUILDKIT_STEP_LOG_MAX_SPEED",
+        default_value = "200KiB",
+        allow_hyphen_values = true
+    )]
+    step_log_max_speed: progress::LogLimit,
     /// Print only the image's id, and what fails
     #[arg(short, long)]
     quiet: bool,
@@ -86,7 +105,7 @@ pub(crate) async fn execute(
     arguments
         .attestations
         .apply(&mut request, arguments.files.directory())?;
-    arguments.cache.apply(&mut request);
+    arguments.cache.apply(&mut request)?;
     request.egress = Some(installation.egress.clone());
     request.credentials = Arc::new(UserCredentials);
     request.parallel_stages = parallel_stages();
@@ -103,24 +122,33 @@ pub(crate) async fn execute(
     } else {
         arguments.progress
     };
-    let show = || progress::Progress::new(mode, lent.masked.clone());
+    let limits = progress::LogLimits {
+        size: arguments.step_log_max_size,
+        speed: arguments.step_log_max_speed,
+    };
+    let show = || progress::Progress::new(mode, lent.masked.clone(), limits);
     let progress = show();
     let begun = output.begin(&installation);
     let built = builder.build(request.clone(), &progress).await;
-    progress.finish();
     let finished = match built {
         Ok(built) => {
             let built = Arc::new(built);
+            let quiet = arguments.quiet;
+            if arguments.reproducible.is_wanted() {
+                // The second build has a screen of its own.
+                progress.finish();
+            }
+            let verifying =
+                arguments
+                    .reproducible
+                    .verify(&installation, &builder, request, &built, quiet, show);
+            // A build like the first: it hears of an interruption by itself, and ends what it has started.
+            let verified = verifying.await;
             let finishing = async {
-                let quiet = arguments.quiet;
-                let verified =
-                    arguments
-                        .reproducible
-                        .verify(&installation, &builder, request, &built, quiet, show);
-                verified.await?;
-                let finished = output.finish(&installation, &builder, &built, begun, quiet);
+                verified?;
+                let finished = output.finish(&installation, &builder, &built, begun, &progress);
                 finished.await?;
-                let exported = arguments.cache.export(&installation, &builder, &built, quiet);
+                let exported = arguments.cache.export(&installation, &builder, &built, &progress);
                 exported.await
             };
             tokio::select! {
@@ -130,6 +158,7 @@ pub(crate) async fn execute(
         }
         Err(error) => Err(failure(error)),
     };
+    progress.finish();
     if let Some(code) = interrupts.code() {
         return Ok(code);
     }

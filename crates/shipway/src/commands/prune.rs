@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use shipway_build::{CacheMounts, CacheMountsError, KeptMount};
 use shipway_container::{KeptVolume, Leftovers, PruneLayersError, Runtime, Swept, dead_pods};
 use shipway_runner::retention::{self, Caches, Retention};
 use shipway_runner::{forget_dead_jobs, forget_histories};
@@ -31,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(3600);
 /// artifacts of the latest successful pipeline of each branch and tag stay. What was used in the last hour stays.
 #[derive(Debug, Args)]
 pub(crate) struct PruneArguments {
-    /// Also remove the build cache, unpacked layers, the images that jobs pulled, copies of work trees' histories, all caches of jobs,
+    /// Also remove the build cache with its cache mounts, unpacked layers, the images that jobs pulled, copies of work trees' histories, all caches of jobs,
     /// and what is in the volumes that a runner's configuration gives jobs, such as `/cache`
     #[arg(short, long)]
     all: bool,
@@ -104,6 +105,7 @@ pub(crate) async fn prune(
         expired,
         forgotten,
         volumes: of_pods.volumes,
+        mounts: of_pods.mounts,
         takes_all: arguments.all,
         removed,
         // A dry run has removed nothing of what could be collected.
@@ -155,6 +157,8 @@ fn forget(installation: &Installation, only_ask: bool) -> Result<Forgotten, Fail
 /// What was done in the keepers' directory.
 struct OfPods {
     volumes: Vec<KeptVolume>,
+    /// Cache mounts that are gone, or would be.
+    mounts: Vec<KeptMount>,
     layers: Layers,
     /// Why not all of what was asked for.
     failure: Option<Failure>,
@@ -169,6 +173,7 @@ async fn prune_pods(
 ) -> OfPods {
     let mut done = OfPods {
         volumes: Vec::new(),
+        mounts: Vec::new(),
         layers: Layers::Removed(0),
         failure: None,
     };
@@ -201,6 +206,16 @@ async fn prune_pods(
         Err(error) => done.failure = Some(Failure::caused(FailureKind::Work, "the volumes of jobs", &error)),
     }
     if arguments.all {
+        match prune_mounts(CacheMounts::of(&runtime), removes).await {
+            Ok(mounts) => done.mounts = mounts,
+            Err(error) => {
+                done.failure = Some(Failure::caused(
+                    FailureKind::Work,
+                    "removing cache mounts",
+                    &error,
+                ));
+            }
+        }
         let layers = if removes {
             runtime.prune_layers().await
         } else {
@@ -219,6 +234,19 @@ async fn prune_pods(
         }
     }
     done
+}
+
+/// The cache mounts that no build has, with their sizes; gone, if that is asked for.
+async fn prune_mounts(mounts: CacheMounts, removes: bool) -> Result<Vec<KeptMount>, CacheMountsError> {
+    let pruning = tokio::task::spawn_blocking(move || {
+        let found = mounts.measured()?;
+        match removes {
+            true => mounts.remove(&found),
+            false => Ok(found),
+        }
+    });
+    // A lost thread has removed what it could.
+    pruning.await.unwrap_or_else(|_| Ok(Vec::new()))
 }
 
 /// Whether pods of any ids left volumes that outlive them.

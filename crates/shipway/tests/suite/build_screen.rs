@@ -91,6 +91,68 @@ fn a_failure_shows_its_last_lines_and_where_it_is() -> Result<()> {
 }
 
 #[test]
+fn exports_and_pushes_are_shown_as_buildkit_shows_them() -> Result<()> {
+    let (user, context) = user(Account::Caller, "")?;
+    let name = "registry.shipway.internal/group/shown:1";
+    let tar = format!("type=oci,dest={}", user.home.work().join("shown.tar").display());
+    let files = format!("type=local,dest={}", user.home.work().join("files").display());
+    let mut command = user.shipway(&["build", "--progress=plain", "--push", "--tag", name]);
+    command.args(["--output", &tar, "--output", &files, "--output", "type=image"]);
+    let output = command.arg(&context).output()?;
+    ensure!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    for line in [
+        "#2 exporting to oci image format\n#2 exporting layers\n",
+        " exporting config sha256:",
+        " sending tarball\n",
+        " exporting to image\n",
+        " naming to registry.shipway.internal/group/shown:1 done\n",
+        " pushing layers\n",
+        " pushing manifest for registry.shipway.internal/group/shown:1@sha256:",
+        " exporting to client directory\n",
+        " copying files\n",
+    ] {
+        ensure!(said.contains(line), "{line:?} is not in\n{said}");
+    }
+    let digest = said
+        .split("pushing manifest for ")
+        .nth(1)
+        .and_then(|rest| rest.split(['@', ' ', '\n']).nth(1));
+    let digest = digest.context("a digest")?;
+    ensure!(said.contains(&format!(" exporting manifest {digest}")), "{said}");
+    Ok(())
+}
+
+#[test]
+fn what_a_step_floods_is_clipped() -> Result<()> {
+    let steps = "RUN busybox seq 1 20000; echo >&2 a word of the other; echo the l''ast line\n";
+    let (user, context) = user(Account::Caller, steps)?;
+    let build = |environment: &[(&str, &str)], arguments: &[&str]| -> Result<String> {
+        let mut command = user.shipway(&["build", "--progress=plain", "--no-cache"]);
+        command.envs(environment.iter().copied()).args(arguments);
+        let output = command.arg(&context).output()?;
+        ensure!(output.status.success(), "{}", stderr(&output));
+        Ok(stderr(&output))
+    };
+    let clipped = "[output clipped, log limit 1KiB reached]";
+    let speed = ("BUILDKIT_STEP_LOG_MAX_SPEED", "-1");
+    let said = build(&[("BUILDKIT_STEP_LOG_MAX_SIZE", "1024"), speed], &[])?;
+    let (first, rest) = said.split_once(clipped).with_context(|| said.clone())?;
+    ensure!(first.contains(" 200\n") && !first.contains(" 300\n"), "{said}");
+    ensure!(
+        rest.contains(" 20000\n") && rest.contains(" the last line\n"),
+        "{said}"
+    );
+    ensure!(
+        said.matches("output clipped").count() == 1 && said.contains(" a word of the other\n"),
+        "{said}"
+    );
+    let all = build(&[speed], &["--step-log-max-size=-1"])?;
+    ensure!(!all.contains("clipped") && all.contains(" 10000\n"), "{all}");
+    Ok(())
+}
+
+#[test]
 fn programs_read_it_as_buildkit_s_status() -> Result<()> {
     let (user, context) = user(Account::Caller, "RUN echo out; echo err >&2\n")?;
     let mut command = user.shipway(&["build"]);
@@ -112,7 +174,9 @@ fn programs_read_it_as_buildkit_s_status() -> Result<()> {
         .filter(|vertex| vertex["completed"].is_string())
         .collect();
     ensure!(
-        ended.len() == 2 && ended[1]["name"] == "[2/2] RUN echo out; echo err >&2",
+        ended.len() == 3
+            && ended[1]["name"] == "[2/2] RUN echo out; echo err >&2"
+            && ended[2]["name"] == "exporting to image",
         "{said}"
     );
     let digest = &ended[1]["digest"];
@@ -170,7 +234,8 @@ fn a_terminal_shows_what_runs_and_keeps_a_line_for_each_step() -> Result<()> {
         " => [1/2] COPY busybox /bin/ ",
         "s (1/2)",
         " => => # 日本語の0000",
-        "(2/2) FINISHED\r\n",
+        " => exporting to image ",
+        "(3/3) FINISHED\r\n",
     ] {
         ensure!(said.contains(piece), "{piece:?} is not in\n{said:?}");
     }

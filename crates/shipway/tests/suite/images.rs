@@ -20,6 +20,87 @@ fn an_imported_image_can_be_tagged_before_anything_used_it() -> Result<()> {
     Ok(())
 }
 
+/// A context without a step that starts a program, so that any platform can be built.
+fn for_any_platform(user: &User) -> Result<std::path::PathBuf> {
+    let context = user.home.work().join("any");
+    std::fs::create_dir(&context)?;
+    std::fs::write(
+        context.join("Dockerfile"),
+        "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY Dockerfile /\n",
+    )?;
+    user.home.account().own(&context)?;
+    Ok(context)
+}
+
+#[test]
+fn an_archive_of_several_platforms_is_loaded_as_it_is() -> Result<()> {
+    let Some(skopeo) = Peer::find("skopeo") else {
+        return Ok(());
+    };
+    let (one, two) = (User::new(Account::Caller)?, User::new(Account::Caller)?);
+    let (archive, saved) = (one.home.work().join("app.tar"), two.home.work().join("again.tar"));
+    let output = format!("type=oci,dest={},name=app:1", archive.display());
+    let platforms = "linux/amd64,linux/arm64,linux/s390x";
+    let mut build = one.shipway(&[
+        "build",
+        "--provenance=mode=min",
+        "--platform",
+        platforms,
+        "--output",
+    ]);
+    succeed(build.arg(&output).arg(for_any_platform(&one)?))?;
+    succeed(two.shipway(&["image", "load", "--input"]).arg(&archive))?;
+    let listed = text(&succeed(&mut two.shipway(&["image", "ls"]))?);
+    ensure!(
+        listed.lines().count() == 2 && listed.contains("app:1 "),
+        "{listed}"
+    );
+    succeed(
+        two.shipway(&["image", "save", "--output"])
+            .arg(&saved)
+            .arg("app:1"),
+    )?;
+    let index = |archive: &std::path::Path| -> Result<String> {
+        let mut inspect = two.home.command(skopeo.path());
+        let output = inspect
+            .args(["inspect", "--raw"])
+            .arg(format!("oci-archive:{}", archive.display()));
+        Ok(text(&succeed(output)?))
+    };
+    let (before, after) = (index(&archive)?, index(&saved)?);
+    ensure!(before == after && after.contains("s390x"), "{before}\n{after}");
+    succeed(&mut two.shipway(&["fsck"]))?;
+    Ok(())
+}
+
+#[test]
+fn an_image_for_other_platforms_is_listed_with_them() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let mut build = user.shipway(&[
+        "build",
+        "--tag",
+        "other:1",
+        "--platform",
+        "linux/riscv64,linux/s390x",
+    ]);
+    let built = succeed(build.arg("--quiet").arg(for_any_platform(&user)?))?;
+    let digest = String::from_utf8(built.stdout)?;
+    let listed = text(&succeed(&mut user.shipway(&["image", "ls"]))?);
+    let line = listed.lines().find(|line| line.starts_with("other:1 "));
+    let line = line.with_context(|| listed.clone())?;
+    let short = digest.trim().strip_prefix("sha256:").context("a digest")?;
+    ensure!(
+        line.contains(&short[..12]) && line.ends_with("built or pulled, for linux/riscv64, linux/s390x"),
+        "{line}"
+    );
+    let json = text(&succeed(&mut user.shipway(&["image", "ls", "--json"]))?);
+    ensure!(
+        json.contains("\"platforms\":\"linux/riscv64, linux/s390x\""),
+        "{json}"
+    );
+    Ok(())
+}
+
 /// What a job of a project pulled, as it is in the store after the job.
 fn pulled(user: &User, project: &str, name: &str) -> Result<()> {
     let store = Store::open(&user.home.data().join("store"))?;

@@ -27,6 +27,7 @@ mod fragments;
 mod harness;
 mod image_tree;
 mod images;
+mod interrupted_build;
 mod interruption;
 mod job_images;
 mod keywords;

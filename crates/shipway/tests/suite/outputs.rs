@@ -269,3 +269,46 @@ fn outputs_that_contradict_themselves_are_refused_before_anything_is_built() -> 
     }
     Ok(())
 }
+
+#[test]
+fn what_is_said_about_files_lies_beside_them() -> Result<()> {
+    let user = User::new(Account::Caller)?;
+    let context = user.home.work().join("said");
+    std::fs::create_dir(&context)?;
+    std::fs::write(
+        context.join("Dockerfile"),
+        "FROM scratch\nCOPY Dockerfile /in/it\n",
+    )?;
+    let (split, whole) = (user.home.work().join("split"), user.home.work().join("whole.tar"));
+    let mut build = user.shipway(&["build", "--quiet", "--sbom=true", "--provenance=mode=max"]);
+    build.args(["--platform", "linux/amd64,linux/arm64", "--output"]);
+    build.arg(format!("type=local,dest={}", split.display()));
+    build.arg("--output");
+    build.arg(format!("type=tar,dest={},platform-split=false", whole.display()));
+    succeed(build.arg(&context))?;
+    let copied = std::fs::read(split.join("linux_arm64/in/it"))?;
+    let digest = shipway_oci::Digest::sha256(&copied);
+    for (name, predicate) in [
+        ("linux_arm64/sbom.spdx.json", "https://spdx.dev/Document"),
+        ("linux_amd64/provenance.json", "https://slsa.dev/provenance/v1"),
+    ] {
+        let said: serde_json::Value = serde_json::from_slice(&std::fs::read(split.join(name))?)?;
+        let subject = serde_json::json!([{ "name": "in/it", "digest": { "sha256": digest.hex() } }]);
+        ensure!(
+            said["predicateType"] == predicate && said["subject"] == subject,
+            "{name}: {said:#}"
+        );
+    }
+    let mut archive = tar::Archive::new(std::fs::File::open(&whole)?);
+    let mut names = Vec::new();
+    for entry in archive.entries()? {
+        names.push(entry?.path()?.display().to_string());
+    }
+    for name in ["sbom.spdx.linux_amd64.json", "provenance.linux_arm64.json"] {
+        ensure!(
+            names.iter().any(|found| found == name),
+            "{name} is not in {names:?}"
+        );
+    }
+    Ok(())
+}

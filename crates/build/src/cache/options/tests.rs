@@ -39,7 +39,11 @@ fn all_words_are_read() {
         (export.place, export.mode, export.ignore_error),
         (place, CacheMode::Max, true)
     );
-    assert_eq!(export.ignored, ["compression=zstd"]);
+    assert_eq!(export.compression, Some(Compression::Zstd(3)));
+    let level: CacheExport = "type=inline,compression-level=9,force-compression=true"
+        .parse()
+        .unwrap();
+    assert_eq!(level.compression, Some(Compression::Gzip(9)));
     let inline: CacheExport = "type=inline".parse().unwrap();
     assert_eq!(inline.place, CacheExportPlace::Inline);
     let quoted: CacheImport = "type=local,\"src=a,b\",tag=x".parse().unwrap();
@@ -63,6 +67,8 @@ fn what_is_misspelled_is_named() {
         ("type=registry,ref=a//b", "no reference"),
         ("type=local", "needs `dest=`"),
         ("type=inline,ref=x", "no `ref`"),
+        ("type=inline,compression-level=most", "a number"),
+        ("type=inline,compression=lzma", "the cache's compression"),
         ("", "needs `ref=`"),
     ] {
         let error = text.parse::<CacheExport>().unwrap_err().to_string();

@@ -35,6 +35,7 @@ fn step(text: &str) -> Step<'_> {
         trigger: 0,
         position: None,
         stages: 1,
+        base: None,
         platform: None,
     }
 }

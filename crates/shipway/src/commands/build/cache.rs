@@ -4,11 +4,12 @@
 
 use clap::Args;
 use shipway_build::{
-    BuildRequest, Builder, Built, CacheExport, CacheExportPlace, CacheExported, CacheImport, ExportedMount,
+    BuildRequest, Builder, Built, CacheExport, CacheExportPlace, CacheExported, CacheImport, Compression,
+    ExportedMount,
 };
 use shipway_oci::with_causes;
 
-use super::progress;
+use super::progress::Progress;
 use crate::commands::upkeep::count;
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
@@ -40,7 +41,8 @@ fn export(text: &str) -> Result<CacheExport, String> {
 }
 
 impl CacheArguments {
-    pub(super) fn apply(&self, request: &mut BuildRequest) {
+    /// Says in a request what the caches need of the build, whose image is laid out as it says already.
+    pub(super) fn apply(&self, request: &mut BuildRequest) -> Result<(), Failure> {
         request.cache_from.clone_from(&self.cache_from);
         request.explain = self.explain;
         request.inline_cache = self
@@ -48,12 +50,19 @@ impl CacheArguments {
             .iter()
             .any(|export| export.place == CacheExportPlace::Inline);
         for export in &self.cache_to {
-            for word in &export.ignored {
-                screen::warning(&format!(
-                    "--cache-to: {word} makes no difference, layers are kept as the image has them"
-                ));
+            let image = request.image.compression;
+            if let Some(wanted) = export.compression.filter(|wanted| *wanted != image) {
+                let (wanted, image) = (words(wanted), words(image));
+                let message = format!(
+                    "--cache-to {}: {wanted} is not the image's, which is {image}",
+                    export.place
+                );
+                return Err(Failure::new(FailureKind::Use, message).hint(format!(
+                    "a cache has the layers of its image: give {wanted} to --output as well, or leave it out here"
+                )));
             }
         }
+        Ok(())
     }
 
     /// Writes the caches that were asked for. The first failure that counts is told when all were tried.
@@ -62,7 +71,7 @@ impl CacheArguments {
         installation: &Installation,
         builder: &Builder,
         built: &Built,
-        quiet: bool,
+        progress: &Progress,
     ) -> Result<(), Failure> {
         let mut outcome = Ok(());
         for export in &self.cache_to {
@@ -73,12 +82,24 @@ impl CacheArguments {
                 CacheExportPlace::Registry(reference) => Some(installation.credentials(reference)),
                 CacheExportPlace::Local { .. } | CacheExportPlace::Inline => None,
             };
-            let watching = progress::Transfer::new(quiet);
+            let watching = progress.activity(match &export.place {
+                CacheExportPlace::Registry(_) => "exporting cache to registry",
+                CacheExportPlace::Local { .. } | CacheExportPlace::Inline => {
+                    "exporting cache to client directory"
+                }
+            });
             let exported = builder.export_cache(export, &built.steps, credentials.as_ref(), &watching);
-            match exported.await {
+            let exported = exported.await;
+            let ended = match &exported {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Failure::caused(FailureKind::Work, "exporting the cache", error)),
+            };
+            // What becomes of a failure is said below.
+            let _ = watching.end(ended);
+            match exported {
                 Ok(exported) => {
                     exported.notes.iter().for_each(|note| screen::warning(note));
-                    if !quiet {
+                    if progress.is_for_people() {
                         screen::error_line(&told(export, &exported));
                     }
                 }
@@ -93,6 +114,14 @@ impl CacheArguments {
             }
         }
         outcome
+    }
+}
+
+/// A compression as options have it.
+fn words(compression: Compression) -> String {
+    match compression.level() {
+        None => format!("compression={compression}"),
+        Some(level) => format!("compression={compression},compression-level={level}"),
     }
 }
 

@@ -4,6 +4,8 @@
 //! or fetches files, by the name that BuildKit gives it. What steps write has the build's secrets masked before anybody sees it.
 //! All of it goes to standard error; standard output has the image's id alone.
 
+mod activity;
+mod clip;
 mod excerpt;
 mod mode;
 mod plain;
@@ -24,6 +26,9 @@ use shipway_oci::{Descriptor, Digest, with_causes};
 use shipway_registry::client::{BlobProgress, PullProgress};
 use shipway_runner::Masker;
 
+pub(super) use self::activity::Activity;
+use self::clip::Clip;
+pub(super) use self::clip::{LogLimit, LogLimits};
 use self::excerpt::Excerpt;
 pub(super) use self::mode::ProgressMode;
 use self::tail::Tail;
@@ -94,6 +99,7 @@ pub(crate) struct Progress {
 struct State {
     display: Box<dyn Display>,
     masker: Masker,
+    limits: LogLimits,
     running: BTreeMap<Key, Running>,
     /// The last that began: whose base images arrive.
     latest: Option<Key>,
@@ -101,6 +107,8 @@ struct State {
     source: (String, String),
     failure: Option<String>,
     findings: Vec<Finding>,
+    /// What began that is no step.
+    activities: usize,
 }
 
 struct Running {
@@ -108,12 +116,13 @@ struct Running {
     is_cached: bool,
     /// Of the two streams.
     maskers: [Masker; 2],
+    clip: Clip,
     tail: Tail,
 }
 
 impl Progress {
-    /// A display on standard error that masks these secrets.
-    pub(super) fn new(mode: ProgressMode, secrets: Vec<Vec<u8>>) -> Self {
+    /// A display on standard error that masks these secrets and shows so much of what a step writes.
+    pub(super) fn new(mode: ProgressMode, secrets: Vec<Vec<u8>>, limits: LogLimits) -> Self {
         let mode = mode.here();
         let display: Box<dyn Display> = match mode {
             ProgressMode::Quiet => Box::new(Nothing),
@@ -126,11 +135,13 @@ impl Progress {
             state: Mutex::new(State {
                 display,
                 masker: Masker::new(secrets),
+                limits,
                 running: BTreeMap::new(),
                 latest: None,
                 source: Default::default(),
                 failure: None,
                 findings: Vec::new(),
+                activities: 0,
             }),
         }
     }
@@ -172,15 +183,25 @@ impl Progress {
 }
 
 impl State {
-    /// What a masker still held back.
+    /// What a masker still held back, and the end of what was left out.
     fn flush(&mut self, running: &mut Running) {
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
             let mut rest = Vec::new();
             running.maskers[stream as usize].finish(&mut rest);
-            if !rest.is_empty() {
-                running.tail.write(stream, &rest);
-                self.display.output(&running.vertex, stream, &rest);
+            self.show(running, stream, rest);
+            let clipped = running.clip.finish(stream);
+            if !clipped.is_empty() {
+                self.display.output(&running.vertex, stream, &clipped);
             }
+        }
+    }
+
+    /// Shows masked bytes of a step as far as its limits allow.
+    fn show(&mut self, running: &mut Running, stream: OutputStream, bytes: Vec<u8>) {
+        running.tail.write(stream, &bytes);
+        let shown = running.clip.take(stream, bytes, running.vertex.age());
+        if !shown.is_empty() {
+            self.display.output(&running.vertex, stream, &shown);
         }
     }
 }
@@ -202,6 +223,7 @@ impl BuildEvents for Progress {
         state.display.started(&vertex);
         state.latest = Some(vertex.key);
         let maskers = [state.masker.clone(), state.masker.clone()];
+        let limits = state.limits;
         state.running.insert(
             vertex.key,
             Running {
@@ -209,6 +231,7 @@ impl BuildEvents for Progress {
                 vertex,
                 is_cached: false,
                 maskers,
+                clip: Clip::new(limits),
             },
         );
     }
@@ -232,14 +255,13 @@ impl BuildEvents for Progress {
 
     fn output(&self, step: &Step<'_>, stream: OutputStream, bytes: &[u8]) {
         let mut state = self.state();
-        let state = &mut *state;
-        let Some(running) = state.running.get_mut(&key(step)) else {
+        let Some(mut running) = state.running.remove(&key(step)) else {
             return;
         };
-        let mut shown = Vec::with_capacity(bytes.len());
-        running.maskers[stream as usize].write(bytes, &mut shown);
-        running.tail.write(stream, &shown);
-        state.display.output(&running.vertex, stream, &shown);
+        let mut masked = Vec::with_capacity(bytes.len());
+        running.maskers[stream as usize].write(bytes, &mut masked);
+        state.show(&mut running, stream, masked);
+        state.running.insert(key(step), running);
     }
 
     fn step_finished(&self, step: &Step<'_>, _id: &Digest) {
@@ -325,7 +347,10 @@ fn vertex_name(step: &Step<'_>) -> Option<String> {
         _ => format!("{} ", step.stage),
     };
     let width = position.total.max(1).ilog10() as usize + 1;
-    let text = screen::phrase(step.text);
+    let text = match step.base {
+        Some(base) => format!("FROM {}", screen::phrase(base)),
+        None => screen::phrase(step.text),
+    };
     let platform = step
         .platform
         .map(|platform| format!("{platform} "))

@@ -45,6 +45,10 @@ impl ReproducibleArguments {
         }
     }
 
+    pub(super) fn is_wanted(&self) -> bool {
+        self.verify_reproducible
+    }
+
     /// Builds again and compares, if that is wanted.
     pub(super) async fn verify(
         &self,
@@ -70,6 +74,7 @@ impl ReproducibleArguments {
         request.sbom = false;
         request.provenance = None;
         request.parallel_stages = if request.parallel_stages > 1 { 1 } else { 2 };
+        let cancellation = request.cancellation.clone();
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let builder = builder.clone().with_threads(if threads > 1 { 1 } else { 2 });
         let progress = show();
@@ -82,8 +87,12 @@ impl ReproducibleArguments {
         progress.finish();
         let again = again.map_err(super::failure)?;
         let (store, first) = (installation.store.clone(), Arc::clone(built));
-        let compared = tokio::task::spawn_blocking(move || compare_builds(&store, &first, &again))
-            .await
+        let comparing = tokio::task::spawn_blocking(move || compare_builds(&store, &first, &again));
+        let compared = tokio::select! {
+            compared = comparing => compared,
+            () = cancellation.cancelled() => return Ok(()),
+        };
+        let compared = compared
             .map_err(|error| Failure::caused(FailureKind::Internal, "a thread ended early", &error))?
             .map_err(|error| Failure::caused(FailureKind::Work, "comparing the images", &error))?;
         if !compared.is_empty() {

@@ -25,6 +25,8 @@ struct Row {
     /// Nothing where the image is not to be read.
     size: Option<u64>,
     origin: Origin,
+    /// Of an image for other platforms than this machine's, which.
+    platforms: Option<String>,
 }
 
 /// How an image came to be here.
@@ -92,10 +94,14 @@ pub(super) async fn local(installation: &Installation, which: Which, json: bool)
             id,
             size,
             origin,
+            platforms,
         } in &rows
         {
             let origin = Origin::describe(std::slice::from_ref(origin));
-            let row = serde_json::json!({"name": name, "id": id, "size": size, "origin": origin});
+            let mut row = serde_json::json!({"name": name, "id": id, "size": size, "origin": origin});
+            if let Some(platforms) = platforms {
+                row["platforms"] = serde_json::json!(platforms);
+            }
             screen::document(&row.to_string());
         }
     } else {
@@ -116,6 +122,16 @@ async fn named(installation: &Installation) -> Result<Vec<Row>, Failure> {
         let Some(origin) = Origin::of(&scope) else {
             continue;
         };
+        let foreign = images.list_foreign(&scope).await;
+        for foreign in foreign.map_err(|error| lookup_failed(&error))? {
+            rows.extend(foreign.references.iter().map(|reference| Row {
+                name: Some(reference.familiar()),
+                id: foreign.manifest.clone(),
+                size: None,
+                origin: origin.clone(),
+                platforms: Some(foreign.platforms.clone()),
+            }));
+        }
         for listed in list(scope).await? {
             for reference in &listed.references {
                 // An import that stood in for its registry is the user's image as well: it is listed once, as what it is.
@@ -129,6 +145,7 @@ async fn named(installation: &Installation) -> Result<Vec<Row>, Failure> {
                         id: listed.image.id.clone(),
                         size: Some(listed.image.compressed_size()),
                         origin: origin.clone(),
+                        platforms: None,
                     });
                 }
             }
@@ -150,6 +167,7 @@ fn nameless(installation: &Installation) -> Result<Vec<Row>, Failure> {
                 size: image.as_ref().map(Image::compressed_size),
                 id: image.map_or(manifest, |image| image.id),
                 origin,
+                platforms: None,
             })
         });
     Ok(rows.collect())
@@ -173,12 +191,14 @@ fn show(rows: &[Row]) {
     let width = names.max().unwrap_or(0).max("NAME".len());
     screen::line(&format!("{:width$}  {:12}  {:>9}  ORIGIN", "NAME", "ID", "SIZE"));
     for (row, origins) in lines {
+        let platforms = row.platforms.as_ref();
         screen::line(&format!(
-            "{:width$}  {}  {:>9}  {}",
+            "{:width$}  {}  {:>9}  {}{}",
             name(row),
             row.id.short(),
             row.size.map_or_else(|| "-".to_owned(), screen::size),
-            Origin::describe(&origins)
+            Origin::describe(&origins),
+            platforms.map_or_else(String::new, |platforms| format!(", for {platforms}"))
         ));
     }
 }

@@ -1,12 +1,18 @@
 //! What `shipway prune` did, for people and for programs.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
+use shipway_build::KeptMount;
 use shipway_container::{KeptState, KeptVolume, Swept};
 use shipway_runner::retention::{Expired, Freed};
 use shipway_store::{CollectReport, Usage};
 
 use crate::commands::upkeep::count;
-use crate::screen::size;
+use crate::screen::{phrase, size};
+
+/// Cache mounts that are named.
+const MOST_NAMES: usize = 8;
 
 /// What only `--all` takes away and no retention rules.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,6 +44,8 @@ pub(super) struct Figures {
     pub(super) expired: Expired,
     pub(super) forgotten: Forgotten,
     pub(super) volumes: Vec<KeptVolume>,
+    /// Cache mounts of builds.
+    pub(super) mounts: Vec<KeptMount>,
     /// Whether what is kept for later jobs goes as well.
     pub(super) takes_all: bool,
     pub(super) removed: CollectReport,
@@ -116,6 +124,14 @@ impl Figures {
                 count(gone.len() as u64, "volume")
             ));
         }
+        if !self.mounts.is_empty() {
+            lines.push(format!(
+                "{} in {} {verb}: {}",
+                size(self.mount_bytes()),
+                count(self.mounts.len() as u64, "cache mount"),
+                self.mount_names()
+            ));
+        }
         let Forgotten {
             cache_records,
             pulled_names,
@@ -149,6 +165,26 @@ impl Figures {
             lines.push(format!("{} {verb}", count(layers as u64, "unpacked layer")));
         }
         lines
+    }
+
+    fn mount_bytes(&self) -> u64 {
+        let bytes = self.mounts.iter().map(|mount| mount.bytes.unwrap_or_default());
+        bytes.fold(0, u64::saturating_add)
+    }
+
+    /// What Dockerfiles call them, each once.
+    fn mount_names(&self) -> String {
+        let names: BTreeSet<String> = self
+            .mounts
+            .iter()
+            .map(|mount| phrase(mount.id.as_deref().unwrap_or("?")))
+            .collect();
+        let shown: Vec<&str> = names.iter().take(MOST_NAMES).map(String::as_str).collect();
+        let more = match names.len().saturating_sub(MOST_NAMES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}{more}", shown.join(", "))
     }
 
     /// A volume that would go has gone as far as the figures tell.
@@ -198,6 +234,7 @@ impl Figures {
             "removed_traces": freed(self.expired.traces),
             "removed_caches": freed(self.expired.caches),
             "removed_cached_build_steps": self.forgotten.cache_records,
+            "removed_cache_mounts": {"count": self.mounts.len(), "bytes": self.mount_bytes()},
             "removed_pulled_names": self.forgotten.pulled_names,
             "removed_histories": self.forgotten.histories,
             "kept_volumes": volumes(KeptState::Kept),
@@ -233,6 +270,13 @@ mod tests {
 
     #[test]
     fn all_that_would_go_is_named_before_as_after() {
+        let mount = |id: &str| KeptMount {
+            name: String::new(),
+            scope: None,
+            id: Some(id.to_owned()),
+            used: std::time::SystemTime::UNIX_EPOCH,
+            bytes: Some(1000),
+        };
         let figures = |only_asked| Figures {
             usage: Usage::default(),
             bytes_on_disk: 0,
@@ -246,6 +290,7 @@ mod tests {
                 histories: 3,
             },
             volumes: Vec::new(),
+            mounts: ["apt", "go", "apt"].map(mount).into(),
             takes_all: true,
             removed: CollectReport { blobs: 4, bytes: 10 },
             young: CollectReport::default(),
@@ -264,8 +309,11 @@ mod tests {
                 let line = format!("{thing} {verb}");
                 assert!(lines.contains(&line), "{line}: {lines:?}");
             }
+            let mounts = format!("3.0 kB in 3 cache mounts {verb}: apt, go");
+            assert!(lines.contains(&mounts), "{lines:?}");
         }
         assert_eq!(figures(true).json()["removed_layers"], 5);
+        assert_eq!(figures(true).json()["removed_cache_mounts"]["count"], 3);
         assert_eq!(figures(true).json()["removed_pulled_names"], 1);
     }
 }

@@ -145,5 +145,22 @@ fn cache_mounts_are_shown_and_removed() -> Result<()> {
         "{}",
         utf8(&listed.stdout)
     );
+    // `prune --all` takes mounts along, and names them before.
+    let user = user.with_settings("")?;
+    build(&user, &context, &["--no-cache"])?;
+    for (arguments, verb, left) in [
+        (&["prune", "--all", "--dry-run"][..], "could be removed", 2),
+        (&["prune", "--all"], "removed", 1),
+    ] {
+        let said = finish(&mut user.shipway(arguments))?;
+        let said = utf8(&said.stdout);
+        ensure!(
+            said.contains(&format!("in 1 cache mount {verb}: packages\n")),
+            "{said}"
+        );
+        let listed = finish(&mut user.shipway(&["cache", "ls", "--filter", "kind=mount"]))?;
+        let lines = utf8(&listed.stdout).lines().count();
+        ensure!(lines == left, "{lines} lines after {verb}");
+    }
     Ok(())
 }

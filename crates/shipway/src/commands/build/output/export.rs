@@ -141,6 +141,23 @@ impl Export {
         }
     }
 
+    /// What BuildKit calls its export.
+    pub(super) fn title(&self) -> &'static str {
+        match self {
+            Self::Image(_) => "exporting to image",
+            Self::Archive(ArchiveExport {
+                form: ArchiveForm::Oci,
+                ..
+            }) => "exporting to oci image format",
+            Self::Archive(_) => "exporting to docker image format",
+            Self::Files(FilesExport {
+                place: Place::Directory(_),
+                ..
+            }) => "exporting to client directory",
+            Self::Files(_) => "exporting to client tarball",
+        }
+    }
+
     pub(super) fn place(&self) -> Option<&Place> {
         match self {
             Self::Image(_) => None,

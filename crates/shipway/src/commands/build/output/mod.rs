@@ -15,12 +15,13 @@ use std::sync::Arc;
 
 use clap::Args;
 use shipway_build::{BuildRequest, Builder, Built, Composition, ImageOptions};
-use shipway_oci::Reference;
+use shipway_oci::{Digest, Reference};
 use shipway_store::Scope;
 
 use self::export::{ArchiveExport, Export, ImageExport, Place};
 pub(super) use self::push::Begun;
 use super::parse_reference;
+use super::progress::{Activity, Progress};
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
 use crate::screen;
@@ -173,7 +174,7 @@ impl Output {
         builder: &Builder,
         built: &Arc<Built>,
         begun: Vec<Begun>,
-        quiet: bool,
+        progress: &Progress,
     ) -> Result<(), Failure> {
         let mut begun = begun.into_iter();
         let mut told: Option<(Composition, Vec<Reference>)> = None;
@@ -181,39 +182,66 @@ impl Output {
             let Some(options) = export.image_options() else {
                 continue;
             };
-            let image = if Some(options) == self.main_options() {
-                built.composition.clone()
-            } else {
-                let (builder, built) = (builder.clone(), built.clone());
-                let (options, tags) = (options.clone(), self.tags.clone());
-                blocking(move || {
-                    builder
-                        .compose(&built, &options, &tags)
-                        .map_err(|error| not_made(&error))
-                })
-                .await?
-            };
             let names = match export {
-                Export::Image(export) => {
-                    let names = self.names(&export.names).to_vec();
-                    self.image(installation, export, &image, &names, &mut begun, quiet)
-                        .await?;
-                    names
+                Export::Image(ImageExport { names, .. }) | Export::Archive(ArchiveExport { names, .. }) => {
+                    self.names(names).to_vec()
                 }
-                Export::Archive(export) => {
-                    let names = self.names(&export.names).to_vec();
-                    archive(installation, export.clone(), image.clone(), names.clone()).await?;
-                    names
-                }
-                Export::Files(_) => Vec::new(),
+                Export::Files(_) => continue,
             };
+            let activity = progress.activity(export.title());
+            let exporting = async {
+                let composing = async {
+                    if Some(options) == self.main_options() {
+                        return Ok(built.composition.clone());
+                    }
+                    let (builder, built) = (builder.clone(), built.clone());
+                    let (options, tags) = (options.clone(), self.tags.clone());
+                    blocking(move || {
+                        builder
+                            .compose(&built, &options, &tags)
+                            .map_err(|error| not_made(&error))
+                    })
+                    .await
+                };
+                let image = activity.part("exporting layers", composing).await?;
+                tell_documents(&activity, &image);
+                match export {
+                    Export::Image(export) => {
+                        self.image(
+                            installation,
+                            export,
+                            &image,
+                            &names,
+                            &mut begun,
+                            (progress, &activity),
+                        )
+                        .await?;
+                    }
+                    Export::Archive(export) => {
+                        let writing = archive(installation, export.clone(), image.clone(), names.clone());
+                        activity.part("sending tarball", writing).await?;
+                    }
+                    Export::Files(_) => {}
+                }
+                Ok(image)
+            };
+            let exported = exporting.await;
+            let image = activity.end(exported)?;
             told.get_or_insert((image, names));
         }
         for export in &self.exports {
+            let title = export.title();
             if let Export::Files(export) = export {
                 let (store, built, export) = (installation.store.clone(), built.clone(), export.clone());
                 let epoch = self.epoch;
-                blocking(move || write::files(&store, &built, &export, epoch)).await?;
+                let activity = progress.activity(title);
+                let part = match export.place {
+                    Place::Directory(_) => "copying files",
+                    Place::StandardOutput | Place::File(_) => "sending tarball",
+                };
+                let writing = blocking(move || write::files(&store, &built, &export, epoch));
+                let written = activity.part(part, writing).await;
+                activity.end(written)?;
             }
         }
         let (image, names) = told
@@ -242,7 +270,7 @@ impl Output {
         image: &Composition,
         names: &[Reference],
         begun: &mut impl Iterator<Item = Begun>,
-        quiet: bool,
+        (progress, activity): (&Progress, &Activity<'_>),
     ) -> Result<(), Failure> {
         let mut kept = if export.store { names.to_vec() } else { Vec::new() };
         if export.canonical {
@@ -254,13 +282,31 @@ impl Output {
         }
         // What is pushed is read from the store, and what is not to stay there goes again.
         let before = held(installation, image)?;
+        let named = kept
+            .iter()
+            .map(|name| format!("naming to {name}"))
+            .collect::<Vec<_>>();
         put(installation, image, kept).await?;
+        named.iter().for_each(|named| activity.did(named));
         if export.push {
             for name in names {
-                if export.by_digest {
-                    push_by_digest(installation, image, name, quiet).await?;
-                } else if let Some(begun) = begun.next() {
-                    begun.finish(installation, &image.root.digest, quiet).await?;
+                let pushing = async {
+                    // One has begun for each name that is not pushed by its digest.
+                    let begun = if export.by_digest { None } else { begun.next() };
+                    match begun {
+                        Some(begun) => begun.finish(installation, &image.root.digest, activity).await,
+                        None => push_by_digest(installation, image, name, activity).await,
+                    }
+                };
+                let digest = activity.part("pushing layers", pushing).await?;
+                let shown = if export.by_digest {
+                    name.familiar_name()
+                } else {
+                    name.familiar()
+                };
+                activity.did(&format!("pushing manifest for {shown}@{digest}"));
+                if progress.is_for_people() {
+                    screen::error_line(&format!("pushed {shown}@{digest}"));
                 }
             }
         }
@@ -297,17 +343,24 @@ async fn push_by_digest(
     installation: &Installation,
     image: &Composition,
     name: &Reference,
-    quiet: bool,
-) -> Result<(), Failure> {
+    watching: &Activity<'_>,
+) -> Result<Digest, Failure> {
     let reference = name.with_digest(image.root.digest.clone());
-    let watching = super::progress::Transfer::new(quiet);
-    let digest = installation
-        .push(&image.root.digest, &reference, &watching)
-        .await?;
-    if !quiet {
-        screen::error_line(&format!("pushed {}@{digest}", name.familiar_name()));
+    installation.push(&image.root.digest, &reference, watching).await
+}
+
+/// The documents of an image, as BuildKit tells them.
+fn tell_documents(activity: &Activity<'_>, image: &Composition) {
+    for stored in &image.manifests {
+        let kind = match (stored.digest == image.root.digest, &image.config) {
+            (true, None) => "manifest list",
+            _ => "manifest",
+        };
+        activity.did(&format!("exporting {kind} {}", stored.digest));
     }
-    Ok(())
+    if let Some(config) = &image.config {
+        activity.did(&format!("exporting config {config}"));
+    }
 }
 
 async fn archive(

@@ -4,10 +4,9 @@ use shipway_oci::{Digest, Reference};
 use shipway_registry::client::{ClientError, OpenPush};
 use tokio::task::JoinHandle;
 
-use crate::commands::build::progress;
+use crate::commands::build::progress::Activity;
 use crate::failure::{Failure, FailureKind};
 use crate::installation::Installation;
-use crate::screen;
 
 /// A push that waits for its image.
 pub(in crate::commands::build) struct Begun {
@@ -35,24 +34,19 @@ impl Begun {
         }
     }
 
-    /// Pushes the image, and says its digest when the registry has it.
+    /// Pushes the image, and gives its digest when the registry has it.
     pub(super) async fn finish(
         self,
         installation: &Installation,
         manifest: &Digest,
-        quiet: bool,
-    ) -> Result<(), Failure> {
+        watching: &Activity<'_>,
+    ) -> Result<Digest, Failure> {
         let Self { name, open } = self;
         let begun = open.await.map_err(|_| interrupted(&name))??;
-        let watching = progress::Transfer::new(quiet);
-        let digest = begun
-            .finish(&installation.store, manifest, &watching)
+        begun
+            .finish(&installation.store, manifest, watching)
             .await
-            .map_err(|error| not_pushed(&name, &error))?;
-        if !quiet {
-            screen::error_line(&format!("pushed {}@{digest}", name.familiar()));
-        }
-        Ok(())
+            .map_err(|error| not_pushed(&name, &error))
     }
 }
 

@@ -167,8 +167,11 @@ impl<W: FnMut(&str) + Send> Display for Plain<W> {
             return;
         }
         open.fetching.insert(status.id.to_owned(), (now, begun));
-        let (current, total) = (screen::size(status.current), screen::size(status.total));
-        let mut line = format!("{} {current} / {total}", status.id);
+        let mut line = status.id.to_owned();
+        if status.total > 0 {
+            let (current, total) = (screen::size(status.current), screen::size(status.total));
+            line.push_str(&format!(" {current} / {total}"));
+        }
         let seconds = begun.elapsed().as_secs_f64();
         if seconds > 0.01 {
             line.push_str(&format!(" {seconds:.1}s"));

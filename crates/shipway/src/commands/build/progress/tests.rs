@@ -24,6 +24,7 @@ fn step<'a>(stage: &'a str, stages: usize, number: usize, total: usize) -> Step<
         trigger: 0,
         position: Some(Position { number, total }),
         stages,
+        base: None,
         platform: None,
     }
 }
@@ -46,6 +47,12 @@ fn a_step_is_called_as_buildkit_calls_it() {
         vertex_name(&of_several).as_deref(),
         Some("[linux/arm64 web 1/2] RUN a b")
     );
+    let from = Step {
+        text: "FROM --platform=$P $BASE AS x",
+        base: Some("busybox:1.36"),
+        ..step("web", 2, 1, 2)
+    };
+    assert_eq!(vertex_name(&from).as_deref(), Some("[web 1/2] FROM busybox:1.36"));
     let mut silent = step("0", 1, 2, 3);
     silent.position = None;
     assert_eq!(vertex_name(&silent), None);

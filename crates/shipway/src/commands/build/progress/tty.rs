@@ -149,8 +149,10 @@ impl Display for Tty {
         if status.is_done {
             open.fetching.remove(status.id);
         } else {
-            let (current, total) = (screen::size(status.current), screen::size(status.total));
-            let state = format!("{current} / {total}");
+            let state = match status.total {
+                0 => String::new(),
+                total => format!("{} / {}", screen::size(status.current), screen::size(total)),
+            };
             open.fetching.insert(status.id.to_owned(), state);
         }
         self.draw(vertex.key);
