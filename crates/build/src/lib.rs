@@ -67,11 +67,12 @@ pub use oci_layout::{OciLayoutAddress, OciLayoutError};
 pub use outline::{Outline, OutlinedArgument, OutlinedMount, Target};
 pub use plan::{Change, InputKind, SelectError};
 pub use request::{
-    BuildRequest, Built, CredentialSource, DockerfileSource, Entitlements, RunNetwork, SecretBytes,
+    BuildRequest, Built, CredentialSource, DockerfileSource, Entitlements, PieceCount, RunNetwork,
+    SecretBytes,
 };
 pub use shipway_attest::{Detail, SourceRevision, without_credentials};
 pub use solve::{Builder, Checked, Described, Difference, Miss, begins_archive, recorded_step, sweep_turns};
 pub use source::{ContextSource, RemoteContext};
 
 /// The compatibility number: the same inputs give the same blobs for as long as it stays. See `docs/compatibility.md`.
-pub const COMPATIBILITY: u32 = 2;
+pub const COMPATIBILITY: u32 = 3;

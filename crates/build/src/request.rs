@@ -251,4 +251,15 @@ pub struct Built {
     pub warnings: Vec<String>,
     /// What an export of the cache is made of.
     pub steps: CacheSteps,
+    /// Of what pieces its steps' new layers were made.
+    pub pieces: PieceCount,
+}
+
+/// The pieces of new layers that are large enough to have several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PieceCount {
+    /// How many there are.
+    pub all: u64,
+    /// How many of them were copied from earlier layers instead of being compressed.
+    pub copied: u64,
 }

@@ -119,12 +119,17 @@ fn connect(path: &Path, usage: Use) -> rusqlite::Result<Connection> {
 }
 
 /// The layout of the tables; a store with a higher one was made by a newer program.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// From version 1: uploads know who began them.
 const UPLOADS_HAVE_OWNERS: &str = "ALTER TABLE uploads ADD COLUMN owner TEXT NOT NULL DEFAULT '';
     CREATE INDEX uploads_by_owner ON uploads (owner);";
 /// From version 2: what a layer was seen to unpack to is remembered.
 const BLOBS_HAVE_DIFF_IDS: &str = "ALTER TABLE blobs ADD COLUMN diff_id TEXT;";
+/// From version 3: what pieces a layer is made of is remembered.
+const LAYERS_HAVE_PIECES: &str = "CREATE TABLE layer_pieces (
+        blob   INTEGER PRIMARY KEY REFERENCES blobs ON DELETE CASCADE,
+        pieces BLOB NOT NULL
+    ) STRICT;";
 
 /// What [`create`] found.
 pub(crate) enum Layout {
@@ -149,8 +154,9 @@ pub(crate) fn create(path: &Path) -> rusqlite::Result<Layout> {
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let steps: &[&str] = match version {
         0 => &[include_str!("schema.sql")],
-        1 => &[UPLOADS_HAVE_OWNERS, BLOBS_HAVE_DIFF_IDS],
-        2 => &[BLOBS_HAVE_DIFF_IDS],
+        1 => &[UPLOADS_HAVE_OWNERS, BLOBS_HAVE_DIFF_IDS, LAYERS_HAVE_PIECES],
+        2 => &[BLOBS_HAVE_DIFF_IDS, LAYERS_HAVE_PIECES],
+        3 => &[LAYERS_HAVE_PIECES],
         VERSION => return Ok(Layout::Ready),
         newer => return Ok(Layout::Newer(newer)),
     };

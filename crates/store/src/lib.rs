@@ -35,6 +35,7 @@ mod error;
 mod fsck;
 mod hold;
 mod image;
+mod layer_pieces;
 mod manifest;
 mod meter;
 mod nameless;

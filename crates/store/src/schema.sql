@@ -1,4 +1,4 @@
--- Version 3. Times are milliseconds since 1970, digests are canonical texts.
+-- Version 4. Times are milliseconds since 1970, digests are canonical texts.
 
 -- Facts about the store itself: its id, its secrets.
 CREATE TABLE facts (
@@ -18,6 +18,12 @@ CREATE TABLE blobs (
     diff_id TEXT
 ) STRICT;
 CREATE INDEX blobs_doomed ON blobs (doomed) WHERE doomed IS NOT NULL;
+
+-- What pieces a layer that was built here is made of, as the builder writes it.
+CREATE TABLE layer_pieces (
+    blob   INTEGER PRIMARY KEY REFERENCES blobs ON DELETE CASCADE,
+    pieces BLOB NOT NULL
+) STRICT;
 
 -- What names live in: kind 0 is a repository of the registry, kind 1 a scope of local images and build cache.
 CREATE TABLE spaces (

@@ -3,14 +3,16 @@
 //!
 //! Blocks wait in memory between the two sides. All layers together hold at most what [`Room`] has, so a reader of a
 //! large layer goes no faster than its compressor, while a small layer is read at once. Room is given back by
-//! compressing, which waits for nobody but its own reader: two layers cannot block each other.
+//! compressing and hashing, which wait for nobody but their own reader: two layers cannot block each other.
 
 use std::io::{Read, Write};
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 
 use super::blocks::Blocks;
-use super::{CompressError, Compressed, Compression, Compressor};
+use super::compressor::Earlier;
+use super::hashing::Hashing;
+use super::{CompressError, Compressed, Compression, Compressor, Pieces};
 
 /// Blocks that may wait, of all layers of a builder together.
 const BLOCKS_AHEAD: usize = 32;
@@ -54,16 +56,26 @@ impl Drop for Place {
     }
 }
 
-/// The bytes of a block, and the room that it takes.
+/// The bytes of a block, and the room that it takes. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Chunk(Arc<Held>);
+
 #[derive(Default)]
-pub(super) struct Chunk {
+struct Held {
     bytes: Vec<u8>,
     _place: Option<Place>,
 }
 
+impl Chunk {
+    fn new(bytes: Vec<u8>, place: Option<Place>) -> Self {
+        let _place = place;
+        Self(Arc::new(Held { bytes, _place }))
+    }
+}
+
 impl From<Vec<u8>> for Chunk {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, _place: None }
+        Self::new(bytes, None)
     }
 }
 
@@ -71,7 +83,7 @@ impl Deref for Chunk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 }
 
@@ -100,18 +112,19 @@ impl Reader {
     /// Reads `input` to its end. The layer is not whole before [`Reader::end`].
     pub(crate) fn read(&self, input: &mut dyn Read) -> Result<Compressed, CompressError> {
         let mut blocks = Blocks::new(input);
-        loop {
-            let place = self.room.take();
-            let bytes = blocks.next()?;
-            if bytes.is_empty() {
-                return Ok(blocks.finish());
+        std::thread::scope(|scope| {
+            let mut hashing = Hashing::new(scope);
+            loop {
+                let place = self.room.take();
+                let bytes = blocks.next()?;
+                if bytes.is_empty() {
+                    return hashing.finish();
+                }
+                let chunk = Chunk::new(bytes, Some(place));
+                hashing.add(&chunk)?;
+                self.blocks.send(chunk).map_err(|_| CompressError::ThreadLost)?;
             }
-            let chunk = Chunk {
-                bytes,
-                _place: Some(place),
-            };
-            self.blocks.send(chunk).map_err(|_| CompressError::ThreadLost)?;
-        }
+        })
     }
 
     /// Says that what was read is all.
@@ -127,8 +140,9 @@ impl Writer {
         self,
         compressor: Compressor,
         compression: Compression,
+        earlier: Option<&Earlier<'_>>,
         output: &mut dyn Write,
-    ) -> Result<(), CompressError> {
+    ) -> Result<Pieces, CompressError> {
         let mut ended = false;
         let mut next = || {
             // As any reader: the end stays the end, however often it is asked for.
@@ -139,7 +153,7 @@ impl Writer {
             ended = chunk.is_empty();
             Ok(chunk)
         };
-        compressor.write(compression, &mut next, output)
+        compressor.write(compression, &mut next, earlier, output)
     }
 }
 

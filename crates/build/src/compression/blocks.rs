@@ -1,34 +1,30 @@
-//! The reading side: whole blocks, hashed as they come.
+//! The reading side: whole blocks, cut where their bytes say so.
 
 use std::io::{ErrorKind, Read};
 
-use shipway_oci::{Algorithm, Hasher};
+use super::CompressError;
+use super::cut::{BLOCK_BYTES, cut};
 
-use super::{CompressError, Compressed};
-
-/// Uncompressed bytes of one block. Part of what a layer's digest depends on: a change changes every layer.
-pub(super) const BLOCK_BYTES: usize = 1 << 20;
-
-/// Reads whole blocks and hashes them as they come.
+/// Reads whole blocks.
 pub(super) struct Blocks<'a> {
     input: &'a mut dyn Read,
-    hasher: Hasher,
-    total: u64,
+    /// What was read behind the last cut.
+    rest: Vec<u8>,
 }
 
 impl<'a> Blocks<'a> {
     pub(super) fn new(input: &'a mut dyn Read) -> Self {
         Self {
             input,
-            hasher: Hasher::new(Algorithm::Sha256),
-            total: 0,
+            rest: Vec::new(),
         }
     }
 
-    /// A full block, a shorter last one, or an empty one at the end.
+    /// The next block, or an empty one at the end.
     pub(super) fn next(&mut self) -> Result<Vec<u8>, CompressError> {
         // Straight into the block, as much at once as there is: a growing buffer asks for a few kilobytes at a time.
-        let (mut block, mut length) = (vec![0; BLOCK_BYTES], 0);
+        let (mut block, mut length) = (vec![0; BLOCK_BYTES], self.rest.len());
+        block[..length].copy_from_slice(&self.rest);
         while length < BLOCK_BYTES {
             match self.input.read(&mut block[length..]) {
                 Ok(0) => break,
@@ -37,20 +33,14 @@ impl<'a> Blocks<'a> {
                 Err(source) => return Err(CompressError::Read { source }),
             }
         }
-        block.truncate(length);
+        let end = cut(&block[..length]);
+        self.rest.clear();
+        self.rest.extend_from_slice(&block[end..length]);
+        block.truncate(end);
         // Many small layers may wait at once.
-        if length < BLOCK_BYTES / 2 {
+        if end < BLOCK_BYTES / 2 {
             block.shrink_to_fit();
         }
-        self.hasher.update(&block);
-        self.total += block.len() as u64;
         Ok(block)
-    }
-
-    pub(super) fn finish(self) -> Compressed {
-        Compressed {
-            diff_id: self.hasher.finish(),
-            uncompressed: self.total,
-        }
     }
 }

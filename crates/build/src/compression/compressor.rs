@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::num::NonZero;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use shipway_oci::Digest;
+use shipway_oci::{Algorithm, Digest, Hasher};
 
 use super::ahead::Chunk;
-use super::blocks::{BLOCK_BYTES, Blocks};
-use super::frame::{Block, Frame, Worker};
-use super::{CompressError, Compression};
+use super::blocks::Blocks;
+use super::cut::LEAST_BYTES;
+use super::frame::{Frame, Worker};
+use super::known::Made;
+use super::{CompressError, Compression, Known, Pieces};
 
 /// What went through a [`Compressor`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +36,13 @@ impl Default for Compressor {
     }
 }
 
-type Job = (Chunk, mpsc::SyncSender<Result<Block, CompressError>>);
+type Job = (Chunk, mpsc::SyncSender<Result<Made, CompressError>>);
 
 /// Gives the next block; an empty one at the end.
 type Source<'a> = dyn FnMut() -> Result<Chunk, CompressError> + 'a;
+
+/// Gives the pieces of earlier layers, once it is clear that a layer has several.
+pub(crate) type Earlier<'a> = dyn Fn() -> Arc<Known> + 'a;
 
 /// Blocks of one layer that are being compressed or wait to be written, whatever the number of threads.
 const MOST_PENDING: usize = 32;
@@ -60,50 +65,75 @@ impl Compressor {
         input: &mut dyn Read,
         output: &mut dyn Write,
     ) -> Result<Compressed, CompressError> {
-        let mut blocks = Blocks::new(input);
-        self.write(compression, &mut || Ok(blocks.next()?.into()), output)?;
-        Ok(blocks.finish())
+        let (mut blocks, mut hasher, mut uncompressed) =
+            (Blocks::new(input), Hasher::new(Algorithm::Sha256), 0);
+        let mut next = || {
+            let block = blocks.next()?;
+            hasher.update(&block);
+            uncompressed += block.len() as u64;
+            Ok(block.into())
+        };
+        self.write(compression, &mut next, None, output)?;
+        Ok(Compressed {
+            diff_id: hasher.finish(),
+            uncompressed,
+        })
     }
 
-    /// Writes a layer to `output` out of blocks that somebody else reads.
+    /// Writes a layer to `output` out of blocks that somebody else reads, and of pieces that `earlier` layers have. Gives its own
+    /// pieces, if earlier ones were asked for.
     pub(super) fn write(
         &self,
         compression: Compression,
         source: &mut Source<'_>,
+        earlier: Option<&Earlier<'_>>,
         output: &mut dyn Write,
-    ) -> Result<(), CompressError> {
+    ) -> Result<Pieces, CompressError> {
         let mut frame = Frame::open(compression, output)?;
         let mut worker = Worker::new(compression)?;
+        let mut pieces = Pieces::default();
         let first = source()?;
-        // Most layers of a Dockerfile are smaller than one block: no thread is worth starting for them.
-        let second = if first.len() == BLOCK_BYTES {
+        // Most layers of a Dockerfile are smaller than one block: no thread is worth starting for them, and no piece remembering.
+        let second = if first.len() >= LEAST_BYTES {
             source()?
         } else {
             Chunk::default()
         };
-        let alone = second.is_empty() || self.threads == 1 || compression == Compression::Uncompressed;
-        if alone {
-            let mut block = first;
-            let mut following = second;
-            while !block.is_empty() {
-                frame.write(&worker.compress(&block)?)?;
-                block = std::mem::take(&mut following);
+        let is_plain = compression == Compression::Uncompressed;
+        let is_single = second.is_empty();
+        let known = earlier
+            .filter(|_| !is_plain && !is_single)
+            .map(|earlier| earlier());
+        let mut written = |made: Made| {
+            frame.write(&made.block)?;
+            if let Some((piece, is_copied)) = made.piece {
+                pieces.add(piece, is_copied);
+            }
+            Ok(())
+        };
+        let mut ready = [first, second].into_iter().filter(|block| !block.is_empty());
+        let mut next = || ready.next().map_or_else(&mut *source, Ok);
+        if is_single || is_plain || self.threads == 1 {
+            loop {
+                let block = next()?;
                 if block.is_empty() {
-                    block = source()?;
+                    break;
                 }
+                written(Made::of(&block, known.as_deref(), &mut worker)?)?;
             }
         } else {
-            self.in_parallel(compression, vec![first, second], source, &mut frame)?;
+            self.in_parallel(compression, known.as_deref(), &mut next, &mut written)?;
         }
-        frame.close(&mut worker)
+        frame.close(&mut worker)?;
+        Ok(pieces)
     }
 
     fn in_parallel(
         &self,
         compression: Compression,
-        ready: Vec<Chunk>,
-        source: &mut Source<'_>,
-        frame: &mut Frame<'_>,
+        known: Option<&Known>,
+        next: &mut Source<'_>,
+        written: &mut dyn FnMut(Made) -> Result<(), CompressError>,
     ) -> Result<(), CompressError> {
         let (jobs, work) = mpsc::channel::<Job>();
         let work = Mutex::new(work);
@@ -115,23 +145,19 @@ impl Compressor {
                     loop {
                         let job = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
                         let Ok((block, result)) = job else { return };
-                        let compressed = match &mut worker {
-                            Ok(worker) => worker.compress(&block),
+                        let made = match &mut worker {
+                            Ok(worker) => Made::of(&block, known, worker),
                             Err(why) => Err(why.take().unwrap_or(CompressError::ThreadLost)),
                         };
                         // The receiver is gone when the layer failed meanwhile.
-                        let _ = result.send(compressed);
+                        let _ = result.send(made);
                     }
                 });
             }
             let jobs = jobs;
             let mut pending = VecDeque::new();
-            let mut ready = ready.into_iter();
             loop {
-                let block = match ready.next() {
-                    Some(block) => block,
-                    None => source()?,
-                };
+                let block = next()?;
                 let ended = block.is_empty();
                 if !ended {
                     let (sender, receiver) = mpsc::sync_channel(1);
@@ -143,7 +169,7 @@ impl Compressor {
                     let Some(receiver) = pending.pop_front() else {
                         break;
                     };
-                    frame.write(&receiver.recv().map_err(|_| CompressError::ThreadLost)??)?;
+                    written(receiver.recv().map_err(|_| CompressError::ThreadLost)??)?;
                 }
                 if ended {
                     return Ok(());

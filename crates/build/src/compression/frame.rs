@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::gzip::{Deflated, Member, deflate};
+use super::gzip::{Deflated, HEADER, Member, deflate};
+use super::pieces::Piece;
 use super::zstd::Zstd;
 use super::{CompressError, Compression};
 
@@ -11,6 +12,42 @@ pub(super) enum Block {
     Plain(Vec<u8>),
     Gzip(Deflated),
     Zstd(Vec<u8>),
+}
+
+impl Block {
+    /// One that is known from an earlier layer, by its bytes there.
+    pub(super) fn known(compression: Compression, bytes: Vec<u8>, piece: &Piece) -> Self {
+        match compression {
+            Compression::Uncompressed => Self::Plain(bytes),
+            Compression::Gzip(_) | Compression::Estargz(_) => {
+                Self::Gzip(Deflated::known(bytes, piece.crc, piece.length))
+            }
+            Compression::Zstd(_) => Self::Zstd(bytes),
+        }
+    }
+
+    /// What stands in the layer.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Plain(bytes) | Self::Zstd(bytes) | Self::Gzip(Deflated { bytes, .. }) => bytes,
+        }
+    }
+
+    /// The CRC-32 of what was compressed, where the format has one.
+    pub(super) fn crc(&self) -> u32 {
+        match self {
+            Self::Gzip(block) => block.crc.clone().finalize(),
+            Self::Plain(_) | Self::Zstd(_) => 0,
+        }
+    }
+}
+
+/// How many bytes stand before the first block.
+pub(super) fn before_blocks(compression: Compression) -> u64 {
+    match compression {
+        Compression::Gzip(_) | Compression::Estargz(_) => HEADER.len() as u64,
+        Compression::Uncompressed | Compression::Zstd(_) => 0,
+    }
 }
 
 /// Compresses blocks; each thread has its own.
@@ -72,9 +109,7 @@ impl<'a> Frame<'a> {
                 *empty = false;
                 self.output.write_all(bytes)
             }
-            (_, Block::Plain(bytes) | Block::Zstd(bytes) | Block::Gzip(Deflated { bytes, .. })) => {
-                self.output.write_all(bytes)
-            }
+            (_, block) => self.output.write_all(block.bytes()),
         }
         .map_err(failed)
     }

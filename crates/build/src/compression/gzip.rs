@@ -8,7 +8,7 @@ use super::CompressError;
 use super::stored::{is_incompressible, store};
 
 /// Magic, deflate, no flags, no time, no extra flags, operating system unknown.
-const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 /// An empty final block: ends the deflate stream behind any number of flushed blocks.
 const FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
@@ -18,6 +18,17 @@ pub(super) struct Deflated {
     pub(super) bytes: Vec<u8>,
     pub(super) crc: crc32fast::Hasher,
     length: usize,
+}
+
+impl Deflated {
+    /// A block that was compressed before: its bytes, and CRC-32 and length of what they were.
+    pub(super) fn known(bytes: Vec<u8>, crc: u32, length: u32) -> Self {
+        Self {
+            bytes,
+            crc: crc32fast::Hasher::new_with_initial_len(crc, u64::from(length)),
+            length: length as usize,
+        }
+    }
 }
 
 /// Compresses one block on its own: no dictionary from the one before.

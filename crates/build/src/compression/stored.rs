@@ -81,7 +81,7 @@ pub(super) fn store(input: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compression::blocks::BLOCK_BYTES;
+    use crate::compression::cut::BLOCK_BYTES;
 
     fn random(length: usize) -> Vec<u8> {
         let mut state: u64 = 88_172_645_463_325_252;

@@ -17,7 +17,7 @@ use crate::compression::{Compression, Compressor, estargz};
 use crate::context::decompressed;
 
 /// Changes when the bytes of any compression change.
-const VERSION: &[u8] = b"shipway layer 1";
+const VERSION: &[u8] = b"shipway layer 2";
 
 /// A layer in one of its compressions, as the store's cache remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,7 +31,7 @@ use shipway_oci::{Digest, Platform};
 use super::transfer::{Destination, Item, ItemKind};
 
 /// Changes when the meaning of any field changes, or what a step does with it.
-const VERSION: &[u8] = b"shipway build 3";
+const VERSION: &[u8] = b"shipway build 4";
 
 /// The name of a step's result.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

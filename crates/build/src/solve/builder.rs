@@ -15,6 +15,7 @@ use super::cache::{Cache, Lookup};
 use super::check::Bases;
 use super::commit::Committer;
 use super::contexts::Loaded;
+use super::pieces::LayerPieces;
 use super::recorded::Recorded;
 use super::remote;
 use super::site::Site;
@@ -170,6 +171,8 @@ impl Builder {
             under_way: UnderWay::default(),
             earlier: Arc::default(),
         };
+        let compression = request.image.compression.of_steps();
+        let pieces = Arc::new(LayerPieces::new(cache.clone(), compression));
         let warnings = Mutex::default();
         let begin = |platform: &Platform| -> Result<(Build<'_>, Plan), BuildError> {
             let target = request.target.as_deref();
@@ -191,10 +194,11 @@ impl Builder {
                 committer: Committer {
                     store: store.clone(),
                     compressor: self.compressor,
-                    compression: request.image.compression.of_steps(),
+                    compression,
                     cache: cache.clone(),
                     limits: self.limits.clone(),
                     recorder: Arc::clone(&recorder),
+                    pieces: Arc::clone(&pieces),
                     epoch,
                 },
                 cache: cache.clone(),
@@ -305,6 +309,7 @@ impl Builder {
             _hold: Arc::new(hold),
             warnings,
             steps,
+            pieces: pieces.count(),
         })
     }
 

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::behind::{LayerBlob, Limits};
 use super::cache::Cache;
+use super::pieces::LayerPieces;
 use super::straight::Straight;
 use super::stream::{file, through_pipe};
 use crate::attest::{Recorder, Tapped};
@@ -60,6 +61,7 @@ pub(super) struct Committer {
     pub(super) cache: Cache,
     pub(super) limits: Limits,
     pub(super) recorder: Arc<Recorder>,
+    pub(super) pieces: Arc<LayerPieces>,
     /// No file is later than this.
     pub(super) epoch: i64,
 }
@@ -140,11 +142,11 @@ impl Committer {
         let (there, coming) = watch::channel(None);
         let (compressor, compression) = (self.compressor, self.compression);
         let (cache, key) = (self.cache.clone(), *key);
-        let store = self.store.clone();
+        let (store, pieces) = (self.store.clone(), Arc::clone(&self.pieces));
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            writer
-                .write(compressor, compression, &mut blob)
+            let written = writer
+                .write(compressor, compression, Some(&|| pieces.known()), &mut blob)
                 .map_err(|source| StepError::Compress { source })?;
             let diff_id = known_diff_id.recv().map_err(|_| StepError::Interrupted)?;
             let info = blob.commit(None).map_err(|source| StepError::Commit { source })?;
@@ -152,6 +154,7 @@ impl Committer {
             store
                 .keep_diff_id(&descriptor.digest, &diff_id)
                 .map_err(|source| StepError::Store { source })?;
+            pieces.keep(&descriptor.digest, &written);
             cache.keep(&key, Some((&diff_id, &descriptor)))?;
             there.send_replace(Some(descriptor));
             Ok(())

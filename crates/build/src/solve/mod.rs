@@ -28,6 +28,7 @@ mod fetch;
 mod local_archive;
 mod mode;
 mod mounts;
+mod pieces;
 mod place;
 mod recorded;
 mod remote;

@@ -19,6 +19,7 @@ mod hostile;
 mod house;
 mod link;
 mod mounts;
+mod pieces;
 mod platforms;
 mod reproducible;
 mod run;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
         hostile::TESTS,
         link::TESTS,
         mounts::TESTS,
+        pieces::TESTS,
         platforms::TESTS,
         reproducible::TESTS,
         run::TESTS,

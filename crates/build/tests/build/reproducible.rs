@@ -146,7 +146,7 @@ async fn the_bytes_are_those_of_the_compatibility_number() {
     wanted.build_args.insert("G".to_owned(), Some("other".to_owned()));
     let (built, _) = house.built(wanted).await;
     let expected = match COMPATIBILITY {
-        2 => "sha256:700433ab09a534bf174f171a37cb2cfb2e9d0fd5b21dc461b9cd3f2443f4d8a3",
+        3 => "sha256:c987b109f6cbdb0c2dfe842d813c2c20677d1e1dbcf7f94166fc62a4bc0842c3",
         other => panic!("what are the bytes of {other}?"),
     };
     assert_eq!(built.manifest.to_string(), expected);

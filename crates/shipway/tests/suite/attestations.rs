@@ -383,7 +383,7 @@ fn a_build_is_made_twice_and_what_differs_is_told() -> Result<()> {
     };
     let same = build(
         "FROM busybox:1.36\nCOPY same /same\nRUN umask > /umask && echo made > /made\n",
-        &["--compat=2"],
+        &["--compat=3"],
     )?;
     ensure!(same.status.success(), "{}", text(&same));
     ensure!(

@@ -7,6 +7,7 @@ mod cache_listing;
 mod collection;
 mod crash;
 mod images;
+mod layer_pieces;
 mod model;
 mod nameless;
 mod opening;

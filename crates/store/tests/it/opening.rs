@@ -1,4 +1,4 @@
-use shipway_store::{OpenError, Store};
+use shipway_store::{OpenError, Scope, Store};
 
 use crate::support::{place, repository};
 
@@ -56,7 +56,7 @@ fn the_layout_before_uploads_had_owners_is_brought_up() {
     let db = rusqlite::Connection::open(place.store.directory().join("store.sqlite")).unwrap();
     db.execute_batch(
         "DROP INDEX uploads_by_owner; ALTER TABLE uploads DROP COLUMN owner; ALTER TABLE blobs DROP COLUMN diff_id;
-        PRAGMA user_version = 1;",
+        DROP TABLE layer_pieces; PRAGMA user_version = 1;",
     )
     .unwrap();
     let again = Store::open(place.store.directory()).unwrap();
@@ -69,12 +69,36 @@ fn the_layout_before_blobs_had_diff_ids_is_brought_up() {
     let place = place();
     let [blob, diff_id] = [b"blob", b"diff"].map(|bytes| place.store.put_blob(bytes).unwrap().digest);
     let db = rusqlite::Connection::open(place.store.directory().join("store.sqlite")).unwrap();
-    db.execute_batch("ALTER TABLE blobs DROP COLUMN diff_id; PRAGMA user_version = 2;")
-        .unwrap();
+    db.execute_batch(
+        "ALTER TABLE blobs DROP COLUMN diff_id; DROP TABLE layer_pieces; PRAGMA user_version = 2;",
+    )
+    .unwrap();
     let again = Store::open(place.store.directory()).unwrap();
     assert_eq!(again.diff_id(&blob).unwrap(), None);
     again.keep_diff_id(&blob, &diff_id).unwrap();
     assert_eq!(again.diff_id(&blob).unwrap(), Some(diff_id));
+}
+
+#[test]
+fn the_layout_before_layers_had_pieces_is_brought_up() {
+    let place = place();
+    let scope = Scope::user();
+    let blob = place.store.put_blob(b"layer").unwrap().digest;
+    let kept = std::slice::from_ref(&blob);
+    place
+        .store
+        .put_cache_record(&scope, &[1; 32], b"record", kept)
+        .unwrap();
+    let db = rusqlite::Connection::open(place.store.directory().join("store.sqlite")).unwrap();
+    db.execute_batch("DROP TABLE layer_pieces; PRAGMA user_version = 3;")
+        .unwrap();
+    let again = Store::open(place.store.directory()).unwrap();
+    assert_eq!(again.layer_pieces(&scope, 100).unwrap(), []);
+    again.keep_layer_pieces(&blob, b"pieces").unwrap();
+    assert_eq!(
+        again.layer_pieces(&scope, 100).unwrap(),
+        [(blob, b"pieces".to_vec())]
+    );
 }
 
 /// Needs root: only root can make a directory that belongs to somebody else.

@@ -1,7 +1,7 @@
 //! Reading ahead changes no byte, and each side hears of the end of the other.
 
 use super::*;
-use crate::compression::blocks::BLOCK_BYTES;
+use crate::compression::cut::BLOCK_BYTES;
 
 fn in_two_halves(room: &Room, input: &[u8]) -> (Compressed, Vec<u8>) {
     let (reader, writer) = ahead(room);
@@ -9,8 +9,13 @@ fn in_two_halves(room: &Room, input: &[u8]) -> (Compressed, Vec<u8>) {
         let writing = scope.spawn(move || {
             let mut output = Vec::new();
             writer
-                .write(Compressor::with_threads(2), Compression::default(), &mut output)
-                .map(|()| output)
+                .write(
+                    Compressor::with_threads(2),
+                    Compression::default(),
+                    None,
+                    &mut output,
+                )
+                .map(|_| output)
         });
         let read = reader.read(&mut &*input).expect("memory does not fail");
         reader.end();
@@ -42,6 +47,7 @@ fn a_reader_that_is_dropped_fails_its_writer() {
         let written = writer.write(
             Compressor::with_threads(1),
             Compression::default(),
+            None,
             &mut Vec::new(),
         );
         assert!(matches!(written, Err(CompressError::ThreadLost)));

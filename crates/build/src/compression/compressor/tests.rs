@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::compression::cut::BLOCK_BYTES;
 
 const ALL: [Compression; 3] = [
     Compression::Uncompressed,
@@ -111,11 +112,11 @@ fn the_bytes_are_pinned() {
     };
     assert_eq!(
         pinned(Compression::default()),
-        "sha256:8e3d2fbf99ece1cba4d655ed488a9d7e28dc679a230078c1d91840a48794e3e1"
+        "sha256:3b6be6412bb6df60f563f46bba2b662bc8d895336c3e6c69a3e237d70134d449"
     );
     assert_eq!(
         pinned(Compression::Zstd(3)),
-        "sha256:ed90439f4e040690e18593a0a3285e09bf2c9e06ef264a095a28c05cfde91253"
+        "sha256:59d3a569ea2aa42a848622109d25aa012e115b112ed2f126016b4895467597c4"
     );
 }
 

@@ -72,7 +72,7 @@ fn each_input_counts_and_frames_hold() {
     assert_eq!(keys.len(), count);
 }
 
-const PINNED: &str = "9c1a433602616e045e6223c7113829fa52ff76a08bd81039ac24e92619fd7905";
+const PINNED: &str = "4f870a6e4369f3e42e36a03298d9615b10acf5f065b1ea1e17f3578456b74069";
 
 #[test]
 fn a_files_name_mode_and_content_count() {
