@@ -147,7 +147,10 @@ fn step(house: &House, layers: &mut Vec<PathBuf>, name: &str, script: &str) -> V
 
 fn tree_inodes(house: &House) -> Vec<u64> {
     let trees = std::fs::read_dir(house.path(".keeper/trees")).unwrap();
-    let keepers = trees.map(|keeper| keeper.unwrap().path());
+    // Beside each directory is a file that its keeper holds locked.
+    let keepers = trees
+        .map(|keeper| keeper.unwrap().path())
+        .filter(|path| path.is_dir());
     let trees = keepers.flat_map(|keeper| std::fs::read_dir(keeper).unwrap());
     let roots = trees.map(|tree| tree.unwrap().path().join("root"));
     roots
