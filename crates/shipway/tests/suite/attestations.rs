@@ -406,7 +406,7 @@ fn a_build_is_made_twice_and_what_differs_is_told() -> Result<()> {
         ensure!(told.contains(expected), "{expected}: {told}");
     }
     ensure!(!told.contains("/same:"), "{told}");
-    let number = build("FROM scratch\n", &["--compat=3"])?;
+    let number = build("FROM scratch\n", &["--compat=4"])?;
     ensure!(number.status.code() == Some(2), "{}", text(&number));
     Ok(())
 }
