@@ -63,7 +63,7 @@ pub trait BuildEvents: Send + Sync {
     fn waiting(&self, _step: &Step<'_>) {}
     /// The process of a RUN wrote something.
     fn output(&self, _step: &Step<'_>, _stream: OutputStream, _bytes: &[u8]) {}
-    /// It is done; the digest names the state so far. No image has it: the last state becomes one, with an id of its own.
+    /// It is done; the digest names the state so far. It is no image's id but for a `FROM`: the last state becomes an image with an id of its own.
     fn step_finished(&self, _step: &Step<'_>, _id: &Digest) {}
     /// It failed, and with it the build. Others that run at that time are told nothing more of.
     fn step_failed(&self, _step: &Step<'_>, _error: &BuildError) {}

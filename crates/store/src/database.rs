@@ -5,7 +5,7 @@
 //! begin IMMEDIATE: what they read cannot change before they commit.
 //!
 //! Two connections write. The durable one syncs at each commit; what it commits is acknowledged to the outside. The quick one does
-//! not, and only extends leases: a power failure may take its last commits, and nothing but the age of a lease is lost.
+//! not: a power failure may take its last commits. It is for what can be made anew: the age of leases, diffIDs and pieces of layers.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -82,7 +82,7 @@ impl Database {
         run(&mut writers.durable, work)
     }
 
-    /// Runs a transaction that a power failure may undo. For leases only.
+    /// Runs a transaction that a power failure may undo: for what can be made anew.
     pub(crate) fn write_quick<T, E: From<rusqlite::Error>>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,

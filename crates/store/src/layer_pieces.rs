@@ -22,15 +22,15 @@ impl Store {
     /// The pieces of the layers that a scope's build cache keeps, those of the record that was used last first, until they have so
     /// many bytes together.
     pub fn layer_pieces(&self, scope: &Scope, most_bytes: u64) -> Result<Vec<(Digest, Vec<u8>)>> {
-        // Without the pieces, so that sorting does not carry them.
-        let layers = "SELECT p.blob, length(p.pieces) FROM spaces s JOIN cache_records c ON c.space = s.id
-            JOIN cached_blobs k ON k.record = c.id JOIN layer_pieces p ON p.blob = k.blob
-            WHERE s.kind = ?1 AND s.name = ?2 GROUP BY p.blob ORDER BY max(c.touched) DESC, max(c.id) DESC";
-        let pieces =
-            "SELECT b.digest, p.pieces FROM layer_pieces p JOIN blobs b ON b.id = p.blob WHERE p.blob = ?1";
+        // The records are put in order before any pieces are looked at, so that sorting does not carry those.
+        let layers = "SELECT b.digest, length(p.pieces) FROM (
+                SELECT k.blob, max(c.touched) touched, max(c.id) record FROM spaces s JOIN cache_records c ON c.space = s.id
+                JOIN cached_blobs k ON k.record = c.id WHERE s.kind = ?1 AND s.name = ?2 GROUP BY k.blob
+            ) l JOIN layer_pieces p ON p.blob = l.blob JOIN blobs b ON b.id = l.blob ORDER BY l.touched DESC, l.record DESC";
+        let pieces = "SELECT p.pieces FROM layer_pieces p JOIN blobs b ON b.id = p.blob WHERE b.digest = ?1";
         self.database().read(|db| {
-            let layers: Vec<(i64, u64)> = rows(db, layers, (SCOPE, scope.as_str()), |row| {
-                Ok((row.get(0)?, size(row, 1)?))
+            let layers: Vec<(Digest, u64)> = rows(db, layers, (SCOPE, scope.as_str()), |row| {
+                Ok((parsed(row, 0)?, size(row, 1)?))
             })?;
             let (mut found, mut bytes) = (Vec::new(), 0_u64);
             for (layer, length) in layers {
@@ -38,10 +38,9 @@ impl Store {
                 if bytes > most_bytes {
                     break;
                 }
-                // One that went between the two statements is none.
-                found.extend(row(db, pieces, [layer], |row| {
-                    Ok((parsed(row, 0)?, row.get(1)?))
-                })?);
+                // One that went between the two statements is none. By its digest: another may have its number by now.
+                let pieces = row(db, pieces, [layer.as_str()], |row| row.get(0))?;
+                found.extend(pieces.map(|pieces| (layer, pieces)));
             }
             Ok(found)
         })

@@ -67,8 +67,7 @@ struct Held {
 }
 
 impl Chunk {
-    fn new(bytes: Vec<u8>, place: Option<Place>) -> Self {
-        let _place = place;
+    fn new(bytes: Vec<u8>, _place: Option<Place>) -> Self {
         Self(Arc::new(Held { bytes, _place }))
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use shipway_oci::Digest;
 
@@ -26,10 +26,11 @@ pub(crate) struct Known {
     places: HashMap<blake3::Hash, Place>,
 }
 
-/// A blob, opened when the first piece of it is wanted.
+/// A blob. Opened for each piece: of many layers a descriptor each would be more than a process may have.
 struct Blob {
     digest: Digest,
-    file: OnceLock<Option<File>>,
+    /// Set with the first piece that could not be had.
+    is_doubtful: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -68,7 +69,7 @@ impl Known {
         let blob = self.blobs.len();
         self.blobs.push(Blob {
             digest,
-            file: OnceLock::new(),
+            is_doubtful: AtomicBool::new(false),
         });
         for (offset, piece) in places {
             self.places
@@ -84,21 +85,25 @@ impl Known {
             .get(hash)
             .filter(|place| place.piece.length == length)?;
         let blob = self.blobs.get(place.blob)?;
-        let file = blob.file.get_or_init(|| {
-            let opened = (self.open)(&blob.digest);
-            opened
-                .inspect_err(
-                    |error| tracing::debug!(blob = %blob.digest, %error, "no pieces of an earlier layer"),
-                )
-                .ok()
+        let bytes = self.read(blob, place).inspect_err(|error| {
+            // Said once: of a blob that is gone all pieces are missed.
+            if !blob.is_doubtful.swap(true, Ordering::Relaxed) {
+                tracing::warn!(blob = %blob.digest, %error, "pieces of an earlier layer are made anew");
+            }
         });
-        let mut bytes = vec![0; usize::try_from(place.piece.stored_length).ok()?];
-        let read = file.as_ref()?.read_exact_at(&mut bytes, place.offset);
-        if read.is_err() || blake3::hash(&bytes) != place.piece.stored {
-            tracing::warn!(blob = %blob.digest, "a layer in the store is damaged");
-            return None;
-        }
+        let bytes = bytes.ok()?;
         Some((Block::known(self.compression, bytes, &place.piece), place.piece))
+    }
+
+    fn read(&self, blob: &Blob, place: &Place) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(place.piece.stored_length).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        (self.open)(&blob.digest)?.read_exact_at(&mut bytes, place.offset)?;
+        if blake3::hash(&bytes) == place.piece.stored {
+            Ok(bytes)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "the blob is damaged"))
+        }
     }
 }
 

@@ -32,3 +32,7 @@ pub use error::CompressError;
 pub use kind::{Compression, CompressionError};
 pub(crate) use known::Known;
 pub(crate) use pieces::Pieces;
+
+/// Changes when the bytes of any compression at any level change, with a library's version too: what was made before is not mixed with
+/// what is made now.
+pub(crate) const BYTES: &str = "shipway layer 2";

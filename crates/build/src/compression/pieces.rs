@@ -1,11 +1,11 @@
 //! What is remembered of the pieces that a layer's blob is made of, so that later layers can take them.
 //!
 //! A piece is a block as it stands in the blob. They stand one behind the other, so that their lengths give their places. What is
-//! remembered names the compatibility number and the compression with its level, and none is taken that was made another way: a
+//! remembered names the version of the bytes and the compression with its level, and none is taken that was made another way: a
 //! layer of which pieces are copied is, byte for byte, the layer that would be made without.
 
-use super::Compression;
 use super::frame::before_blocks;
+use super::{BYTES, Compression};
 
 /// Pieces that are remembered of a layer: those of some gigabytes.
 const MOST_PIECES: usize = 16_384;
@@ -110,8 +110,7 @@ fn head(compression: Compression) -> Vec<u8> {
         Compression::Gzip(level) | Compression::Estargz(level) => i64::from(level),
         Compression::Zstd(level) => i64::from(level),
     };
-    let number = crate::COMPATIBILITY;
-    format!("shipway pieces 1, bytes {number}, {compression} {level}\n").into_bytes()
+    format!("shipway pieces 2, {BYTES}, {compression} {level}\n").into_bytes()
 }
 
 #[cfg(test)]

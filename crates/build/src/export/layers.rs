@@ -13,11 +13,8 @@ use shipway_store::{Scope, Store};
 
 use super::error::ExportError;
 use super::options::ImageOptions;
-use crate::compression::{Compression, Compressor, estargz};
+use crate::compression::{BYTES, Compression, Compressor, estargz};
 use crate::context::decompressed;
-
-/// Changes when the bytes of any compression change.
-const VERSION: &[u8] = b"shipway layer 2";
 
 /// A layer in one of its compressions, as the store's cache remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,7 +199,7 @@ fn key(diff_id: &Digest, compression: Compression) -> [u8; 32] {
     };
     let mut hasher = blake3::Hasher::new();
     for part in [
-        VERSION,
+        BYTES.as_bytes(),
         diff_id.as_str().as_bytes(),
         compression.to_string().as_bytes(),
         &level.to_le_bytes(),

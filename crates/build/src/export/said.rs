@@ -61,9 +61,18 @@ impl<'s> Witness<'s> {
                 SLSA_PROVENANCE => ("provenance", "json"),
                 _ => continue,
             };
+            let path = PathBuf::from(format!("{name}{suffix}.{kind}"));
+            if self.files.contains_key(&path) {
+                let what = format!(
+                    "the image has a file /{}, where the statement about it would be written: export it without \
+                     --provenance and --sbom, or as an image",
+                    path.display()
+                );
+                return Err(ExportError::Conflict { what });
+            }
             let bytes = indented(&statement.bytes).map_err(encode)?;
             let entry = Entry {
-                path: PathBuf::from(format!("{name}{suffix}.{kind}")),
+                path,
                 kind: Kind::File,
                 mode: MODE,
                 owner: (0, 0),

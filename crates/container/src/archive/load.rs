@@ -53,6 +53,10 @@ impl Images {
             batch: &batch,
             contents: &contents,
             committed: BTreeSet::new(),
+            tags: BTreeMap::new(),
+            configs: BTreeSet::new(),
+            whole: BTreeMap::new(),
+            kept: BTreeSet::new(),
         };
         let loaded = loader.load()?;
         if loaded.is_empty() {
@@ -70,6 +74,14 @@ struct Loader<'a> {
     contents: &'a Contents,
     /// What became a blob: images of one archive share layers.
     committed: BTreeSet<Digest>,
+    /// The names that docker's list gives, by the configuration.
+    tags: BTreeMap<Digest, Vec<Reference>>,
+    /// The configurations of the images that the index leads to.
+    configs: BTreeSet<Digest>,
+    /// Of images that indexes name, whether they are whole: looked at once, however often they are named.
+    whole: BTreeMap<Digest, bool>,
+    /// Those of them that are kept.
+    kept: BTreeSet<Digest>,
 }
 
 impl Loader<'_> {
@@ -93,22 +105,34 @@ impl Loader<'_> {
                 limit: MAX_NAMES,
             });
         }
+        for entry in &docker {
+            let config = self.contents.file(DOCKER_MANIFEST, &entry.config)?.digest();
+            let tags = self.tags.entry(config.clone()).or_default();
+            tags.extend(
+                entry
+                    .repo_tags
+                    .iter()
+                    .filter_map(|name| Reference::parse(name).ok()),
+            );
+        }
         // The index keeps the manifests, and with them the digests that people know. docker's own list is a fallback
         // for archives that have no index, and for entries that an index lacks.
         let mut loaded = match &self.contents.index {
-            Some(bytes) => self.load_index(bytes, &docker)?,
+            Some(bytes) => self.load_index(bytes)?,
             None => Vec::new(),
         };
-        let known: BTreeSet<Digest> = loaded.iter().map(|loaded| loaded.image.id.clone()).collect();
         for entry in &docker {
-            if !known.contains(self.contents.file(DOCKER_MANIFEST, &entry.config)?.digest()) {
+            if !self
+                .configs
+                .contains(self.contents.file(DOCKER_MANIFEST, &entry.config)?.digest())
+            {
                 loaded.push(self.load_docker(entry)?);
             }
         }
         Ok(loaded)
     }
 
-    fn load_index(&mut self, bytes: &[u8], docker: &[DockerEntry]) -> Result<Vec<Loaded>, LoadError> {
+    fn load_index(&mut self, bytes: &[u8]) -> Result<Vec<Loaded>, LoadError> {
         let index = match Manifest::parse(Some(media_type::OCI_INDEX), bytes) {
             Ok(Manifest::Index(index)) => index,
             Ok(Manifest::Image(_)) => return Ok(Vec::new()),
@@ -131,33 +155,27 @@ impl Loader<'_> {
             if entry.is_attestation() {
                 continue;
             }
-            if let Some(whole) = self.whole_index(entry)? {
-                loaded.insert(entry.digest.clone(), whole);
-                continue;
-            }
-            let Some((digest, manifest)) = self.image_of(entry)? else {
-                continue;
+            let (digest, found) = match self.whole_index(entry)? {
+                Some(whole) => (entry.digest.clone(), whole),
+                None => {
+                    let Some((digest, manifest)) = self.image_of(entry)? else {
+                        continue;
+                    };
+                    let mut references = names(entry);
+                    references.extend(self.tags_of(&manifest.config.digest));
+                    self.configs.insert(manifest.config.digest.clone());
+                    self.keep_blobs(&digest, &manifest)?;
+                    let image = self.put(&Manifest::Image(manifest), Some(&digest), &references)?;
+                    (digest, Loaded { image, references })
+                }
             };
-            let mut references = names(entry);
-            let names_of_docker = docker.iter().filter(|docker| {
-                self.contents
-                    .file(DOCKER_MANIFEST, &docker.config)
-                    .is_ok_and(|file| *file.digest() == manifest.config.digest)
-            });
-            references.extend(
-                names_of_docker
-                    .flat_map(|docker| &docker.repo_tags)
-                    .filter_map(|name| Reference::parse(name).ok()),
-            );
-            self.keep_blobs(&digest, &manifest)?;
-            let image = self.put(&Manifest::Image(manifest), Some(&digest), &references)?;
-            let entry = loaded.entry(digest).or_insert_with(|| Loaded {
-                image,
+            let all = loaded.entry(digest).or_insert_with(|| Loaded {
+                image: found.image,
                 references: Vec::new(),
             });
-            for reference in references {
-                if !entry.references.contains(&reference) {
-                    entry.references.push(reference);
+            for reference in found.references {
+                if !all.references.contains(&reference) {
+                    all.references.push(reference);
                 }
             }
         }
@@ -186,30 +204,58 @@ impl Loader<'_> {
             Some(_) => Platform::host(),
             None => first.platform.clone().unwrap_or_else(Platform::host),
         };
-        let mut children = Vec::with_capacity(index.manifests.len());
         for child in &index.manifests {
-            if self.contents.blob(&child.digest).is_none() {
+            if !self.is_whole(child)? {
                 return Ok(None);
             }
-            let Manifest::Image(image) = self.manifest(child)? else {
-                return Ok(None);
-            };
-            let mut blobs = std::iter::once(&image.config).chain(&image.layers);
-            if !blobs.all(|blob| self.contents.blob(&blob.digest).is_some()) {
-                return Ok(None);
+        }
+        let mut references = names(entry);
+        for child in &index.manifests {
+            if let Some(config) = self.keep_child(child)? {
+                references.extend(self.tags_of(&config));
+                self.configs.insert(config);
             }
-            children.push((child.digest.clone(), image));
         }
-        for (digest, image) in children {
-            self.keep_blobs(&digest, &image)?;
-            self.store_manifest(&Manifest::Image(image), Some(&digest), &[])?;
-        }
-        let references = names(entry);
         self.store_manifest(&manifest, Some(&entry.digest), &references)?;
         let first = references.first().cloned();
         let image = Image::load(self.store, first, &entry.digest, &platform);
         let image = image.map_err(|source| LoadError::Use { source })?;
         Ok(Some(Loaded { image, references }))
+    }
+
+    /// Whether an image that an index names is here with all that it is made of.
+    fn is_whole(&mut self, child: &Descriptor) -> Result<bool, LoadError> {
+        if let Some(known) = self.whole.get(&child.digest) {
+            return Ok(*known);
+        }
+        let is_whole = self.contents.blob(&child.digest).is_some()
+            && match self.manifest(child)? {
+                Manifest::Image(image) => std::iter::once(&image.config)
+                    .chain(&image.layers)
+                    .all(|blob| self.contents.blob(&blob.digest).is_some()),
+                Manifest::Index(_) => false,
+            };
+        self.whole.insert(child.digest.clone(), is_whole);
+        Ok(is_whole)
+    }
+
+    /// Keeps an image that an index names, once, and gives its configuration then.
+    fn keep_child(&mut self, child: &Descriptor) -> Result<Option<Digest>, LoadError> {
+        if !self.kept.insert(child.digest.clone()) {
+            return Ok(None);
+        }
+        let manifest = self.manifest(child)?;
+        let Manifest::Image(image) = &manifest else {
+            return Ok(None);
+        };
+        self.keep_blobs(&child.digest, image)?;
+        self.store_manifest(&manifest, Some(&child.digest), &[])?;
+        Ok(Some(image.config.digest.clone()))
+    }
+
+    /// The names that docker's list gives to the image of a configuration.
+    fn tags_of(&self, config: &Digest) -> Vec<Reference> {
+        self.tags.get(config).cloned().unwrap_or_default()
     }
 
     /// The image that an entry of the index stands for: itself, or of a nested index the one for this machine.

@@ -24,6 +24,7 @@ tests!(
     of_an_archive_only_what_its_images_name_is_kept,
     a_damaged_archive_is_refused,
     an_archive_brings_all_its_layers,
+    an_index_that_is_named_often_is_loaded_once_with_all_its_names,
     skopeo_reads_our_archives_and_we_read_its,
     an_import_stands_in_for_an_unreachable_registry_only,
     a_newer_import_is_not_hidden_by_the_older_one,
@@ -487,4 +488,77 @@ async fn an_import_stands_in_for_an_unreachable_registry_only() {
         );
     }
     answering.abort();
+}
+
+async fn an_index_that_is_named_often_is_loaded_once_with_all_its_names() {
+    let house = House::new().await;
+    let mut files = Tar::new();
+    let mut keep = |bytes: &[u8]| {
+        let digest = Digest::sha256(bytes);
+        files = std::mem::take(&mut files).file(&format!("blobs/sha256/{}", digest.hex()), bytes);
+        digest
+    };
+    let layer = Tar::new().file("x", "y").bytes();
+    let diff_id = keep(&layer);
+    let mut children = Vec::new();
+    let mut configs = Vec::new();
+    for architecture in ["amd64", "s390x"] {
+        let config = format!(
+            "{{\"architecture\":\"{architecture}\",\"os\":\"linux\",\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"{diff_id}\"]}}}}"
+        );
+        let id = keep(config.as_bytes());
+        configs.push(format!("blobs/sha256/{}", id.hex()));
+        let manifest = ImageManifest::new(
+            Descriptor::new(media_type::OCI_CONFIG, id, config.len() as u64),
+            vec![Descriptor::new(
+                media_type::OCI_LAYER_TAR,
+                diff_id.clone(),
+                layer.len() as u64,
+            )],
+        );
+        let bytes = Manifest::Image(manifest).to_json().unwrap();
+        let mut child = Descriptor::new(media_type::OCI_MANIFEST, keep(&bytes), bytes.len() as u64);
+        child.platform = Some(format!("linux/{architecture}").parse().unwrap());
+        children.extend(vec![child; 100]);
+    }
+    let nested = Manifest::Index(ImageIndex::new(children)).to_json().unwrap();
+    let nested = Descriptor::new(media_type::OCI_INDEX, keep(&nested), nested.len() as u64);
+    let named = |name: &str| {
+        let mut entry = nested.clone();
+        entry.annotations.insert(
+            "io.containerd.image.name".to_owned(),
+            format!("docker.io/library/{name}"),
+        );
+        entry
+    };
+    let index = Manifest::Index(ImageIndex::new(vec![named("a:1"), named("a:2")]));
+    let docker = serde_json::json!([
+        {"Config": configs[0], "RepoTags": ["a:3"], "Layers": [format!("blobs/sha256/{}", diff_id.hex())]}
+    ]);
+    let archive = files
+        .file("index.json", index.to_json().unwrap())
+        .file("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}")
+        .file("manifest.json", docker.to_string());
+    let loaded = house
+        .runtime
+        .images()
+        .load(archive.bytes().as_slice(), &Scope::user())
+        .unwrap();
+    let [image] = &loaded[..] else {
+        panic!("{loaded:?}")
+    };
+    // Of the index the one for this machine, under each of the names.
+    let chosen = &image.image.manifest;
+    let mut names: Vec<String> = image.references.iter().map(ToString::to_string).collect();
+    names.sort();
+    assert_eq!(names.len(), 3, "{names:?}");
+    for name in ["a:1", "a:2", "a:3"] {
+        let found = house
+            .runtime
+            .images()
+            .find(&Scope::user(), &reference(name))
+            .await
+            .unwrap();
+        assert_eq!(&found.unwrap().manifest, chosen, "{name}");
+    }
 }

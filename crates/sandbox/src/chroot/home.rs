@@ -103,7 +103,8 @@ fn remove_dead(directory: &OwnedFd) -> Result<()> {
         };
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) if is_still_at(directory, &lock_of(&path), &lock).doing(action)? => {
-                remove_locked(directory, &path)?;
+                // What a dead keeper's processes write a moment longer, or a disk does not let go of, is no reason not to begin.
+                let _ = remove_locked(directory, &path);
             }
             Ok(()) | Err(Errno::WOULDBLOCK) => {}
             Err(errno) => return Err(errno).doing(action),

@@ -109,12 +109,15 @@ impl Minder<'_> {
         // Its end without a word is the worker's sign that the program runs.
         drop(worker);
         let ended = wait(&signals, program)?;
-        strays::end_all(&HashSet::new(), |_| {})?;
-        if let Some(supervisor) = &self.supervisor {
+        let left = strays::end_all(&HashSet::new(), |_| {}).and_then(|()| match &self.supervisor {
             // It makes files too, the last of them maybe for somebody who has just ended.
-            supervisor.wait()?;
-        }
-        let restored = fittings.take_out()?;
+            Some(supervisor) => supervisor.wait(),
+            None => Ok(()),
+        });
+        // Also where somebody is left: the tree is given up then, and what belongs to the pod must not go with it.
+        let restored = fittings.take_out();
+        left?;
+        let restored = restored?;
         match ended {
             Ended::Program(status) => Ok((status, self.read_off(place, &restored)?)),
             Ended::Told => Ok((ExitStatus::Signal(libc::SIGKILL), Outcome::Broken)),

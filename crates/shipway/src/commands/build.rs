@@ -69,7 +69,8 @@ pub(crate) struct BuildArguments {
         long,
         value_name = "SIZE",
         env = "BUILDKIT_STEP_LOG_MAX_SIZE",
-        default_value = "2MiB",
+        default_value = progress::LogLimit::SIZE,
+        value_parser = |text: &str| progress::LogLimit::parse(text, progress::LogLimit::SIZE),
         allow_hyphen_values = true
     )]
     step_log_max_size: progress::LogLimit,
@@ -78,7 +79,8 @@ pub(crate) struct BuildArguments {
         long,
         value_name = "SIZE",
         env = "BUILDKIT_STEP_LOG_MAX_SPEED",
-        default_value = "200KiB",
+        default_value = progress::LogLimit::SPEED,
+        value_parser = |text: &str| progress::LogLimit::parse(text, progress::LogLimit::SPEED),
         allow_hyphen_values = true
     )]
     step_log_max_speed: progress::LogLimit,
@@ -152,8 +154,10 @@ pub(crate) async fn execute(
                 exported.await
             };
             tokio::select! {
-                finished = finishing => finished,
+                // Nothing begins any more once that is known.
+                biased;
                 () = interrupts.cancellation.cancelled() => Ok(()),
+                finished = finishing => finished,
             }
         }
         Err(error) => Err(failure(error)),

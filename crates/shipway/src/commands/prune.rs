@@ -208,12 +208,8 @@ async fn prune_pods(
     if arguments.all {
         match prune_mounts(CacheMounts::of(&runtime), removes).await {
             Ok(mounts) => done.mounts = mounts,
-            Err(error) => {
-                done.failure = Some(Failure::caused(
-                    FailureKind::Work,
-                    "removing cache mounts",
-                    &error,
-                ));
+            Err(failure) => {
+                done.failure.get_or_insert(failure);
             }
         }
         let layers = if removes {
@@ -225,11 +221,8 @@ async fn prune_pods(
             Ok(layers) => done.layers = Layers::Removed(layers),
             Err(PruneLayersError::InUse) => done.layers = Layers::InUse,
             Err(error) => {
-                done.failure = Some(Failure::caused(
-                    FailureKind::Work,
-                    "removing unpacked layers",
-                    &error,
-                ));
+                let failure = Failure::caused(FailureKind::Work, "removing unpacked layers", &error);
+                done.failure.get_or_insert(failure);
             }
         }
     }
@@ -237,16 +230,18 @@ async fn prune_pods(
 }
 
 /// The cache mounts that no build has, with their sizes; gone, if that is asked for.
-async fn prune_mounts(mounts: CacheMounts, removes: bool) -> Result<Vec<KeptMount>, CacheMountsError> {
-    let pruning = tokio::task::spawn_blocking(move || {
+async fn prune_mounts(mounts: CacheMounts, removes: bool) -> Result<Vec<KeptMount>, Failure> {
+    let pruning = tokio::task::spawn_blocking(move || -> Result<_, CacheMountsError> {
         let found = mounts.measured()?;
         match removes {
             true => mounts.remove(&found),
             false => Ok(found),
         }
     });
-    // A lost thread has removed what it could.
-    pruning.await.unwrap_or_else(|_| Ok(Vec::new()))
+    pruning
+        .await
+        .map_err(|error| Failure::caused(FailureKind::Internal, "a thread ended early", &error))?
+        .map_err(|error| Failure::caused(FailureKind::Work, "removing cache mounts", &error))
 }
 
 /// Whether pods of any ids left volumes that outlive them.

@@ -166,7 +166,8 @@ impl Progress {
     /// Nothing more comes. What still runs was given up; of a step that failed its last lines are shown, and where it stands.
     pub(super) fn finish(&self) {
         let mut state = self.state();
-        for running in std::mem::take(&mut state.running).into_values() {
+        for mut running in std::mem::take(&mut state.running).into_values() {
+            state.flush(&mut running);
             state.display.ended(&running.vertex, End::Canceled);
         }
         let findings = std::mem::take(&mut state.findings);

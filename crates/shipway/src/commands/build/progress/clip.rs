@@ -5,7 +5,6 @@
 //! that is where errors are. What the limit does not show is read all the same: no step waits for it or ends by it.
 
 use std::collections::VecDeque;
-use std::str::FromStr;
 use std::time::Duration;
 
 use shipway_container::{ByteSize, OutputStream};
@@ -17,18 +16,22 @@ const REST: usize = 256 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::commands::build) struct LogLimit(Option<u64>);
 
-impl FromStr for LogLimit {
-    type Err = String;
+impl LogLimit {
+    /// What is shown in all, by default.
+    pub(in crate::commands::build) const SIZE: &str = "2MiB";
+    /// What is shown in a second, by default.
+    pub(in crate::commands::build) const SPEED: &str = "200KiB";
 
-    /// A size, or -1 as BuildKit's variables have it.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "-1" => Ok(Self(None)),
-            size => size
-                .parse::<ByteSize>()
-                .map(|size| Self(Some(size.get())))
-                .map_err(|error| format!("{error}, or -1 for no limit")),
-        }
+    /// A size, or -1 as BuildKit's variables have it; nothing, as a CI variable may be set, is the default.
+    pub(in crate::commands::build) fn parse(text: &str, default: &str) -> Result<Self, String> {
+        let size = match text {
+            "-1" => return Ok(Self(None)),
+            "" => default,
+            size => size,
+        };
+        size.parse::<ByteSize>()
+            .map(|size| Self(Some(size.get())))
+            .map_err(|error| format!("{error}, or -1 for no limit"))
     }
 }
 
@@ -191,9 +194,11 @@ mod tests {
             (units(2 << 20), units(200 << 10)),
             ("2MiB".into(), "200KiB".into())
         );
-        assert_eq!("-1".parse(), Ok(LogLimit(None)));
-        assert_eq!("2097152".parse(), Ok(LogLimit(Some(2 << 20))));
-        assert_eq!("2m".parse(), Ok(LogLimit(Some(2 << 20))));
-        assert!("some".parse::<LogLimit>().is_err());
+        let parsed = |text| LogLimit::parse(text, LogLimit::SPEED);
+        assert_eq!(parsed("-1"), Ok(LogLimit(None)));
+        assert_eq!(parsed("2097152"), Ok(LogLimit(Some(2 << 20))));
+        assert_eq!(parsed("2m"), Ok(LogLimit(Some(2 << 20))));
+        assert_eq!(parsed(""), Ok(LogLimit(Some(200 << 10))));
+        assert!(parsed("some").is_err());
     }
 }
